@@ -1,0 +1,160 @@
+//! What an operator asks for, and when it has to wait or is refused.
+//!
+//! One operation at a time. A stop always wins.
+
+use crate::action::Action;
+use crate::event::Command;
+use crate::lineage::Lineage;
+use crate::master::{Actions, Master};
+use crate::notice::Notice;
+use crate::policy::MAX_WORKERS;
+use crate::rollout::Rollout;
+use crate::shutdown::Life;
+use crate::time::Moment;
+use crate::upgrade::Upgrade;
+use crate::wire::upgrade::SuccessorSays;
+use crate::wire::worker::MasterSays;
+
+/// What a master is busy with, as far as commands are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Busy {
+    /// Nothing stands in the way.
+    No,
+    /// The first workers start.
+    Booting,
+    /// Workers are being replaced.
+    Reloading,
+    /// A successor is being prepared, or is on its way out.
+    Upgrading,
+    /// The predecessor serves; nothing is this one's yet.
+    NotYetServing,
+    /// The successor serves; this one only finishes what it has.
+    Replaced,
+    /// It is going down.
+    Ending,
+}
+
+impl Master {
+    pub(crate) fn obey(&mut self, command: Command, now: Moment, out: &mut Actions) {
+        if command == Command::Reopen {
+            return self.reopen(out);
+        }
+        match self.busy() {
+            Busy::Ending => match command {
+                Command::Stop => self.stop_now(out),
+                _ => Self::refuse(command, "stopping", out),
+            },
+            Busy::Replaced => Self::refuse(command, "the successor serves, this one drains", out),
+            Busy::NotYetServing => match command {
+                Command::Stop => {
+                    out.push(Action::TellPredecessor(SuccessorSays::Failed {
+                        text: "it was told to stop".to_owned(),
+                    }));
+                    self.stop_untaken(now, out);
+                }
+                _ => Self::refuse(command, "an upgrade is under way", out),
+            },
+            Busy::Upgrading => match command {
+                Command::Stop => self.stop(now, out),
+                _ => Self::refuse(command, "an upgrade is under way", out),
+            },
+            Busy::Booting => match command {
+                Command::Reload | Command::Upgrade => self.postpone(command, "the boot", out),
+                Command::Rest => Self::refuse(command, "still booting", out),
+                Command::Stop | Command::More | Command::Fewer | Command::Reopen => self.carry_out(command, now, out),
+            },
+            Busy::Reloading => match command {
+                Command::Reload | Command::Upgrade => self.postpone(command, "the reload", out),
+                Command::Stop | Command::Rest | Command::More | Command::Fewer | Command::Reopen => {
+                    self.carry_out(command, now, out);
+                }
+            },
+            Busy::No => self.carry_out(command, now, out),
+        }
+    }
+
+    fn busy(&self) -> Busy {
+        match (&self.life, &self.upgrade, self.rollout) {
+            (Life::Stopping { .. } | Life::GivingUp { .. } | Life::Over, _, _) => Busy::Ending,
+            (_, Upgrade::Probation { .. } | Upgrade::Retiring { .. } | Upgrade::Leaving, _) => Busy::Replaced,
+            (
+                _,
+                Upgrade::Starting | Upgrade::Preparing { .. } | Upgrade::Committed { .. } | Upgrade::Aborting { .. },
+                _,
+            ) => Busy::Upgrading,
+            (Life::Booting, Upgrade::Idle, _) => match self.lineage {
+                Lineage::Awaiting(_) => Busy::NotYetServing,
+                Lineage::First | Lineage::Heir | Lineage::Backed { .. } | Lineage::Released { .. } | Lineage::Alone => {
+                    Busy::Booting
+                }
+            },
+            (Life::Serving | Life::Resting, Upgrade::Idle, Rollout::Rereading | Rollout::Rolling) => Busy::Reloading,
+            (Life::Serving | Life::Resting, Upgrade::Idle, Rollout::Idle) => Busy::No,
+        }
+    }
+
+    fn carry_out(&mut self, command: Command, now: Moment, out: &mut Actions) {
+        match command {
+            Command::Stop => self.stop(now, out),
+            Command::Reload => self.begin_reload(out),
+            Command::Upgrade => self.begin_upgrade(out),
+            Command::Reopen => self.reopen(out),
+            Command::Rest => self.rest(now, out),
+            Command::More => self.more(out),
+            Command::Fewer => self.fewer(out),
+        }
+    }
+
+    fn reopen(&self, out: &mut Actions) {
+        out.push(Action::Reopen);
+        out.extend(self.roster.iter().map(|worker| Action::Tell {
+            pid: worker.pid,
+            says: MasterSays::Reopen,
+        }));
+    }
+
+    fn rest(&mut self, now: Moment, out: &mut Actions) {
+        if self.life == Life::Resting {
+            return Self::refuse(Command::Rest, "no worker is there", out);
+        }
+        self.life = Life::Resting;
+        self.rollout = Rollout::Idle;
+        self.postponed.clear();
+        out.push(Action::Log(Notice::Resting));
+        self.let_all_go(now, out);
+    }
+
+    /// Ends a rest; nothing if there is none.
+    pub(crate) fn wake(&mut self, out: &mut Actions) {
+        if self.life == Life::Resting {
+            self.life = Life::Serving;
+            self.throttle.forget();
+            out.push(Action::Log(Notice::Woken));
+        }
+    }
+
+    fn more(&mut self, out: &mut Actions) {
+        if self.life == Life::Resting {
+            return self.wake(out);
+        }
+        if self.target >= MAX_WORKERS {
+            return Self::refuse(Command::More, "512 workers are the most", out);
+        }
+        self.scale_to(self.target + 1, out);
+    }
+
+    fn fewer(&mut self, out: &mut Actions) {
+        if self.life == Life::Resting {
+            return Self::refuse(Command::Fewer, "no worker is there", out);
+        }
+        if self.target <= 1 {
+            return Self::refuse(Command::Fewer, "one worker is the least", out);
+        }
+        self.scale_to(self.target - 1, out);
+    }
+
+    fn scale_to(&mut self, target: u16, out: &mut Actions) {
+        self.target = target;
+        out.push(Action::Log(Notice::Scaled { workers: target }));
+    }
+}

@@ -1,0 +1,44 @@
+//! What hatchery's master decides, as pure code.
+//!
+//! Nothing here asks the system for anything: no clock, no pid, no random
+//! number. The driver in `hatchery-master` tells [`Master::step`] what
+//! happened and when, performs the actions that it answers, and asks
+//! [`Master::deadline`] how long it may sleep. So every decision can be tested
+//! as a table, driven by random events, or explored by a model checker.
+//!
+//! * [`master`]: the dispatch, [`event`] in, [`action`] out, [`notice`] for people
+//! * [`worker`], [`roster`]: the life of one worker process, and all of them
+//! * [`rollout`], [`upgrade`], [`shutdown`]: the operations
+//! * [`lineage`]: the successor's side of an upgrade
+//! * [`throttle`], [`queues`]: crash loops, and who accepts from which queue
+//! * [`policy`]: the validated limits that all of it obeys
+//! * [`wire`]: the codecs of everything that processes say to each other
+#![forbid(unsafe_code)]
+
+pub mod action;
+mod command;
+pub mod event;
+pub mod ids;
+pub mod lineage;
+pub mod master;
+pub mod notice;
+pub mod policy;
+pub mod queues;
+pub mod rollout;
+pub mod roster;
+pub mod shutdown;
+mod supervise;
+pub mod throttle;
+pub mod time;
+pub mod upgrade;
+pub mod wire;
+pub mod worker;
+
+pub use action::{Action, Outcome};
+pub use event::{Command, Ending, Event};
+pub use ids::{Generation, Pid, QueueId, Slot};
+pub use lineage::{Lineage, Readiness};
+pub use master::{Master, Seed};
+pub use notice::Notice;
+pub use policy::{ListenMode, Policy};
+pub use time::Moment;

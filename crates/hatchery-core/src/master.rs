@@ -1,0 +1,335 @@
+//! The master: facts in, actions out.
+//!
+//! [`Master::step`] takes one fact, moves the state machines of the other
+//! modules, and then *settles*: it compares what runs with what is wanted and
+//! asks for the difference. So no event needs to know what else is going on; a
+//! crash in the middle of a roll-out during a boot is a crash, and settling does
+//! the rest.
+
+use std::collections::BTreeSet;
+
+use crate::action::{Action, Outcome};
+use crate::event::{Command, Event};
+use crate::ids::{Generation, Pid, Slot};
+use crate::lineage::Lineage;
+use crate::notice::{Cause, Notice};
+use crate::policy::Policy;
+use crate::queues::Queues;
+use crate::rollout::Rollout;
+use crate::roster::Roster;
+use crate::shutdown::Life;
+use crate::throttle::Throttle;
+use crate::time::Moment;
+use crate::upgrade::Upgrade;
+use crate::wire::worker::MasterSays;
+use crate::worker::Worker;
+
+/// What a master starts with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Seed {
+    /// The limits to obey.
+    pub policy: Policy,
+    /// Which generation this is.
+    pub generation: Generation,
+    /// Accept queues of each listener.
+    pub queues: Vec<u16>,
+    /// What stands before it.
+    pub lineage: Lineage,
+    /// How many workers to run, where an operator has scaled the predecessor;
+    /// otherwise `policy.workers`.
+    pub scaled: Option<u16>,
+}
+
+/// The state of a master, without anything that touches the system.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Master {
+    pub(crate) policy: Policy,
+    pub(crate) generation: Generation,
+    /// How many workers to keep: the policy's number, or what an operator made of it.
+    pub(crate) target: u16,
+    pub(crate) life: Life,
+    pub(crate) lineage: Lineage,
+    pub(crate) upgrade: Upgrade,
+    pub(crate) rollout: Rollout,
+    /// Reloads and upgrades that follow the boot or the roll-out that goes on.
+    pub(crate) postponed: BTreeSet<Command>,
+    pub(crate) roster: Roster,
+    pub(crate) throttle: Throttle,
+    pub(crate) queues: Queues,
+    /// Whether something had to be killed on the way out: it shows in the exit code.
+    pub(crate) killed: bool,
+}
+
+/// The actions of one step, in order.
+pub(crate) type Actions = Vec<Action>;
+
+impl Master {
+    /// A master before its first step.
+    #[must_use]
+    pub fn new(seed: Seed) -> Self {
+        Self {
+            target: seed.scaled.unwrap_or(seed.policy.workers),
+            policy: seed.policy,
+            generation: seed.generation,
+            life: Life::Booting,
+            lineage: seed.lineage,
+            upgrade: Upgrade::Idle,
+            rollout: Rollout::Idle,
+            postponed: BTreeSet::new(),
+            roster: Roster::default(),
+            throttle: Throttle::default(),
+            queues: Queues::new(seed.queues),
+            killed: false,
+        }
+    }
+
+    /// Takes in one fact and says what is to be done about it.
+    ///
+    /// After [`Action::Exit`] there is nothing more to ask.
+    #[must_use = "actions that are not performed are lost"]
+    pub fn step(&mut self, now: Moment, event: Event) -> Vec<Action> {
+        let mut out = Vec::new();
+        self.take_in(now, event, &mut out);
+        self.pass_deadlines(now, &mut out);
+        self.settle(now, &mut out);
+        out
+    }
+
+    /// When [`step`](Self::step) has to be called with [`Event::Tick`] at the
+    /// latest, if nothing else happens. Every step may change it.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        let retry = self.empty_slots().filter_map(|slot| self.throttle.retry_at(slot));
+        [self.roster.deadline(), self.upgrade.deadline(), self.life.deadline()]
+            .into_iter()
+            .flatten()
+            .chain(retry)
+            .min()
+    }
+
+    /// The workers, alive or not yet reaped.
+    pub fn workers(&self) -> impl Iterator<Item = &Worker> {
+        self.roster.iter()
+    }
+
+    /// Which generation this is.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// The limits that it obeys now.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The same state with times relative to `now` and pids by their rank, so
+    /// that states that behave alike are equal.
+    #[must_use]
+    pub fn canonical(&self, now: Moment) -> Self {
+        let mut pids: Vec<Pid> = self.roster.iter().map(|worker| worker.pid).collect();
+        pids.extend(self.upgrade.successor());
+        pids.sort_unstable();
+        let pid = |pid: Pid| {
+            Pid(pids
+                .iter()
+                .position(|p| *p == pid)
+                .and_then(|n| i32::try_from(n).ok())
+                .unwrap_or(-1))
+        };
+        let moment = |moment: Moment| Moment(moment.0.saturating_sub(now.0));
+        let mut canonical = self.clone();
+        canonical.roster.map(&pid, &moment);
+        canonical.queues.map_pids(&pid);
+        canonical.throttle.map_moments(&moment);
+        canonical.upgrade.map(&pid, &moment);
+        canonical.life.map_moments(&moment);
+        canonical
+    }
+
+    fn take_in(&mut self, now: Moment, event: Event, out: &mut Actions) {
+        match event {
+            Event::Begin => self.announce_boot(out),
+            Event::Tick => {}
+            Event::Command(command) => self.obey(command, now, out),
+            Event::Spawned { slot, pid } => {
+                self.roster
+                    .forked(Worker::starting(pid, slot, now, self.policy.boot_timeout));
+            }
+            Event::SpawnFailed { slot, text } => self.not_forked(slot, &text, now, out),
+            Event::Exited { pid, ending } => match self.roster.reaped(pid) {
+                Some(worker) => self.worker_exited(&worker, ending, now, out),
+                None if self.upgrade.successor() == Some(pid) => self.successor_exited(ending, now, out),
+                // An orphan that was given to us, or a child of the user's own.
+                None => {}
+            },
+            Event::Worker { pid, says } => self.worker_says(pid, says, now, out),
+            Event::Settings(policy) => self.settings_read(policy, out),
+            Event::SettingsRefused { text } => self.settings_refused(text, out),
+            Event::SuccessorStarted { pid } => self.successor_started(pid, now),
+            Event::SuccessorNotStarted { text } => self.successor_not_started(text, out),
+            Event::Successor(says) => self.successor_says(says, now, out),
+            Event::SuccessorLinkClosed => self.successor_link_closed(now, out),
+            Event::Predecessor(says) => self.predecessor_says(says, now, out),
+            Event::PredecessorLinkClosed => self.predecessor_gone(out),
+        }
+    }
+
+    /// Everything that the clock alone brings about.
+    fn pass_deadlines(&mut self, now: Moment, out: &mut Actions) {
+        self.workers_due(now, out);
+        self.upgrade_due(now, out);
+        self.closing_due(now, out);
+    }
+
+    /// Compares what runs with what is wanted, and asks for the difference.
+    fn settle(&mut self, now: Moment, out: &mut Actions) {
+        self.finish_boot(out);
+        self.assign_queues(out);
+        self.retire_replaced(now, out);
+        self.retire_surplus(now, out);
+        self.fill_slots(now, out);
+        self.roll_on(out);
+        self.finish_reload(out);
+        self.run_postponed(out);
+        self.finish_closing(out);
+        self.leave(out);
+    }
+
+    /// How many workers should be there.
+    pub(crate) fn wanted(&self) -> u16 {
+        match (&self.life, &self.upgrade) {
+            (_, upgrade) if upgrade.is_handed_over() => 0,
+            (Life::Booting | Life::Serving, _) => self.target,
+            (Life::Resting | Life::Stopping { .. } | Life::GivingUp { .. } | Life::Over, _) => 0,
+        }
+    }
+
+    /// Whether this generation's workers may have the queues.
+    pub(crate) fn accepts(&self) -> bool {
+        self.lineage.accepts() && self.wanted() > 0
+    }
+
+    fn empty_slots(&self) -> impl Iterator<Item = Slot> {
+        (0..self.wanted())
+            .map(Slot)
+            .filter(|slot| !self.roster.is_filled(*slot))
+    }
+
+    pub(crate) fn assign_queues(&mut self, out: &mut Actions) {
+        let news = match (self.accepts(), &self.upgrade) {
+            (true, _) => self.queues.assign(&self.roster.ready_by_slot()),
+            (false, Upgrade::Probation { .. }) => self.queues.withdraw(),
+            // Whoever stops or drains was told so, with the queues that it has.
+            (false, _) => Vec::new(),
+        };
+        for (pid, queues) in news {
+            out.push(Action::Tell {
+                pid,
+                says: MasterSays::Assign { queues },
+            });
+        }
+    }
+
+    fn fill_slots(&mut self, now: Moment, out: &mut Actions) {
+        let empty: Vec<Slot> = self
+            .empty_slots()
+            .filter(|slot| self.throttle.may_try(*slot, now))
+            .collect();
+        for slot in empty {
+            self.spawn(slot, out);
+        }
+    }
+
+    pub(crate) fn spawn(&mut self, slot: Slot, out: &mut Actions) {
+        self.roster.forking(slot);
+        out.push(Action::Spawn { slot });
+    }
+
+    fn not_forked(&mut self, slot: Slot, text: &str, now: Moment, out: &mut Actions) {
+        self.roster.not_forked(slot);
+        self.throttle.delay(slot, now);
+        out.push(Action::Log(Notice::WorkerNotForked {
+            slot,
+            text: text.clone(),
+        }));
+        self.newcomer_failed(slot, &text, out);
+    }
+
+    fn finish_boot(&mut self, out: &mut Actions) {
+        let ready = self.roster.ready_count();
+        if self.life != Life::Booting || ready == 0 {
+            return;
+        }
+        self.inherit_if_alone(out);
+        if ready < usize::from(self.target) {
+            return;
+        }
+        match self.lineage {
+            Lineage::Awaiting(_) => self.tell_ready(out),
+            Lineage::First => {
+                out.push(Action::TakePidFile);
+                self.begin_serving(out);
+            }
+            Lineage::Heir | Lineage::Backed { .. } | Lineage::Released { .. } | Lineage::Alone => {
+                self.begin_serving(out);
+            }
+        }
+    }
+
+    pub(crate) fn begin_serving(&mut self, out: &mut Actions) {
+        self.life = Life::Serving;
+        out.push(Action::Log(Notice::Ready {
+            workers: self.target,
+            generation: self.generation,
+        }));
+    }
+
+    /// The end, when nothing is alive that has to be waited for.
+    fn leave(&mut self, out: &mut Actions) {
+        if !self.roster.is_empty() {
+            return;
+        }
+        let ended = if self.killed { Outcome::Killed } else { Outcome::Drained };
+        let outcome = match &self.life {
+            Life::Stopping { .. } if !self.upgrade.has_child() => ended,
+            Life::GivingUp { text } => Outcome::BootFailed { text: text.clone() },
+            Life::Booting | Life::Serving | Life::Resting if self.upgrade.is_leaving() => ended,
+            Life::Stopping { .. } | Life::Booting | Life::Serving | Life::Resting | Life::Over => return,
+        };
+        self.life = Life::Over;
+        out.push(Action::Log(Notice::Stopped));
+        out.push(Action::Exit(outcome));
+    }
+
+    /// Orders a worker out: it finishes what is open, or is killed if it has not begun to serve.
+    pub(crate) fn let_go(&mut self, pid: Pid, now: Moment, out: &mut Actions) {
+        let timeout = self.policy.drain_timeout;
+        let Some(worker) = self.roster.get_mut(pid) else { return };
+        if worker.is_ready() {
+            worker.phase = crate::worker::Phase::Draining {
+                deadline: now + timeout,
+            };
+            out.push(Action::Tell {
+                pid,
+                says: MasterSays::Drain { timeout },
+            });
+        } else if worker.is_starting() {
+            worker.phase = crate::worker::Phase::Killed { cause: Cause::Unwanted };
+            out.push(Action::Kill { pid });
+        }
+        self.queues.forget(pid);
+    }
+
+    pub(crate) fn let_all_go(&mut self, now: Moment, out: &mut Actions) {
+        let current: Vec<Pid> = self.roster.iter().filter(|w| w.is_current()).map(|w| w.pid).collect();
+        for pid in current {
+            self.let_go(pid, now, out);
+        }
+    }
+
+    pub(crate) fn refuse(command: Command, why: &'static str, out: &mut Actions) {
+        out.push(Action::Log(Notice::Refused { command, why }));
+    }
+}

@@ -1,0 +1,243 @@
+//! What a master tells the people who run it: one log line each.
+
+use std::fmt;
+
+use crate::event::{Command, Ending};
+use crate::ids::{Generation, Pid, Slot};
+
+/// A fact worth a line in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the fields are what `Display` makes a sentence of")]
+pub enum Notice {
+    WorkerReady {
+        slot: Slot,
+        pid: Pid,
+    },
+    WorkerExited {
+        slot: Slot,
+        pid: Pid,
+        ending: Ending,
+        cause: Cause,
+    },
+    WorkerNotForked {
+        slot: Slot,
+        text: String,
+    },
+    BootFailed {
+        slot: Slot,
+        pid: Pid,
+        text: String,
+    },
+    Ready {
+        workers: u16,
+        generation: Generation,
+    },
+    Degraded {
+        crashes: u32,
+    },
+    Recovered,
+    GaveUp {
+        text: String,
+    },
+    Refused {
+        command: Command,
+        why: &'static str,
+    },
+    Postponed {
+        command: Command,
+        until: &'static str,
+    },
+    Scaled {
+        workers: u16,
+    },
+    ReloadBegun,
+    ReloadDone,
+    ReloadFailed {
+        text: String,
+    },
+    RecycleBegun {
+        slot: Slot,
+        pid: Pid,
+    },
+    RecycleFailed {
+        text: String,
+    },
+    Resting,
+    Woken,
+    UpgradeBegun,
+    UpgradePhase {
+        pid: Pid,
+        name: String,
+    },
+    UpgradeCommitted {
+        pid: Pid,
+    },
+    UpgradeDone {
+        pid: Pid,
+    },
+    UpgradeFailed {
+        text: String,
+    },
+    TakenBack {
+        text: String,
+    },
+    Retiring,
+    TookOver {
+        generation: Generation,
+    },
+    PredecessorLost,
+    PredecessorDone,
+    StopBegun,
+    StopNow,
+    Stopped,
+}
+
+/// Why a worker is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// It drained as it was told.
+    Drained,
+    /// It ended by itself after it had become ready.
+    Crashed,
+    /// It ended by itself before it was ready.
+    CrashedBooting,
+    /// Its application said that it could not boot.
+    BootFailed,
+    /// It was killed for not becoming ready in time.
+    BootTimeout,
+    /// It was killed at the drain deadline.
+    DrainTimeout,
+    /// It was killed because nobody needs it, before it had served anybody.
+    Unwanted,
+    /// It was killed by the second stop.
+    StopNow,
+}
+
+/// How loud a [`Notice`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Everything is as it should be.
+    Info,
+    /// Something needs a look, and the service goes on.
+    Warn,
+    /// Something that was asked for did not happen.
+    Error,
+}
+
+impl Notice {
+    /// How loud this is.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        match self {
+            Self::WorkerExited { cause, .. } => cause.level(),
+            Self::WorkerReady { .. }
+            | Self::Ready { .. }
+            | Self::Recovered
+            | Self::Postponed { .. }
+            | Self::Scaled { .. }
+            | Self::ReloadBegun
+            | Self::ReloadDone
+            | Self::RecycleBegun { .. }
+            | Self::Resting
+            | Self::Woken
+            | Self::UpgradeBegun
+            | Self::UpgradePhase { .. }
+            | Self::UpgradeCommitted { .. }
+            | Self::UpgradeDone { .. }
+            | Self::Retiring
+            | Self::TookOver { .. }
+            | Self::PredecessorDone
+            | Self::StopBegun
+            | Self::Stopped => Level::Info,
+            Self::Refused { .. } | Self::PredecessorLost | Self::StopNow | Self::WorkerNotForked { .. } => Level::Warn,
+            Self::BootFailed { .. }
+            | Self::Degraded { .. }
+            | Self::GaveUp { .. }
+            | Self::ReloadFailed { .. }
+            | Self::RecycleFailed { .. }
+            | Self::UpgradeFailed { .. }
+            | Self::TakenBack { .. } => Level::Error,
+        }
+    }
+}
+
+impl Cause {
+    fn level(self) -> Level {
+        match self {
+            Self::Drained | Self::Unwanted => Level::Info,
+            Self::Crashed
+            | Self::CrashedBooting
+            | Self::BootFailed
+            | Self::BootTimeout
+            | Self::DrainTimeout
+            | Self::StopNow => Level::Warn,
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Drained => "drained",
+            Self::Crashed => "crashed",
+            Self::CrashedBooting => "crashed before it was ready",
+            Self::BootFailed => "it did not boot",
+            Self::BootTimeout => "killed: not ready within boot-timeout",
+            Self::DrainTimeout => "killed: not drained within drain-timeout",
+            Self::Unwanted => "not needed any more",
+            Self::StopNow => "killed: stop now",
+        })
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WorkerReady { slot, pid } => write!(f, "worker {slot} (pid {pid}) is ready"),
+            Self::WorkerExited {
+                slot,
+                pid,
+                ending,
+                cause,
+            } => {
+                write!(f, "worker {slot} (pid {pid}) exited: {cause}, {ending}")
+            }
+            Self::WorkerNotForked { slot, text } => {
+                write!(f, "worker {slot} could not be forked, trying again: {text}")
+            }
+            Self::BootFailed { slot, pid, text } => write!(f, "worker {slot} (pid {pid}) failed to boot: {text}"),
+            Self::Ready { workers, generation } => write!(f, "generation {generation} is ready, {workers} workers"),
+            Self::Degraded { crashes } => {
+                write!(
+                    f,
+                    "degraded: {crashes} crashes in a row, respawning goes on, ever slower"
+                )
+            }
+            Self::Recovered => f.write_str("recovered: workers stay up again"),
+            Self::GaveUp { text } => write!(f, "giving up: {text}"),
+            Self::Refused { command, why } => write!(f, "{command} refused: {why}"),
+            Self::Postponed { command, until } => write!(f, "{command} follows {until}"),
+            Self::Scaled { workers } => write!(f, "scaled to {workers} workers"),
+            Self::ReloadBegun => f.write_str("reload begins"),
+            Self::ReloadDone => f.write_str("reload is done: every worker is new"),
+            Self::ReloadFailed { text } => write!(f, "reload failed, the old workers serve on: {text}"),
+            Self::RecycleBegun { slot, pid } => write!(f, "worker {slot} (pid {pid}) is being replaced"),
+            Self::RecycleFailed { text } => write!(f, "a worker could not be replaced, the old one serves on: {text}"),
+            Self::Resting => f.write_str("workers drain, the master keeps the queues until a reload"),
+            Self::Woken => f.write_str("workers come back"),
+            Self::UpgradeBegun => f.write_str("upgrade begins"),
+            Self::UpgradePhase { pid, name } => write!(f, "successor (pid {pid}): {name}"),
+            Self::UpgradeCommitted { pid } => write!(f, "successor (pid {pid}) is ready, it takes over"),
+            Self::UpgradeDone { pid } => write!(f, "upgrade is done: the successor (pid {pid}) serves"),
+            Self::UpgradeFailed { text } => write!(f, "upgrade failed, this generation serves on: {text}"),
+            Self::TakenBack { text } => write!(f, "taken back, this generation serves again: {text}"),
+            Self::Retiring => f.write_str("probation is over, workers drain"),
+            Self::TookOver { generation } => write!(f, "generation {generation} took over"),
+            Self::PredecessorLost => f.write_str("the predecessor died before it handed over: taking over alone"),
+            Self::PredecessorDone => f.write_str("the predecessor is gone"),
+            Self::StopBegun => f.write_str("stop begins: draining"),
+            Self::StopNow => f.write_str("stop now: killing what is left"),
+            Self::Stopped => f.write_str("stopped"),
+        }
+    }
+}

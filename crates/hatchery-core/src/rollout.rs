@@ -1,0 +1,182 @@
+//! Replacing workers inside one generation: reload and recycle.
+//!
+//! ```text
+//!        HUP             settings read                nobody is due any more
+//! Idle ───────▶ Rereading ─────────────▶ Rolling ─────────────────────────────▶ Idle
+//!                   └── refused ──▶ Idle     └── a new worker fails ──▶ Idle
+//! ```
+//! A roll-out marks every worker as due. One at a time, a due worker gets a new
+//! one beside it in its slot, and drains as soon as that is ready. When a new
+//! one fails, the marks are taken away: the old ones serve on. A recycle is the
+//! same with one mark and no operation around it.
+
+use crate::action::Action;
+use crate::event::Command;
+use crate::ids::{Pid, Slot};
+use crate::master::{Actions, Master};
+use crate::notice::Notice;
+use crate::policy::Policy;
+use crate::shutdown::Life;
+use crate::time::Moment;
+use crate::upgrade::Upgrade;
+use crate::worker::Renewal;
+
+/// How far a reload has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rollout {
+    /// There is none.
+    Idle,
+    /// The settings are being read.
+    Rereading,
+    /// Workers are being replaced.
+    Rolling,
+}
+
+impl Master {
+    pub(crate) fn begin_reload(&mut self, out: &mut Actions) {
+        self.rollout = Rollout::Rereading;
+        out.push(Action::Log(Notice::ReloadBegun));
+        out.push(Action::Reread);
+    }
+
+    pub(crate) fn settings_read(&mut self, policy: Policy, out: &mut Actions) {
+        if policy.workers != self.policy.workers {
+            self.target = policy.workers;
+        }
+        self.policy = policy;
+        if self.rollout != Rollout::Rereading {
+            return;
+        }
+        self.rollout = Rollout::Rolling;
+        self.throttle.forget();
+        self.wake(out);
+        for worker in self.roster.iter_mut().filter(|worker| worker.is_current()) {
+            worker.renewal = Renewal::Due;
+        }
+    }
+
+    pub(crate) fn settings_refused(&mut self, text: String, out: &mut Actions) {
+        self.rollout = Rollout::Idle;
+        out.push(Action::Log(Notice::ReloadFailed { text }));
+        self.wake(out);
+    }
+
+    /// Remembers what has to wait until the boot or the roll-out is over.
+    pub(crate) fn postpone(&mut self, command: Command, until: &'static str, out: &mut Actions) {
+        if self.postponed.insert(command) {
+            out.push(Action::Log(Notice::Postponed { command, until }));
+        }
+    }
+
+    /// What was postponed, one operation at a time, a reload before an upgrade.
+    pub(crate) fn run_postponed(&mut self, out: &mut Actions) {
+        if self.life != Life::Serving || self.rollout != Rollout::Idle || self.upgrade != Upgrade::Idle {
+            return;
+        }
+        match self.postponed.pop_first() {
+            Some(Command::Reload) => self.begin_reload(out),
+            Some(Command::Upgrade) => self.begin_upgrade(out),
+            // Nothing else is ever postponed.
+            Some(Command::Stop | Command::Reopen | Command::Rest | Command::More | Command::Fewer) | None => {}
+        }
+    }
+
+    /// Old workers whose replacement is ready drain. The queues were assigned before.
+    pub(crate) fn retire_replaced(&mut self, now: Moment, out: &mut Actions) {
+        if self.wanted() == 0 {
+            return;
+        }
+        let newest = self.roster.ready_by_slot();
+        let replaced: Vec<Pid> = self
+            .roster
+            .iter()
+            .filter(|worker| worker.is_ready() && newest.get(&worker.slot) != Some(&worker.pid))
+            .map(|worker| worker.pid)
+            .collect();
+        for pid in replaced {
+            self.let_go(pid, now, out);
+        }
+    }
+
+    /// Workers beyond the target drain, as long as somebody else is ready.
+    pub(crate) fn retire_surplus(&mut self, now: Moment, out: &mut Actions) {
+        let wanted = self.wanted();
+        let kept_ready = self
+            .roster
+            .iter()
+            .any(|worker| worker.is_ready() && worker.slot.0 < wanted);
+        if wanted == 0 || !kept_ready {
+            return;
+        }
+        let surplus: Vec<Pid> = self
+            .roster
+            .iter()
+            .filter(|worker| worker.is_current() && worker.slot.0 >= wanted)
+            .map(|worker| worker.pid)
+            .collect();
+        if surplus.is_empty() {
+            return;
+        }
+        for pid in &surplus {
+            self.queues.forget(*pid);
+        }
+        // Their queues go to those who stay, before they hear that they go.
+        self.assign_queues(out);
+        for pid in surplus {
+            self.let_go(pid, now, out);
+        }
+    }
+
+    /// Forks the next replacement, if none is on its way.
+    pub(crate) fn roll_on(&mut self, out: &mut Actions) {
+        if self.upgrade != Upgrade::Idle || self.roster.is_replacing() {
+            return;
+        }
+        let wanted = self.wanted();
+        let next: Option<(Slot, Pid)> = self
+            .roster
+            .iter()
+            .filter(|worker| worker.is_ready() && worker.renewal == Renewal::Due && worker.slot.0 < wanted)
+            .map(|worker| (worker.slot, worker.pid))
+            .min();
+        if let Some((slot, pid)) = next {
+            if self.rollout != Rollout::Rolling {
+                out.push(Action::Log(Notice::RecycleBegun { slot, pid }));
+            }
+            self.spawn(slot, out);
+        }
+    }
+
+    /// A worker failed that was forked just now. If it was to replace another one, the roll-out ends.
+    pub(crate) fn newcomer_failed(&mut self, slot: Slot, text: &str, out: &mut Actions) {
+        let replaces = self.roster.current(slot).any(|worker| worker.renewal == Renewal::Due);
+        if self.rollout == Rollout::Rolling {
+            self.rollout = Rollout::Idle;
+            out.push(Action::Log(Notice::ReloadFailed {
+                text: format!("worker {slot}: {text}"),
+            }));
+        } else if replaces {
+            out.push(Action::Log(Notice::RecycleFailed {
+                text: format!("worker {slot}: {text}"),
+            }));
+        } else {
+            return;
+        }
+        for worker in self.roster.iter_mut() {
+            worker.renewal = Renewal::None;
+        }
+    }
+
+    /// A reload is over when no old worker accepts any more and every new one does.
+    pub(crate) fn finish_reload(&mut self, out: &mut Actions) {
+        let due = self
+            .roster
+            .iter()
+            .any(|worker| worker.is_current() && worker.renewal == Renewal::Due);
+        let all_ready = self.roster.ready_count() >= usize::from(self.wanted());
+        if self.rollout == Rollout::Rolling && !due && all_ready {
+            self.rollout = Rollout::Idle;
+            out.push(Action::Log(Notice::ReloadDone));
+        }
+    }
+}

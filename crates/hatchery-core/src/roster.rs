@@ -1,0 +1,126 @@
+//! All workers of this master, alive or not yet reaped.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::{Pid, Slot};
+use crate::time::Moment;
+use crate::worker::{Renewal, Worker};
+
+/// The workers by their process, and the slots that are being forked right now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Roster {
+    workers: BTreeMap<Pid, Worker>,
+    /// Asked for, but neither `Spawned` nor `SpawnFailed` has come back.
+    forking: BTreeSet<Slot>,
+}
+
+impl Roster {
+    /// A fork was asked for.
+    pub fn forking(&mut self, slot: Slot) {
+        self.forking.insert(slot);
+    }
+
+    /// A fork has failed.
+    pub fn not_forked(&mut self, slot: Slot) {
+        self.forking.remove(&slot);
+    }
+
+    /// A fork has made `worker`.
+    pub fn forked(&mut self, worker: Worker) {
+        self.forking.remove(&worker.slot);
+        self.workers.insert(worker.pid, worker);
+    }
+
+    /// `pid` was reaped; `None` if it is no worker.
+    pub fn reaped(&mut self, pid: Pid) -> Option<Worker> {
+        self.workers.remove(&pid)
+    }
+
+    /// The worker `pid`.
+    pub fn get_mut(&mut self, pid: Pid) -> Option<&mut Worker> {
+        self.workers.get_mut(&pid)
+    }
+
+    /// All workers, in the order of their pids.
+    pub fn iter(&self) -> impl Iterator<Item = &Worker> {
+        self.workers.values()
+    }
+
+    /// All workers, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Worker> {
+        self.workers.values_mut()
+    }
+
+    /// Whether nothing is alive and nothing is about to be.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.workers.is_empty() && self.forking.is_empty()
+    }
+
+    /// Whether somebody serves in `slot`, or is on the way to.
+    #[must_use]
+    pub fn is_filled(&self, slot: Slot) -> bool {
+        self.forking.contains(&slot) || self.current(slot).next().is_some()
+    }
+
+    /// The workers of `slot` that serve or will.
+    pub fn current(&self, slot: Slot) -> impl Iterator<Item = &Worker> {
+        self.iter()
+            .filter(move |worker| worker.slot == slot && worker.is_current())
+    }
+
+    /// How many workers are ready.
+    #[must_use]
+    pub fn ready_count(&self) -> usize {
+        self.iter().filter(|worker| worker.is_ready()).count()
+    }
+
+    /// The ready worker of each slot; where a replacement has just become ready, the replacement.
+    #[must_use]
+    pub fn ready_by_slot(&self) -> BTreeMap<Slot, Pid> {
+        let mut ready: BTreeMap<Slot, &Worker> = BTreeMap::new();
+        for worker in self.iter().filter(|worker| worker.is_ready()) {
+            let kept = ready.entry(worker.slot).or_insert(worker);
+            if kept.renewal == Renewal::Due {
+                *kept = worker;
+            }
+        }
+        ready.into_iter().map(|(slot, worker)| (slot, worker.pid)).collect()
+    }
+
+    /// Whether a replacement is on its way in some slot.
+    #[must_use]
+    pub fn is_replacing(&self) -> bool {
+        self.iter()
+            .any(|worker| worker.renewal == Renewal::Due && worker.is_ready() && self.has_newcomer(worker.slot))
+    }
+
+    /// Whether somebody new is forked, or boots, in `slot`.
+    fn has_newcomer(&self, slot: Slot) -> bool {
+        self.forking.contains(&slot) || self.current(slot).any(Worker::is_starting)
+    }
+
+    /// Whether `worker` boots while the one that it replaces still serves.
+    #[must_use]
+    pub fn is_replacement(&self, worker: &Worker) -> bool {
+        self.current(worker.slot)
+            .any(|other| other.pid != worker.pid && other.renewal == Renewal::Due)
+    }
+
+    /// The earliest deadline of a worker.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        self.iter().filter_map(Worker::deadline).min()
+    }
+
+    pub(crate) fn map(&mut self, pid: &impl Fn(Pid) -> Pid, moment: &impl Fn(Moment) -> Moment) {
+        self.workers = std::mem::take(&mut self.workers)
+            .into_values()
+            .map(|mut worker| {
+                worker.pid = pid(worker.pid);
+                worker.map_moments(moment);
+                (worker.pid, worker)
+            })
+            .collect();
+    }
+}

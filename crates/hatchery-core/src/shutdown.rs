@@ -1,0 +1,187 @@
+//! Coming up, resting, going down.
+//!
+//! ```text
+//! Booting ──▶ Serving ◀──▶ Resting
+//!    │           │            │
+//!    ├───────────┴────────────┴──▶ Stopping ──▶ Over
+//!    └──▶ GivingUp ───────────────────────────▶ Over
+//! ```
+//! At the final stop everything that waits in a queue is accepted first. Then
+//! the queues are shut for every process that holds a copy of them: clients
+//! would otherwise connect to a service that is gone, and a restart would meet
+//! "address in use".
+
+use std::time::Duration;
+
+use crate::action::Action;
+use crate::ids::Pid;
+use crate::master::{Actions, Master};
+use crate::notice::{Cause, Notice};
+use crate::time::Moment;
+use crate::wire::upgrade::SuccessorSays;
+use crate::wire::worker::MasterSays;
+use crate::worker::Phase;
+
+/// How long workers may take to empty their queues before these are shut all the same.
+const EMPTYING: Duration = Duration::from_secs(1);
+
+/// What a master is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Life {
+    /// The first workers start.
+    Booting,
+    /// As many workers run as should, or will again.
+    Serving,
+    /// An operator has sent the workers away; the queues are kept.
+    Resting,
+    /// An operator has ended it.
+    Stopping {
+        /// What becomes of the queues.
+        closing: Closing,
+    },
+    /// The application does not boot, or crashes too often.
+    GivingUp {
+        /// Why.
+        text: String,
+    },
+    /// The last action was asked for.
+    Over,
+}
+
+/// What becomes of the queues at a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Closing {
+    /// Workers accept until they are empty.
+    Emptying {
+        /// When they are shut at the latest.
+        until: Moment,
+    },
+    /// They are shut, or somebody else serves them.
+    Done,
+}
+
+impl Life {
+    /// When the clock alone changes something.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        match self {
+            Self::Stopping {
+                closing: Closing::Emptying { until },
+            } => Some(*until),
+            Self::Stopping { closing: Closing::Done }
+            | Self::Booting
+            | Self::Serving
+            | Self::Resting
+            | Self::GivingUp { .. }
+            | Self::Over => None,
+        }
+    }
+
+    pub(crate) fn map_moments(&mut self, map: &impl Fn(Moment) -> Moment) {
+        if let Self::Stopping {
+            closing: Closing::Emptying { until },
+        } = self
+        {
+            *until = map(*until);
+        }
+    }
+}
+
+impl Master {
+    /// An operator's stop, in a generation that has the queues to itself.
+    pub(crate) fn stop(&mut self, now: Moment, out: &mut Actions) {
+        out.push(Action::Log(Notice::StopBegun));
+        self.call_off_upgrade(now, out);
+        self.release_predecessor(out);
+        let timeout = self.policy.drain_timeout;
+        for worker in self.roster.iter_mut() {
+            let pid = worker.pid;
+            if worker.is_ready() {
+                worker.phase = Phase::Finishing {
+                    deadline: now + timeout,
+                };
+                out.push(Action::Tell {
+                    pid,
+                    says: MasterSays::Finish { timeout },
+                });
+            } else if worker.is_starting() {
+                worker.phase = Phase::Killed { cause: Cause::Unwanted };
+                out.push(Action::Kill { pid });
+            }
+        }
+        self.life = Life::Stopping {
+            closing: Closing::Emptying { until: now + EMPTYING },
+        };
+    }
+
+    /// A stop before anything was taken over: the predecessor serves on, the queues are its own.
+    pub(crate) fn stop_untaken(&mut self, now: Moment, out: &mut Actions) {
+        out.push(Action::Log(Notice::StopBegun));
+        self.let_all_go(now, out);
+        self.life = Life::Stopping { closing: Closing::Done };
+    }
+
+    /// The second stop: nobody waits any longer.
+    pub(crate) fn stop_now(&mut self, out: &mut Actions) {
+        out.push(Action::Log(Notice::StopNow));
+        let mut victims: Vec<Pid> = Vec::new();
+        for worker in self.roster.iter_mut() {
+            if !matches!(worker.phase, Phase::Killed { .. }) {
+                worker.phase = Phase::Killed { cause: Cause::StopNow };
+                victims.push(worker.pid);
+            }
+        }
+        self.killed |= !victims.is_empty();
+        victims.extend(self.upgrade.successor());
+        out.extend(victims.into_iter().map(|pid| Action::Kill { pid }));
+    }
+
+    /// Ends a generation that cannot serve, with exit code 3.
+    pub(crate) fn give_up(&mut self, text: String, now: Moment, out: &mut Actions) {
+        if !matches!(self.life, Life::Booting | Life::Serving | Life::Resting) {
+            return;
+        }
+        out.push(Action::Log(Notice::GaveUp { text: text.clone() }));
+        if self.lineage.has_predecessor() {
+            out.push(Action::TellPredecessor(SuccessorSays::Failed { text: text.clone() }));
+        } else {
+            out.push(Action::ShutQueues);
+        }
+        self.call_off_upgrade(now, out);
+        self.let_all_go(now, out);
+        self.life = Life::GivingUp { text };
+    }
+
+    /// A worker was killed at its drain deadline: that shows in the exit code if it is an end.
+    pub(crate) fn note_kill(&mut self) {
+        self.killed |= matches!(self.life, Life::Stopping { .. }) || self.upgrade.is_handed_over();
+    }
+
+    pub(crate) fn closing_due(&mut self, now: Moment, out: &mut Actions) {
+        if self.life.deadline().is_some_and(|until| until <= now) {
+            self.shut_queues(out);
+        }
+    }
+
+    pub(crate) fn finish_closing(&mut self, out: &mut Actions) {
+        let finishing = self
+            .roster
+            .iter()
+            .any(|worker| matches!(worker.phase, Phase::Finishing { .. }));
+        if self.life.deadline().is_some() && !finishing {
+            self.shut_queues(out);
+        }
+    }
+
+    fn shut_queues(&mut self, out: &mut Actions) {
+        if let Life::Stopping { closing } = &mut self.life {
+            *closing = Closing::Done;
+            out.push(Action::ShutQueues);
+        }
+        for worker in self.roster.iter_mut() {
+            if let Phase::Finishing { deadline } = worker.phase {
+                worker.phase = Phase::Draining { deadline };
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Workers that speak, die, or take too long.
+
+use crate::action::Action;
+use crate::event::Ending;
+use crate::ids::{Pid, Slot};
+use crate::lineage::Lineage;
+use crate::master::{Actions, Master};
+use crate::notice::{Cause, Notice};
+use crate::shutdown::Life;
+use crate::throttle::Trust;
+use crate::time::Moment;
+use crate::wire::worker::WorkerSays;
+use crate::worker::{Due, Heard, Phase, Standing, Worker};
+
+impl Master {
+    pub(crate) fn worker_says(&mut self, pid: Pid, says: WorkerSays, now: Moment, out: &mut Actions) {
+        let Some(worker) = self.roster.get_mut(pid) else { return };
+        let slot = worker.slot;
+        match worker.hears(says, now) {
+            Heard::Ready => out.push(Action::Log(Notice::WorkerReady { slot, pid })),
+            Heard::BootFailed(text) => {
+                out.push(Action::Log(Notice::BootFailed {
+                    slot,
+                    pid,
+                    text: text.clone(),
+                }));
+                self.boot_failed(slot, &text, now, out);
+            }
+            // Settling sees that the worker is due, or that the queues are empty.
+            Heard::Recycle | Heard::Emptied | Heard::Nothing => {}
+        }
+    }
+
+    pub(crate) fn worker_exited(&mut self, worker: &Worker, ending: Ending, now: Moment, out: &mut Actions) {
+        let (slot, pid, cause) = (worker.slot, worker.pid, worker.cause_of_end());
+        self.queues.forget(pid);
+        out.push(Action::Log(Notice::WorkerExited {
+            slot,
+            pid,
+            ending,
+            cause,
+        }));
+        match worker.phase {
+            Phase::Starting { .. } => {
+                let text = format!("it ended before it was ready: {ending}");
+                self.failed_early(worker, &text, now, out);
+            }
+            Phase::Ready(Standing::Fresh { .. }) => {
+                let text = format!("it ended soon after it was ready: {ending}");
+                self.failed_early(worker, &text, now, out);
+            }
+            // One that had stayed up is replaced at once, and its crash starts no row.
+            Phase::Ready(Standing::Steady)
+            | Phase::Failed { .. }
+            | Phase::Finishing { .. }
+            | Phase::Draining { .. }
+            | Phase::Killed { .. } => {}
+        }
+    }
+
+    pub(crate) fn workers_due(&mut self, now: Moment, out: &mut Actions) {
+        let mut overdue: Vec<(Worker, Cause)> = Vec::new();
+        for worker in self.roster.iter_mut() {
+            match worker.due(now) {
+                Due::Nothing => {}
+                Due::Steady => {
+                    if self.throttle.steady(worker.slot) {
+                        out.push(Action::Log(Notice::Recovered));
+                    }
+                }
+                Due::Kill(cause) => overdue.push((worker.clone(), cause)),
+            }
+        }
+        for (worker, cause) in overdue {
+            out.push(Action::Kill { pid: worker.pid });
+            match cause {
+                Cause::BootTimeout => {
+                    self.boot_failed(worker.slot, "it did not become ready within boot-timeout", now, out);
+                }
+                Cause::DrainTimeout => self.note_kill(),
+                Cause::Drained
+                | Cause::Crashed
+                | Cause::CrashedBooting
+                | Cause::BootFailed
+                | Cause::Unwanted
+                | Cause::StopNow => {}
+            }
+        }
+    }
+
+    /// The application itself said that it cannot boot, or took too long: at the
+    /// first boot that is the end, since the next try would do the same.
+    fn boot_failed(&mut self, slot: Slot, text: &str, now: Moment, out: &mut Actions) {
+        if self.life == Life::Booting {
+            return self.give_up(format!("worker {slot}: {text}"), now, out);
+        }
+        let replaced = self.roster.is_filled(slot);
+        self.newcomer_failed(slot, text, out);
+        if !replaced {
+            self.count_crash(slot, now, out);
+        }
+    }
+
+    fn failed_early(&mut self, worker: &Worker, text: &str, now: Moment, out: &mut Actions) {
+        let replaced = self.roster.is_filled(worker.slot);
+        self.newcomer_failed(worker.slot, text, out);
+        if !replaced {
+            self.count_crash(worker.slot, now, out);
+        }
+    }
+
+    fn count_crash(&mut self, slot: Slot, now: Moment, out: &mut Actions) {
+        let crashes = self.throttle.crashed(slot, now);
+        if crashes < self.crash_limit() {
+            return;
+        }
+        if self.throttle.trust() == Trust::Unproven && self.may_give_up() {
+            self.give_up(format!("{crashes} crashes in a row"), now, out);
+        } else if self.throttle.degrade() {
+            out.push(Action::Log(Notice::Degraded { crashes }));
+        }
+    }
+
+    /// While a predecessor can take back, a new program that has shown nothing
+    /// yet is given up sooner: one round of crashes, but never for a single one.
+    fn crash_limit(&self) -> u32 {
+        match (self.lineage, self.throttle.trust()) {
+            (Lineage::Backed { .. }, Trust::Unproven) => self.policy.crash_limit.min(u32::from(self.target).max(2)),
+            (Lineage::Backed { .. }, Trust::Proven | Trust::Degraded)
+            | (Lineage::First | Lineage::Awaiting(_) | Lineage::Heir | Lineage::Released { .. } | Lineage::Alone, _) => {
+                self.policy.crash_limit
+            }
+        }
+    }
+
+    /// A first boot may fail, and a successor with somebody behind it. Where
+    /// nobody else would serve, trying on is better than an end.
+    fn may_give_up(&self) -> bool {
+        self.lineage == Lineage::First || self.lineage.has_predecessor()
+    }
+}

@@ -1,0 +1,439 @@
+//! Replacing the running program: the predecessor's half of an upgrade.
+//!
+//! ```text
+//!        USR2            READY             TAKEN             probation over
+//! Idle ───────▶ Preparing ─────▶ Committed ─────▶ Probation ───────────────▶ Retiring ──▶ (exit)
+//!  ▲               │ error, EOF,     │ timeout        │    │ Released            │ Released
+//!  │               │ boot-timeout    │                │    └──────▶ Leaving ◀────┘
+//!  │               ▼                 ▼                │ successor dies          │ successor dies
+//!  └─────────── Aborting ◀───────────┴──── take back ◀┴─────────────────────────┘
+//! ```
+//! Until TAKEN this generation accepts; until it exits it can take back.
+//! Aborting lasts until the successor's workers are gone too: they hold copies
+//! of the link, which closes with the last of them.
+
+use std::time::Duration;
+
+use crate::action::Action;
+use crate::event::{Command, Ending};
+use crate::ids::Pid;
+use crate::master::{Actions, Master};
+use crate::notice::Notice;
+use crate::time::Moment;
+use crate::wire::upgrade::{PredecessorSays, SuccessorSays};
+
+/// From COMMIT to TAKEN: the successor assigns its queues and renames a file.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// From SIGTERM to SIGKILL for a successor that is not wanted; it has no clients.
+const ABORT_GRACE: Duration = Duration::from_secs(2);
+
+/// How long a successor that closed its link may take to say with its exit code why.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How far an upgrade has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Upgrade {
+    /// There is none.
+    Idle,
+    /// A successor is being started.
+    Starting,
+    /// It boots.
+    Preparing {
+        /// Its process.
+        successor: Pid,
+        /// When it has to be ready.
+        deadline: Moment,
+        /// Whether it can still speak.
+        link: Link,
+    },
+    /// COMMIT was sent.
+    Committed {
+        /// Its process.
+        successor: Pid,
+        /// When it has to have taken over.
+        deadline: Moment,
+    },
+    /// It serves; the workers here accept no more, but keep what they have.
+    Probation {
+        /// Its process.
+        successor: Pid,
+        /// When the workers begin to drain.
+        until: Moment,
+    },
+    /// It serves; the workers here drain, and with the last one this master goes.
+    Retiring {
+        /// Its process.
+        successor: Pid,
+    },
+    /// As Retiring, but nothing is taken back: the successor has been released.
+    Leaving,
+    /// It failed, or was called off, and is on its way out.
+    Aborting {
+        /// Its process, until it was reaped.
+        successor: Option<Pid>,
+        /// Whether some process of its generation is left.
+        link: Link,
+        /// What the clock does next.
+        patience: Patience,
+    },
+}
+
+/// The channel between the masters, of which each process of the successor's generation holds a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Link {
+    /// Somebody holds the other end.
+    Open,
+    /// Nobody does.
+    Closed,
+}
+
+/// What the clock does to a successor that is not wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Patience {
+    /// SIGTERM was sent.
+    Kill {
+        /// When SIGKILL follows.
+        at: Moment,
+    },
+    /// SIGKILL was sent, or it is dead; its workers may be left.
+    Forget {
+        /// When they are not waited for any longer.
+        at: Moment,
+    },
+}
+
+impl Upgrade {
+    /// The successor, if it is a child that was not reaped.
+    #[must_use]
+    pub fn successor(&self) -> Option<Pid> {
+        match self {
+            Self::Preparing { successor, .. }
+            | Self::Committed { successor, .. }
+            | Self::Probation { successor, .. }
+            | Self::Retiring { successor } => Some(*successor),
+            Self::Aborting { successor, .. } => *successor,
+            Self::Idle | Self::Starting | Self::Leaving => None,
+        }
+    }
+
+    /// Whether the successor has taken over.
+    #[must_use]
+    pub fn is_handed_over(&self) -> bool {
+        match self {
+            Self::Probation { .. } | Self::Retiring { .. } | Self::Leaving => true,
+            Self::Idle | Self::Starting | Self::Preparing { .. } | Self::Committed { .. } | Self::Aborting { .. } => {
+                false
+            }
+        }
+    }
+
+    /// Whether this generation ends with its last worker.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        matches!(self, Self::Retiring { .. } | Self::Leaving)
+    }
+
+    /// Whether an unwanted successor has to be waited for.
+    #[must_use]
+    pub fn has_child(&self) -> bool {
+        self.successor().is_some() || *self == Self::Starting
+    }
+
+    /// When the clock alone changes something.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        match self {
+            Self::Preparing { deadline, .. } | Self::Committed { deadline, .. } => Some(*deadline),
+            Self::Probation { until, .. } => Some(*until),
+            Self::Aborting {
+                patience: Patience::Kill { at } | Patience::Forget { at },
+                ..
+            } => Some(*at),
+            Self::Idle | Self::Starting | Self::Retiring { .. } | Self::Leaving => None,
+        }
+    }
+
+    pub(crate) fn map(&mut self, pid: &impl Fn(Pid) -> Pid, moment: &impl Fn(Moment) -> Moment) {
+        match self {
+            Self::Preparing {
+                successor,
+                deadline: at,
+                ..
+            }
+            | Self::Committed {
+                successor,
+                deadline: at,
+            }
+            | Self::Probation { successor, until: at } => {
+                *successor = pid(*successor);
+                *at = moment(*at);
+            }
+            Self::Retiring { successor } => *successor = pid(*successor),
+            Self::Aborting {
+                successor,
+                patience: Patience::Kill { at } | Patience::Forget { at },
+                ..
+            } => {
+                *successor = successor.map(pid);
+                *at = moment(*at);
+            }
+            Self::Idle | Self::Starting | Self::Leaving => {}
+        }
+    }
+}
+
+impl Master {
+    pub(crate) fn begin_upgrade(&mut self, out: &mut Actions) {
+        if self.lineage.draining() >= 2 {
+            return Self::refuse(Command::Upgrade, "two predecessors still drain", out);
+        }
+        self.upgrade = Upgrade::Starting;
+        out.push(Action::Log(Notice::UpgradeBegun));
+        out.push(Action::StartSuccessor {
+            generation: self.generation.next(),
+            workers: self.target,
+            configured: self.policy.workers,
+        });
+    }
+
+    pub(crate) fn successor_started(&mut self, pid: Pid, now: Moment) {
+        if self.upgrade == Upgrade::Starting {
+            let deadline = now + self.policy.boot_timeout;
+            self.upgrade = Upgrade::Preparing {
+                successor: pid,
+                deadline,
+                link: Link::Open,
+            };
+        }
+    }
+
+    pub(crate) fn successor_not_started(&mut self, text: String, out: &mut Actions) {
+        if self.upgrade == Upgrade::Starting {
+            self.upgrade = Upgrade::Idle;
+            out.push(Action::Log(Notice::UpgradeFailed { text }));
+        }
+    }
+
+    pub(crate) fn successor_says(&mut self, says: SuccessorSays, now: Moment, out: &mut Actions) {
+        match (self.upgrade, says) {
+            (Upgrade::Preparing { successor: pid, .. }, SuccessorSays::Phase { name }) => {
+                out.push(Action::Log(Notice::UpgradePhase { pid, name }));
+            }
+            (Upgrade::Preparing { successor, .. }, SuccessorSays::Ready) => self.commit(successor, now, out),
+            (Upgrade::Preparing { .. }, SuccessorSays::Failed { text }) => self.abort(text, now, out),
+            (Upgrade::Preparing { .. }, SuccessorSays::Taken | SuccessorSays::Released) => {
+                self.abort("the successor spoke out of turn".to_owned(), now, out);
+            }
+            (Upgrade::Committed { successor, .. }, SuccessorSays::Taken) => {
+                self.upgrade = Upgrade::Probation {
+                    successor,
+                    until: now + self.policy.probation,
+                };
+                out.push(Action::Log(Notice::UpgradeDone { pid: successor }));
+            }
+            (
+                Upgrade::Committed { .. } | Upgrade::Probation { .. } | Upgrade::Retiring { .. },
+                SuccessorSays::Failed { text },
+            ) => self.take_back(text, now, out),
+            (
+                Upgrade::Committed { .. } | Upgrade::Probation { .. } | Upgrade::Retiring { .. },
+                SuccessorSays::Released,
+            ) => {
+                self.upgrade = Upgrade::Leaving;
+                self.retire(now, out);
+            }
+            // A phase after the commit, something said twice, or the last words of one that was given up.
+            (Upgrade::Committed { .. }, SuccessorSays::Phase { .. } | SuccessorSays::Ready)
+            | (
+                Upgrade::Probation { .. } | Upgrade::Retiring { .. },
+                SuccessorSays::Phase { .. } | SuccessorSays::Ready | SuccessorSays::Taken,
+            )
+            | (Upgrade::Idle | Upgrade::Starting | Upgrade::Leaving | Upgrade::Aborting { .. }, _) => {}
+        }
+    }
+
+    pub(crate) fn successor_exited(&mut self, ending: Ending, now: Moment, out: &mut Actions) {
+        match &mut self.upgrade {
+            Upgrade::Preparing { link, .. } => {
+                let link = *link;
+                self.upgrade = self.forgetting(None, link, now);
+                let text = format!("the successor ended before it was ready: {ending}");
+                out.push(Action::Log(Notice::UpgradeFailed { text }));
+            }
+            Upgrade::Committed { .. } | Upgrade::Probation { .. } | Upgrade::Retiring { .. } => {
+                // Reaped: nobody is to be told or killed. Its workers drain by
+                // themselves, and may take their time: they have clients.
+                self.upgrade = Upgrade::Idle;
+                out.push(Action::CloseSuccessorLink);
+                self.reclaim(format!("the successor died: {ending}"), out);
+            }
+            Upgrade::Aborting { successor, link, .. } => {
+                *successor = None;
+                let link = *link;
+                self.upgrade = self.forgetting(None, link, now);
+            }
+            Upgrade::Idle | Upgrade::Starting | Upgrade::Leaving => {}
+        }
+        self.finish_abort(out);
+    }
+
+    pub(crate) fn successor_link_closed(&mut self, now: Moment, out: &mut Actions) {
+        match &mut self.upgrade {
+            // Its end is next, and with it the reason.
+            Upgrade::Preparing { link, deadline, .. } => {
+                *link = Link::Closed;
+                *deadline = (*deadline).min(now + LAST_WORDS);
+            }
+            Upgrade::Aborting { link, .. } => *link = Link::Closed,
+            Upgrade::Idle
+            | Upgrade::Starting
+            | Upgrade::Committed { .. }
+            | Upgrade::Probation { .. }
+            | Upgrade::Retiring { .. }
+            | Upgrade::Leaving => {}
+        }
+        self.finish_abort(out);
+    }
+
+    pub(crate) fn upgrade_due(&mut self, now: Moment, out: &mut Actions) {
+        if self.upgrade.deadline().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        match self.upgrade {
+            Upgrade::Preparing { link: Link::Open, .. } => {
+                self.abort("the successor was not ready within boot-timeout".to_owned(), now, out);
+            }
+            Upgrade::Preparing { link: Link::Closed, .. } => {
+                self.abort("the successor closed its link and lives on".to_owned(), now, out);
+            }
+            Upgrade::Committed { .. } => {
+                self.take_back("the successor did not take over in time".to_owned(), now, out);
+            }
+            Upgrade::Probation { successor, .. } => {
+                self.upgrade = Upgrade::Retiring { successor };
+                self.retire(now, out);
+            }
+            Upgrade::Aborting {
+                successor,
+                link,
+                patience: Patience::Kill { .. },
+            } => {
+                out.extend(successor.map(|pid| Action::Kill { pid }));
+                self.upgrade = self.forgetting(successor, link, now);
+            }
+            Upgrade::Aborting {
+                successor: None,
+                patience: Patience::Forget { .. },
+                ..
+            } => {
+                self.upgrade = Upgrade::Idle;
+                out.push(Action::CloseSuccessorLink);
+            }
+            // SIGKILL was sent: it will be reaped, however long the kernel takes.
+            Upgrade::Aborting {
+                successor: Some(_),
+                link,
+                patience: Patience::Forget { .. },
+            } => {
+                self.upgrade = self.forgetting(self.upgrade.successor(), link, now);
+            }
+            Upgrade::Idle | Upgrade::Starting | Upgrade::Retiring { .. } | Upgrade::Leaving => {}
+        }
+    }
+
+    /// An operator stops this generation, or it gives up: so must a successor that is not serving yet.
+    pub(crate) fn call_off_upgrade(&mut self, now: Moment, out: &mut Actions) {
+        match self.upgrade {
+            Upgrade::Preparing { successor, link, .. } => self.dismiss(successor, link, now, out),
+            // It may have taken over in this very moment: ABORT and SIGTERM end it either way.
+            Upgrade::Committed { successor, .. } => self.dismiss(successor, Link::Open, now, out),
+            Upgrade::Idle
+            | Upgrade::Starting
+            | Upgrade::Aborting { .. }
+            | Upgrade::Probation { .. }
+            | Upgrade::Retiring { .. }
+            | Upgrade::Leaving => {}
+        }
+    }
+
+    fn commit(&mut self, successor: Pid, now: Moment, out: &mut Actions) {
+        // From here on this generation answers for what becomes of the service:
+        // its own predecessor must not take back beside a successor that serves.
+        self.release_predecessor(out);
+        self.upgrade = Upgrade::Committed {
+            successor,
+            deadline: now + COMMIT_TIMEOUT,
+        };
+        out.push(Action::Log(Notice::UpgradeCommitted { pid: successor }));
+        out.push(Action::TellSuccessor(PredecessorSays::Commit {
+            draining: self.lineage.draining(),
+        }));
+    }
+
+    /// The upgrade failed before anything was handed over.
+    fn abort(&mut self, text: String, now: Moment, out: &mut Actions) {
+        out.push(Action::Log(Notice::UpgradeFailed { text }));
+        self.call_off_upgrade(now, out);
+    }
+
+    /// The upgrade failed after the commit, and the successor still lives.
+    fn take_back(&mut self, text: String, now: Moment, out: &mut Actions) {
+        if let Some(successor) = self.upgrade.successor() {
+            self.dismiss(successor, Link::Open, now, out);
+        }
+        self.reclaim(text, out);
+    }
+
+    /// Everything is this generation's again; settling forks what is missing and assigns the queues.
+    fn reclaim(&mut self, text: String, out: &mut Actions) {
+        self.throttle.forget();
+        out.push(Action::TakeBackPidFile);
+        out.push(Action::Log(Notice::TakenBack { text }));
+    }
+
+    fn dismiss(&mut self, successor: Pid, link: Link, now: Moment, out: &mut Actions) {
+        out.push(Action::TellSuccessor(PredecessorSays::Abort));
+        out.push(Action::Terminate { pid: successor });
+        // One that has served drains its clients first.
+        let grace = if self.upgrade.is_handed_over() {
+            self.policy.drain_timeout
+        } else {
+            ABORT_GRACE
+        };
+        self.upgrade = Upgrade::Aborting {
+            successor: Some(successor),
+            link,
+            patience: Patience::Kill { at: now + grace },
+        };
+    }
+
+    fn forgetting(&self, successor: Option<Pid>, link: Link, now: Moment) -> Upgrade {
+        Upgrade::Aborting {
+            successor,
+            link,
+            patience: Patience::Forget {
+                at: now + self.policy.drain_timeout,
+            },
+        }
+    }
+
+    fn finish_abort(&mut self, out: &mut Actions) {
+        if matches!(
+            self.upgrade,
+            Upgrade::Aborting {
+                successor: None,
+                link: Link::Closed,
+                ..
+            }
+        ) {
+            self.upgrade = Upgrade::Idle;
+            out.push(Action::CloseSuccessorLink);
+        }
+    }
+
+    fn retire(&mut self, now: Moment, out: &mut Actions) {
+        out.push(Action::Log(Notice::Retiring));
+        self.let_all_go(now, out);
+    }
+}

@@ -1,0 +1,264 @@
+//! The environment variable that a successor is started with.
+//!
+//! `HATCHERY_HANDOFF=v=1;min=1;pid=4242;gen=2;listen=tcp@127.0.0.1:8080#3;link=5;board=8;workers=4;configured=4`
+//!
+//! `v` is the version of the writer and `min` the oldest reader that
+//! understands it. `pid` has to be the reader's own: a variable that leaked
+//! into some other program means nothing there. Keys that the reader does not
+//! know are skipped, and so are descriptors under them, which it closes.
+
+use super::WireError;
+use super::fields::{self, Fields};
+use crate::ids::{Generation, Pid};
+
+/// The name of the variable.
+pub const VARIABLE: &str = "HATCHERY_HANDOFF";
+
+/// The version that this library writes.
+pub const VERSION: u64 = 1;
+
+/// The oldest version that this library reads.
+pub const OLDEST: u64 = 1;
+
+/// What a predecessor hands to its successor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handoff {
+    /// The process that the variable is meant for.
+    pub pid: Pid,
+    /// The generation of the reader.
+    pub generation: Generation,
+    /// Listeners, with the descriptors of their accept queues.
+    pub listeners: Vec<HandedListener>,
+    /// The channel between the two masters.
+    pub link: i32,
+    /// The predecessor's board, if it has one that can be shared.
+    pub board: Option<i32>,
+    /// How many workers the predecessor runs.
+    pub workers: Option<u16>,
+    /// How many its settings asked for: where the two differ, an operator has
+    /// scaled it, and a successor with the same setting keeps to that.
+    pub configured: Option<u16>,
+}
+
+/// One listener of a [`Handoff`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandedListener {
+    /// `tcp`, `unix`, or a kind that a later version may know.
+    pub kind: String,
+    /// The address that it is bound to, in the kind's own notation.
+    pub address: Vec<u8>,
+    /// The descriptors of its accept queues.
+    pub queues: Vec<i32>,
+}
+
+/// What a reader makes of the variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// It is for this process.
+    Ours(Handoff),
+    /// It is for another process: leave everything alone.
+    Foreign {
+        /// The process it is for.
+        pid: Pid,
+    },
+}
+
+impl Handoff {
+    /// The variable's value.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut line = Fields::default()
+            .with_number("v", VERSION)
+            .with_number("min", OLDEST)
+            .with("pid", self.pid.to_string())
+            .with_number("gen", self.generation.0);
+        for listener in &self.listeners {
+            line = line.with("listen", listener.encode());
+        }
+        line = line.with("link", self.link.to_string());
+        if let Some(board) = self.board {
+            line = line.with("board", board.to_string());
+        }
+        if let Some(workers) = self.workers {
+            line = line.with_number("workers", workers);
+        }
+        if let Some(configured) = self.configured {
+            line = line.with_number("configured", configured);
+        }
+        line.encode()
+    }
+
+    /// Reads the variable's value in the process `reader`.
+    ///
+    /// # Errors
+    /// When the value is damaged, or its writer is too new or too old for this library.
+    pub fn decode(value: &[u8], reader: Pid) -> Result<Reading, WireError> {
+        let line = Fields::decode(value)?;
+        let pid = Pid(line.required("pid")?);
+        if pid != reader {
+            return Ok(Reading::Foreign { pid });
+        }
+        let version: u64 = line.required("v")?;
+        let oldest: u64 = line.number("min")?.unwrap_or(version);
+        if oldest > VERSION || version < OLDEST {
+            return Err(WireError::new(format!(
+                "its version {version} (readable from {oldest}) is not one that this program knows ({OLDEST} to {VERSION})"
+            )));
+        }
+        Ok(Reading::Ours(Self {
+            pid,
+            generation: Generation(line.required("gen")?),
+            listeners: line
+                .all("listen")
+                .map(HandedListener::decode)
+                .collect::<Result<_, _>>()?,
+            link: descriptor("link", line.bytes("link").ok_or_else(|| WireError::missing("link"))?)?,
+            board: line
+                .bytes("board")
+                .map(|value| descriptor("board", value))
+                .transpose()?,
+            workers: line.number("workers")?,
+            configured: line.number("configured")?,
+        }))
+    }
+}
+
+impl HandedListener {
+    fn encode(&self) -> Vec<u8> {
+        let queues: Vec<String> = self.queues.iter().map(ToString::to_string).collect();
+        let mut value = format!("{}@", self.kind).into_bytes();
+        value.extend_from_slice(&self.address);
+        value.push(b'#');
+        value.extend_from_slice(queues.join(",").as_bytes());
+        value
+    }
+
+    /// The kind ends at the first `@` and the address at the last `#`, so a path may hold both.
+    fn decode(value: &[u8]) -> Result<Self, WireError> {
+        let broken = || {
+            WireError::new(format!(
+                "`listen={}` is not KIND@ADDRESS#FD",
+                String::from_utf8_lossy(value)
+            ))
+        };
+        let at = value.iter().position(|b| *b == b'@').ok_or_else(broken)?;
+        let hash = value
+            .iter()
+            .rposition(|b| *b == b'#')
+            .filter(|hash| *hash > at)
+            .ok_or_else(broken)?;
+        let queues = value[hash + 1..]
+            .split(|b| *b == b',')
+            .map(|fd| descriptor("listen", fd));
+        Ok(Self {
+            kind: String::from_utf8_lossy(&value[..at]).into_owned(),
+            address: value[at + 1..hash].to_vec(),
+            queues: queues.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// A descriptor that may be inherited: never one of the standard streams.
+fn descriptor(key: &str, value: &[u8]) -> Result<i32, WireError> {
+    let fd: i32 = fields::number(key, value)?;
+    if fd <= 2 {
+        return Err(WireError::new(format!(
+            "`{key}` names descriptor {fd}, a standard stream"
+        )));
+    }
+    Ok(fd)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sample() -> Handoff {
+        Handoff {
+            pid: Pid(4242),
+            generation: Generation(2),
+            listeners: vec![
+                HandedListener {
+                    kind: "tcp".to_owned(),
+                    address: b"127.0.0.1:8080".to_vec(),
+                    queues: vec![3, 4],
+                },
+                HandedListener {
+                    kind: "unix".to_owned(),
+                    address: b"/run/a;b=c#1@\xff.sock".to_vec(),
+                    queues: vec![9],
+                },
+            ],
+            link: 5,
+            board: Some(8),
+            workers: Some(4),
+            configured: Some(2),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let value = sample().encode();
+        assert!(value.is_ascii());
+        assert_eq!(
+            Handoff::decode(value.as_bytes(), Pid(4242)),
+            Ok(Reading::Ours(sample()))
+        );
+    }
+
+    #[test]
+    fn a_leaked_variable_is_for_somebody_else() {
+        let value = sample().encode();
+        assert_eq!(
+            Handoff::decode(value.as_bytes(), Pid(1)),
+            Ok(Reading::Foreign { pid: Pid(4242) })
+        );
+    }
+
+    #[test]
+    fn a_newer_writer_that_we_can_read_is_read_without_what_we_do_not_know() {
+        let value = "v=2;min=1;pid=7;gen=3;relay=6,7;listen=quic@[::1]:443#4;link=5";
+        let Ok(Reading::Ours(handoff)) = Handoff::decode(value.as_bytes(), Pid(7)) else {
+            panic!()
+        };
+        assert_eq!(handoff.listeners[0].kind, "quic");
+        assert_eq!(handoff.board, None);
+    }
+
+    #[test]
+    fn an_older_writer_left_out_what_came_later() {
+        let value = "v=1;pid=7;gen=3;listen=tcp@127.0.0.1:80#4;link=5";
+        assert!(matches!(
+            Handoff::decode(value.as_bytes(), Pid(7)),
+            Ok(Reading::Ours(_))
+        ));
+    }
+
+    #[test]
+    fn errors_say_what_is_wrong() {
+        let error = |value: &str| Handoff::decode(value.as_bytes(), Pid(7)).unwrap_err().to_string();
+        assert_eq!(
+            error("v=3;min=2;pid=7;gen=3;link=5"),
+            "its version 3 (readable from 2) is not one that this program knows (1 to 1)"
+        );
+        assert_eq!(error("v=1;pid=7;gen=3"), "`link` is missing");
+        assert_eq!(
+            error("v=1;pid=7;gen=3;link=1"),
+            "`link` names descriptor 1, a standard stream"
+        );
+        assert_eq!(
+            error("v=1;pid=7;gen=3;link=5;listen=tcp"),
+            "`listen=tcp` is not KIND@ADDRESS#FD"
+        );
+        assert_eq!(error("hello"), "`hello` has no `=`");
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_panics(value in "(v=[0-9]{1,3};)?(pid=7;)?[a-z]{1,6}=[ -~]{0,30}(;link=[0-9]{1,3})?") {
+            let _ = Handoff::decode(value.as_bytes(), Pid(7));
+        }
+    }
+}

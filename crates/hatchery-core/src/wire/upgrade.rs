@@ -1,0 +1,144 @@
+//! What a predecessor and its successor say to each other, over their `SOCK_SEQPACKET` pair.
+
+use super::WireError;
+use super::fields::Fields;
+
+/// What a predecessor tells its successor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PredecessorSays {
+    /// Take over: assign the queues, take the pid file.
+    Commit {
+        /// How many older predecessors still drain behind this one.
+        draining: u8,
+    },
+    /// The upgrade is off: stop, nothing was yours yet.
+    Abort,
+    /// The number of older predecessors that still drain has changed.
+    Behind {
+        /// How many there are now.
+        draining: u8,
+    },
+}
+
+/// What a successor tells its predecessor.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SuccessorSays {
+    /// It has come to this part of its start; for the log.
+    Phase {
+        /// What it does now, as `preloading`.
+        name: String,
+    },
+    /// Its workers have booted, and wait for queues.
+    Ready,
+    /// It could not start, or gives up while the predecessor can still take back.
+    Failed {
+        /// The whole error, as it would stand on standard error.
+        text: String,
+    },
+    /// It accepts on every queue, and holds the pid file.
+    Taken,
+    /// Its end is wanted, or its own successor follows: do not take back.
+    Released,
+}
+
+impl PredecessorSays {
+    /// The message as it travels.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Commit { draining } => Fields::default().with_number("draining", *draining).message("commit"),
+            Self::Abort => Fields::default().message("abort"),
+            Self::Behind { draining } => Fields::default().with_number("draining", *draining).message("behind"),
+        }
+    }
+
+    /// Reads a message; `None` for one that a newer version may say and that can be skipped.
+    ///
+    /// # Errors
+    /// When the bytes are no message.
+    pub fn decode(message: &[u8]) -> Result<Option<Self>, WireError> {
+        let (verb, fields) = Fields::of_message(message)?;
+        let draining = || fields.number("draining").map(Option::unwrap_or_default);
+        Ok(match verb {
+            "commit" => Some(Self::Commit { draining: draining()? }),
+            "abort" => Some(Self::Abort),
+            "behind" => Some(Self::Behind { draining: draining()? }),
+            _ => None,
+        })
+    }
+}
+
+impl SuccessorSays {
+    /// The message as it travels.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Phase { name } => Fields::default().with("name", name).message("phase"),
+            Self::Ready => Fields::default().message("ready"),
+            Self::Failed { text } => Fields::default().with("text", text).message("failed"),
+            Self::Taken => Fields::default().message("taken"),
+            Self::Released => Fields::default().message("released"),
+        }
+    }
+
+    /// Reads a message; `None` for one that a newer version may say and that can be skipped.
+    ///
+    /// # Errors
+    /// When the bytes are no message.
+    pub fn decode(message: &[u8]) -> Result<Option<Self>, WireError> {
+        let (verb, fields) = Fields::of_message(message)?;
+        Ok(match verb {
+            "phase" => Some(Self::Phase {
+                name: fields.text("name").unwrap_or_default(),
+            }),
+            "ready" => Some(Self::Ready),
+            "failed" => Some(Self::Failed {
+                text: fields.text("text").unwrap_or_default(),
+            }),
+            "taken" => Some(Self::Taken),
+            "released" => Some(Self::Released),
+            _ => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_sides_understand_each_other() {
+        for said in [
+            PredecessorSays::Commit { draining: 1 },
+            PredecessorSays::Abort,
+            PredecessorSays::Behind { draining: 0 },
+        ] {
+            assert_eq!(PredecessorSays::decode(&said.encode()), Ok(Some(said)));
+        }
+        for said in [
+            SuccessorSays::Phase {
+                name: "preloading".to_owned(),
+            },
+            SuccessorSays::Ready,
+            SuccessorSays::Failed {
+                text: "address in use;\n100 %".to_owned(),
+            },
+            SuccessorSays::Taken,
+            SuccessorSays::Released,
+        ] {
+            assert_eq!(SuccessorSays::decode(&said.encode()), Ok(Some(said)));
+        }
+    }
+
+    #[test]
+    fn another_version_may_say_more_and_less() {
+        assert_eq!(PredecessorSays::decode(b"relay;v=2"), Ok(None));
+        assert_eq!(SuccessorSays::decode(b"moved;n=4"), Ok(None));
+        assert_eq!(
+            PredecessorSays::decode(b"commit"),
+            Ok(Some(PredecessorSays::Commit { draining: 0 }))
+        );
+        assert!(PredecessorSays::decode(b"commit;draining=x").is_err());
+        assert!(SuccessorSays::decode(b"\xff\xff").is_err());
+    }
+}

@@ -1,0 +1,240 @@
+//! The life of one worker process.
+//!
+//! ```text
+//!            Ready             drain            exit
+//! Starting ────────▶ Ready ─────────▶ Draining ─────▶ (reaped)
+//!    │                 │ finish           ▲  │
+//!    │                 └──▶ Finishing ────┘  │ drain-timeout
+//!    ├── BootFailed ──▶ Failed Emptied       ▼
+//!    └── boot-timeout ────────────────▶   Killed ───▶ (reaped)
+//! ```
+//! A process can exit in every phase. Nothing is sent to a pid after it was
+//! reaped: the roster forgets it in the same step.
+
+use std::time::Duration;
+
+use crate::ids::{Pid, Slot};
+use crate::notice::Cause;
+use crate::policy::STEADY;
+use crate::time::Moment;
+use crate::wire::worker::WorkerSays;
+
+/// One worker process.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Worker {
+    /// Its process.
+    pub pid: Pid,
+    /// Its place.
+    pub slot: Slot,
+    /// How far it has come.
+    pub phase: Phase,
+    /// Whether a new one should take its place.
+    pub renewal: Renewal,
+}
+
+/// How far a worker has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Forked; its application boots.
+    Starting {
+        /// When it is killed for not being ready.
+        deadline: Moment,
+    },
+    /// Its application did not boot; it is about to exit.
+    Failed {
+        /// When it is killed for not having exited.
+        deadline: Moment,
+    },
+    /// It may accept.
+    Ready(Standing),
+    /// The final stop: it accepts until its queues are empty.
+    Finishing {
+        /// When it is killed for not having drained.
+        deadline: Moment,
+    },
+    /// It accepts no more and finishes what is open.
+    Draining {
+        /// When it is killed for not having drained.
+        deadline: Moment,
+    },
+    /// SIGKILL is on its way.
+    Killed {
+        /// What for.
+        cause: Cause,
+    },
+}
+
+/// Whether a ready worker has shown that it stays up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// Not yet: a crash before this moment counts towards the crash limit.
+    Fresh {
+        /// When it has stayed ready for [`STEADY`].
+        steady_at: Moment,
+    },
+    /// It has.
+    Steady,
+}
+
+/// Whether a new process should take a worker's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Renewal {
+    /// It is as new as can be.
+    None,
+    /// A replacement is wanted; it serves until that is ready.
+    Due,
+}
+
+/// What a worker's message means for its master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It has become ready.
+    Ready,
+    /// It wants to be replaced.
+    Recycle,
+    /// Its queues are empty at the final stop.
+    Emptied,
+    /// Its application did not boot.
+    BootFailed(String),
+    /// Nothing, in its phase: it was said too late, or twice.
+    Nothing,
+}
+
+/// What the time means for a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Nothing yet.
+    Nothing,
+    /// It has stayed ready long enough.
+    Steady,
+    /// It has to be killed.
+    Kill(Cause),
+}
+
+impl Worker {
+    /// A worker that was just forked.
+    #[must_use]
+    pub fn starting(pid: Pid, slot: Slot, now: Moment, boot_timeout: Duration) -> Self {
+        Self {
+            pid,
+            slot,
+            phase: Phase::Starting {
+                deadline: now + boot_timeout,
+            },
+            renewal: Renewal::None,
+        }
+    }
+
+    /// Takes a message in.
+    pub fn hears(&mut self, says: WorkerSays, now: Moment) -> Heard {
+        match (says, self.phase) {
+            (WorkerSays::Ready, Phase::Starting { .. }) => {
+                self.phase = Phase::Ready(Standing::Fresh {
+                    steady_at: now + STEADY,
+                });
+                Heard::Ready
+            }
+            (WorkerSays::BootFailed { text }, Phase::Starting { deadline }) => {
+                self.phase = Phase::Failed { deadline };
+                Heard::BootFailed(text)
+            }
+            (WorkerSays::Recycle, Phase::Ready(_)) => {
+                self.renewal = Renewal::Due;
+                Heard::Recycle
+            }
+            (WorkerSays::Emptied, Phase::Finishing { deadline }) => {
+                self.phase = Phase::Draining { deadline };
+                Heard::Emptied
+            }
+            (
+                WorkerSays::Ready | WorkerSays::BootFailed { .. } | WorkerSays::Recycle | WorkerSays::Emptied,
+                Phase::Starting { .. }
+                | Phase::Failed { .. }
+                | Phase::Ready(_)
+                | Phase::Finishing { .. }
+                | Phase::Draining { .. }
+                | Phase::Killed { .. },
+            ) => Heard::Nothing,
+        }
+    }
+
+    /// What is due by `now`; moves on by itself.
+    pub fn due(&mut self, now: Moment) -> Due {
+        let (due, phase) = match self.phase {
+            Phase::Starting { deadline } if deadline <= now => kill(Cause::BootTimeout),
+            Phase::Failed { deadline } if deadline <= now => kill(Cause::BootFailed),
+            Phase::Finishing { deadline } | Phase::Draining { deadline } if deadline <= now => {
+                kill(Cause::DrainTimeout)
+            }
+            Phase::Ready(Standing::Fresh { steady_at }) if steady_at <= now => {
+                (Due::Steady, Phase::Ready(Standing::Steady))
+            }
+            Phase::Starting { .. }
+            | Phase::Failed { .. }
+            | Phase::Ready(_)
+            | Phase::Finishing { .. }
+            | Phase::Draining { .. }
+            | Phase::Killed { .. } => (Due::Nothing, self.phase),
+        };
+        self.phase = phase;
+        due
+    }
+
+    /// When [`due`](Self::due) has something to say; changes with the phase only.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        match self.phase {
+            Phase::Starting { deadline }
+            | Phase::Failed { deadline }
+            | Phase::Finishing { deadline }
+            | Phase::Draining { deadline } => Some(deadline),
+            Phase::Ready(Standing::Fresh { steady_at }) => Some(steady_at),
+            Phase::Ready(Standing::Steady) | Phase::Killed { .. } => None,
+        }
+    }
+
+    /// Why it is gone, now that it was reaped.
+    #[must_use]
+    pub fn cause_of_end(&self) -> Cause {
+        match self.phase {
+            Phase::Starting { .. } => Cause::CrashedBooting,
+            Phase::Failed { .. } => Cause::BootFailed,
+            Phase::Ready(_) => Cause::Crashed,
+            Phase::Finishing { .. } | Phase::Draining { .. } => Cause::Drained,
+            Phase::Killed { cause } => cause,
+        }
+    }
+
+    /// Whether it may be given queues.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready(_))
+    }
+
+    /// Whether it is on its way to ready.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        matches!(self.phase, Phase::Starting { .. })
+    }
+
+    /// Whether it serves, or will: neither draining nor killed.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.is_ready() || self.is_starting()
+    }
+
+    pub(crate) fn map_moments(&mut self, map: &impl Fn(Moment) -> Moment) {
+        match &mut self.phase {
+            Phase::Starting { deadline }
+            | Phase::Failed { deadline }
+            | Phase::Finishing { deadline }
+            | Phase::Draining { deadline } => *deadline = map(*deadline),
+            Phase::Ready(Standing::Fresh { steady_at }) => *steady_at = map(*steady_at),
+            Phase::Ready(Standing::Steady) | Phase::Killed { .. } => {}
+        }
+    }
+}
+
+fn kill(cause: Cause) -> (Due, Phase) {
+    (Due::Kill(cause), Phase::Killed { cause })
+}
