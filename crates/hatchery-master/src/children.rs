@@ -1,0 +1,144 @@
+//! Workers as the driver sees them: a channel each, and a cell of the board.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use hatchery_core::wire::worker::{MasterSays, WorkerSays};
+use hatchery_core::{Event, Pid};
+use hatchery_sys::board::Board;
+use hatchery_sys::channel::{Channel, Received};
+use tracing::warn;
+
+/// Messages that wait for a worker that does not read. One that lets so many
+/// pile up, behind the hundreds that the socket holds, will never read them.
+const OUTBOX_LIMIT: usize = 64;
+
+/// A message is at most so long, from either side.
+const MESSAGE_LIMIT: usize = 8 * 1024;
+
+/// All workers that have not been reaped.
+#[derive(Debug)]
+pub struct Children {
+    by_pid: BTreeMap<Pid, Child>,
+    free_cells: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Child {
+    channel: Channel,
+    cell: usize,
+    speaks: Speaks,
+    outbox: VecDeque<MasterSays>,
+}
+
+/// Whether a worker's end of the channel is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speaks {
+    Yes,
+    /// It closed its end: it is about to be reaped.
+    No,
+}
+
+/// Whether a message found its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It was sent, waits its turn, or has no reader any more.
+    Done,
+    /// The worker has stopped reading long ago.
+    Stuck,
+}
+
+impl Children {
+    /// Nobody yet, on a board of so many cells.
+    #[must_use]
+    pub fn new(cells: usize) -> Self {
+        Self { by_pid: BTreeMap::new(), free_cells: (0..cells).rev().collect() }
+    }
+
+    /// A cell of the board for the next worker; `None` if there are more of them than cells.
+    #[must_use]
+    pub fn free_cell(&self) -> Option<usize> {
+        self.free_cells.last().copied()
+    }
+
+    /// Takes in a worker that was forked just now, in the cell that [`free_cell`](Self::free_cell) named.
+    pub fn born(&mut self, pid: Pid, channel: Channel) {
+        if let Some(cell) = self.free_cells.pop() {
+            let child = Child { channel, cell, speaks: Speaks::Yes, outbox: VecDeque::new() };
+            self.by_pid.insert(pid, child);
+        }
+    }
+
+    /// Forgets a worker that was reaped, and keeps what it had counted.
+    pub fn reaped(&mut self, pid: Pid, board: &Board) {
+        if let Some(child) = self.by_pid.remove(&pid) {
+            board.release(child.cell);
+            self.free_cells.push(child.cell);
+        }
+    }
+
+    /// Whom to wait for.
+    pub fn speakers(&self) -> impl Iterator<Item = (Pid, BorrowedFd<'_>)> {
+        self.by_pid
+            .iter()
+            .filter(|(_, child)| child.speaks == Speaks::Yes)
+            .map(|(pid, child)| (*pid, child.channel.as_fd()))
+    }
+
+    /// Sends a message without ever waiting for its reader.
+    pub fn tell(&mut self, pid: Pid, says: MasterSays) -> Delivery {
+        let Some(child) = self.by_pid.get_mut(&pid) else { return Delivery::Done };
+        child.outbox.push_back(says);
+        child.flush();
+        if child.outbox.len() > OUTBOX_LIMIT { Delivery::Stuck } else { Delivery::Done }
+    }
+
+    /// Tries again what did not fit. Returns whether something is still waiting.
+    pub fn flush(&mut self) -> bool {
+        let mut waiting = false;
+        for child in self.by_pid.values_mut().filter(|child| !child.outbox.is_empty()) {
+            child.flush();
+            waiting |= !child.outbox.is_empty();
+        }
+        waiting
+    }
+
+    /// Everything that a worker has said and that nobody has heard yet.
+    pub fn listen(&mut self, pid: Pid) -> Vec<Event> {
+        let Some(child) = self.by_pid.get_mut(&pid) else { return Vec::new() };
+        let mut heard = Vec::new();
+        let mut message = [0; MESSAGE_LIMIT];
+        while child.speaks == Speaks::Yes {
+            match child.channel.recv(&mut message) {
+                Ok(Received::Message { len, .. }) => match WorkerSays::decode(&message[..len]) {
+                    Ok(says) => heard.push(Event::Worker { pid, says }),
+                    Err(error) => warn!("worker (pid {pid}) sent something that is no message: {error}"),
+                },
+                Ok(Received::Truncated) => warn!("worker (pid {pid}) sent a message that is too long"),
+                Ok(Received::Closed) => child.speaks = Speaks::No,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    warn!("the channel of worker (pid {pid}) is broken: {error}");
+                    child.speaks = Speaks::No;
+                }
+            }
+        }
+        heard
+    }
+}
+
+impl Child {
+    fn flush(&mut self) {
+        while let Some(says) = self.outbox.front() {
+            match self.channel.send(&says.encode(), &[]) {
+                Ok(()) => {
+                    self.outbox.pop_front();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // The reader is gone, and about to be reaped.
+                Err(_) => self.outbox.clear(),
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Which signal asks for what.
+
+use hatchery_core::Command;
+use hatchery_sys::Signal;
+use hatchery_sys::signals::{Caught, Sender};
+
+/// The signals that a master listens to.
+pub const SIGNALS: [Signal; 10] = [
+    Signal::SIGTERM,
+    Signal::SIGQUIT,
+    Signal::SIGINT,
+    Signal::SIGHUP,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGWINCH,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+    Signal::SIGCHLD,
+];
+
+/// What an operator means by a signal; `None` for one that is no command.
+///
+/// The kernel sends some of them by itself: a terminal that is gone hangs up,
+/// which is a stop; one that is resized sends WINCH, and a background process
+/// that touches it gets TTIN or TTOU, which mean nothing.
+#[must_use]
+pub fn command(caught: &Caught) -> Option<Command> {
+    match (caught.signal, caught.sender) {
+        (Signal::SIGTERM | Signal::SIGQUIT | Signal::SIGINT, _) | (Signal::SIGHUP, Sender::Kernel) => {
+            Some(Command::Stop)
+        }
+        (Signal::SIGHUP, Sender::Process) => Some(Command::Reload),
+        (Signal::SIGUSR1, _) => Some(Command::Reopen),
+        (Signal::SIGUSR2, _) => Some(Command::Upgrade),
+        (Signal::SIGWINCH, Sender::Process) => Some(Command::Rest),
+        (Signal::SIGTTIN, Sender::Process) => Some(Command::More),
+        (Signal::SIGTTOU, Sender::Process) => Some(Command::Fewer),
+        // The kernel's own WINCH, TTIN and TTOU; and CHLD, which means "reap".
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_process_can_ask_for_what_the_terminal_does_by_itself() {
+        let meaning = |signal, sender| command(&Caught { signal, times: 1, sender });
+        assert_eq!(meaning(Signal::SIGHUP, Sender::Process), Some(Command::Reload));
+        assert_eq!(meaning(Signal::SIGHUP, Sender::Kernel), Some(Command::Stop));
+        assert_eq!(meaning(Signal::SIGINT, Sender::Kernel), Some(Command::Stop));
+        for signal in [Signal::SIGWINCH, Signal::SIGTTIN, Signal::SIGTTOU] {
+            assert!(meaning(signal, Sender::Process).is_some());
+            assert_eq!(meaning(signal, Sender::Kernel), None);
+        }
+        assert_eq!(meaning(Signal::SIGCHLD, Sender::Kernel), None);
+    }
+}

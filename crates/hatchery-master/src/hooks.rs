@@ -1,0 +1,91 @@
+//! What the program around the master wants to be asked or told.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use hatchery_core::notice::Cause;
+use hatchery_core::{Ending, Generation, Pid, Policy, Slot};
+use tracing::{error, warn};
+
+/// How long a hook may take before it is worth a line: nobody is supervised meanwhile.
+const SLOW: Duration = Duration::from_millis(100);
+
+/// Functions of the program that run in the master, between two events.
+pub struct Hooks {
+    /// Reads the settings again.
+    pub reread: Box<dyn FnMut() -> Result<Policy, String>>,
+    /// Opens the log files again.
+    pub reopen: Box<dyn FnMut()>,
+    /// Runs before every fork of a worker.
+    pub before_fork: Box<dyn FnMut(Slot)>,
+    /// Runs after a worker was reaped.
+    pub worker_exited: Box<dyn FnMut(&WorkerExit)>,
+}
+
+/// The end of a worker, as told to [`Hooks::worker_exited`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerExit {
+    /// The slot that it was in.
+    pub slot: Slot,
+    /// The process that it was.
+    pub pid: Pid,
+    /// The generation that it belonged to.
+    pub generation: Generation,
+    /// How it ended, as the kernel says.
+    pub ending: Ending,
+    /// Why, as its master sees it.
+    pub cause: Cause,
+}
+
+impl Hooks {
+    pub(crate) fn reread(&mut self) -> Result<Policy, String> {
+        guarded("the settings", &mut self.reread, |reread| reread())
+            .unwrap_or_else(|| Err("reading the settings panicked".to_owned()))
+    }
+
+    pub(crate) fn reopen(&mut self) {
+        guarded("reopening the logs", &mut self.reopen, |reopen| reopen());
+    }
+
+    pub(crate) fn before_fork(&mut self, slot: Slot) {
+        guarded("the before_fork hook", &mut self.before_fork, |hook| hook(slot));
+    }
+
+    pub(crate) fn worker_exited(&mut self, exit: &WorkerExit) {
+        guarded("the on_worker_exit hook", &mut self.worker_exited, |hook| hook(exit));
+    }
+}
+
+impl Default for Hooks {
+    /// Hooks that do nothing, and settings that never change.
+    fn default() -> Self {
+        Self {
+            reread: Box::new(|| Err("this program cannot read its settings again".to_owned())),
+            reopen: Box::new(|| {}),
+            before_fork: Box::new(|_| {}),
+            worker_exited: Box::new(|_| {}),
+        }
+    }
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks").finish_non_exhaustive()
+    }
+}
+
+/// Runs a hook so that its panic costs nothing but a line, and its slowness is seen.
+fn guarded<H: ?Sized, T>(name: &str, hook: &mut Box<H>, run: impl FnOnce(&mut H) -> T) -> Option<T> {
+    let begin = Instant::now();
+    let result = catch_unwind(AssertUnwindSafe(|| run(hook)));
+    let took = begin.elapsed();
+    if took > SLOW {
+        warn!("{name} took {} ms in the master, which supervises nobody meanwhile", took.as_millis());
+    }
+    if result.is_err() {
+        error!("{name} panicked in the master");
+    }
+    result.ok()
+}

@@ -1,0 +1,146 @@
+//! Where the master's facts come from: one wait over everything that can speak.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use hatchery_core::wire::upgrade::{PredecessorSays, SuccessorSays};
+use hatchery_core::{Ending, Event, Pid};
+use hatchery_sys::channel::{Channel, Received};
+use hatchery_sys::signals::SelfPipe;
+use hatchery_sys::{poll, wait};
+use tracing::warn;
+
+use crate::children::Children;
+use crate::commands;
+
+const MESSAGE_LIMIT: usize = 64 * 1024;
+
+/// Facts that the driver has not told the core yet, and their sources.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    pub(crate) waiting: VecDeque<Event>,
+    pub(crate) signals: SelfPipe,
+    pub(crate) successor: Option<Channel>,
+    pub(crate) predecessor: Option<Channel>,
+}
+
+impl Inbox {
+    /// Waits until something can be read or `timeout` is over, and takes in what there is.
+    pub(crate) fn fill(&mut self, children: &mut Children, timeout: Option<Duration>) -> io::Result<()> {
+        let speakers: Vec<Pid> = children.speakers().map(|(pid, _)| pid).collect();
+        let readable = {
+            let mut sources: Vec<BorrowedFd<'_>> = vec![self.signals.as_fd()];
+            sources.extend(children.speakers().map(|(_, fd)| fd));
+            sources.extend(self.successor.as_ref().map(AsFd::as_fd));
+            sources.extend(self.predecessor.as_ref().map(AsFd::as_fd));
+            poll::readable(&sources, timeout)?
+        };
+        let mut readable = readable.into_iter();
+        let signalled = readable.next() == Some(true);
+        for pid in speakers {
+            if readable.next() == Some(true) {
+                self.waiting.extend(children.listen(pid));
+            }
+        }
+        if self.successor.is_some() && readable.next() == Some(true) {
+            self.hear_successor();
+        }
+        if self.predecessor.is_some() && readable.next() == Some(true) {
+            self.hear_predecessor();
+        }
+        if signalled {
+            self.take_signals(children)?;
+        }
+        Ok(())
+    }
+
+    fn take_signals(&mut self, children: &mut Children) -> io::Result<()> {
+        for caught in self.signals.take() {
+            let command = commands::command(&caught);
+            self.waiting.extend((0..caught.times).filter_map(|_| command).map(Event::Command));
+        }
+        // Signals coalesce: one SIGCHLD may stand for many children, so reap
+        // until nobody is left, whichever signal it was.
+        while let Some((pid, status)) = wait::reap()? {
+            let pid = Pid(pid.as_raw());
+            // Its last words came before its end, though perhaps after the poll.
+            self.waiting.extend(children.listen(pid));
+            self.hear_successor();
+            self.waiting.push_back(Event::Exited { pid, ending: ending(status) });
+        }
+        Ok(())
+    }
+
+    fn hear_successor(&mut self) {
+        while let Some(link) = &self.successor {
+            match receive(link, "successor", SuccessorSays::decode) {
+                Heard::Message(says) => self.waiting.push_back(Event::Successor(says)),
+                Heard::Skipped => {}
+                Heard::Nothing => return,
+                Heard::Closed => {
+                    self.successor = None;
+                    self.waiting.push_back(Event::SuccessorLinkClosed);
+                }
+            }
+        }
+    }
+
+    fn hear_predecessor(&mut self) {
+        while let Some(link) = &self.predecessor {
+            match receive(link, "predecessor", PredecessorSays::decode) {
+                Heard::Message(says) => self.waiting.push_back(Event::Predecessor(says)),
+                Heard::Skipped => {}
+                Heard::Nothing => return,
+                Heard::Closed => {
+                    self.predecessor = None;
+                    self.waiting.push_back(Event::PredecessorLinkClosed);
+                }
+            }
+        }
+    }
+}
+
+enum Heard<T> {
+    Message(T),
+    /// Something that this version need not, or cannot, understand.
+    Skipped,
+    Nothing,
+    Closed,
+}
+
+fn receive<T, E: std::fmt::Display>(
+    link: &Channel,
+    who: &str,
+    decode: impl Fn(&[u8]) -> Result<Option<T>, E>,
+) -> Heard<T> {
+    let mut message = vec![0; MESSAGE_LIMIT];
+    match link.recv(&mut message) {
+        Ok(Received::Message { len, .. }) => match decode(&message[..len]) {
+            Ok(Some(says)) => Heard::Message(says),
+            Ok(None) => Heard::Skipped,
+            Err(error) => {
+                warn!("the {who} sent something that is no message: {error}");
+                Heard::Skipped
+            }
+        },
+        Ok(Received::Truncated) => {
+            warn!("the {who} sent a message that is too long");
+            Heard::Skipped
+        }
+        Ok(Received::Closed) => Heard::Closed,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Heard::Nothing,
+        Err(error) => {
+            warn!("the link to the {who} is broken: {error}");
+            Heard::Closed
+        }
+    }
+}
+
+fn ending(status: wait::Status) -> Ending {
+    match status {
+        wait::Status::Exited(code) => Ending::Code(code),
+        wait::Status::Killed { signal, .. } => Ending::Signal(signal),
+    }
+}

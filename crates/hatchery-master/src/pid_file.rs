@@ -1,0 +1,311 @@
+//! The pid file: who holds it, and who takes it next.
+//!
+//! The lock (`flock`) decides, the number is for people. The lock belongs to
+//! the open file, so a copy of its descriptor in some child would keep it: it
+//! is close-on-exec, and no child keeps what it inherited. It is never unlocked
+//! by hand.
+//!
+//! There is a pid file at every moment between ready and stop. A first master
+//! links a finished file into place. A successor first gives the old file its
+//! second name, `PATH.oldbin`, and then renames its own over the first. A
+//! predecessor that takes back renames `PATH.oldbin` over the path again.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use hatchery_sys::{lock, process};
+use thiserror::Error;
+
+/// A pid file that is held, or will be.
+#[derive(Debug)]
+pub struct PidFile {
+    path: PathBuf,
+    /// Ours, with the lock. Purposefully without a `Drop` that removes
+    /// anything: forked children drop it as well.
+    held: Option<File>,
+}
+
+/// Why a pid file cannot be had.
+#[derive(Debug, Error)]
+pub enum PidFileError {
+    /// A living master holds it.
+    #[error("pid file {} is held by a running master{}", path.display(), who(*pid))]
+    Held {
+        /// The file.
+        path: PathBuf,
+        /// The number that stands in it, if one does.
+        pid: Option<i32>,
+    },
+    /// The system does not let us.
+    #[error("cannot write pid file {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Its reason.
+        source: io::Error,
+    },
+}
+
+impl PidFile {
+    /// A pid file that nobody has taken yet.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
+        Self { path, held: None }
+    }
+
+    /// Whether a first master may start with this file.
+    ///
+    /// # Errors
+    /// When a living master holds it, or the folder cannot be written to: said
+    /// at start rather than when everything is up.
+    pub fn check(&self) -> Result<(), PidFileError> {
+        let draft = self.draft()?;
+        self.discard(draft)?;
+        self.refuse_if_held()
+    }
+
+    /// Writes the file as a first master, once it is ready.
+    ///
+    /// # Errors
+    /// When another master was faster, or the file cannot be written.
+    pub fn take_first(&mut self) -> Result<(), PidFileError> {
+        let draft = self.draft()?;
+        let name = self.draft_name();
+        // `link` and not `rename`: of two masters that start at once one fails here.
+        let linked = match fs::hard_link(&name, &self.path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.refuse_if_held().and_then(|()| self.put(&name, &self.path))
+            }
+            Err(error) => Err(self.error(error)),
+            Ok(()) => Ok(()),
+        };
+        // Nothing may be left of it, also after a failure.
+        let _ = fs::remove_file(&name);
+        linked?;
+        self.held = Some(draft);
+        Ok(())
+    }
+
+    /// Takes the file over from a predecessor, which keeps its own under
+    /// `PATH.oldbin`. Does nothing if it is this master's already.
+    ///
+    /// # Errors
+    /// When a file cannot be written, linked or renamed.
+    pub fn take_over(&mut self) -> Result<(), PidFileError> {
+        if self.is_ours(&self.path) {
+            return Ok(());
+        }
+        let draft = self.draft()?;
+        let predecessor_lives = self.refuse_if_held().is_err();
+        if predecessor_lives {
+            // Over an older one, whose master drains as well: the name is the newest's.
+            let step = self.with_suffix(".oldbin.new");
+            let _ = fs::remove_file(&step);
+            fs::hard_link(&self.path, &step).map_err(|error| self.error(error))?;
+            self.put(&step, &self.old_name())?;
+        }
+        self.put(&self.draft_name(), &self.path)?;
+        self.held = Some(draft);
+        Ok(())
+    }
+
+    /// Puts this master's own file back, whatever has become of it.
+    ///
+    /// # Errors
+    /// When a file cannot be written or renamed.
+    pub fn take_back(&mut self) -> Result<(), PidFileError> {
+        if self.is_ours(&self.path) {
+            return Ok(());
+        }
+        if self.is_ours(&self.old_name()) {
+            return self.put(&self.old_name(), &self.path);
+        }
+        let draft = self.draft()?;
+        self.put(&self.draft_name(), &self.path)?;
+        self.held = Some(draft);
+        Ok(())
+    }
+
+    /// Removes this master's own file, under whichever name, and nobody else's.
+    pub fn remove(&mut self) {
+        for name in [self.path.clone(), self.old_name()] {
+            if self.is_ours(&name) {
+                let _ = fs::remove_file(name);
+            }
+        }
+        self.held = None;
+    }
+
+    /// A complete and locked file, under a name of its own.
+    fn draft(&self) -> Result<File, PidFileError> {
+        let name = self.draft_name();
+        // Left by a master of the same pid that was killed in the middle of this.
+        let _ = fs::remove_file(&name);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o644)
+            .open(&name)
+            .map_err(|error| self.error(error))?;
+        writeln!(file, "{}", process::pid()).map_err(|error| self.error(error))?;
+        lock::try_lock(&file).map_err(|error| self.error(error))?;
+        Ok(file)
+    }
+
+    fn discard(&self, draft: File) -> Result<(), PidFileError> {
+        drop(draft);
+        fs::remove_file(self.draft_name()).map_err(|error| self.error(error))
+    }
+
+    /// An error if a living master holds the file.
+    fn refuse_if_held(&self) -> Result<(), PidFileError> {
+        let mut file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(self.error(error)),
+        };
+        if lock::try_lock(&file).map_err(|error| self.error(error))? {
+            return Ok(());
+        }
+        let mut text = String::new();
+        let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+        Err(PidFileError::Held { path: self.path.clone(), pid })
+    }
+
+    fn put(&self, from: &Path, to: &Path) -> Result<(), PidFileError> {
+        fs::rename(from, to).map_err(|error| self.error(error))
+    }
+
+    fn is_ours(&self, name: &Path) -> bool {
+        let ours = self.held.as_ref().and_then(|file| file.metadata().ok());
+        let there = fs::symlink_metadata(name).ok();
+        ours.zip(there).is_some_and(|(ours, there)| inode(&ours) == inode(&there))
+    }
+
+    fn old_name(&self) -> PathBuf {
+        self.with_suffix(".oldbin")
+    }
+
+    fn draft_name(&self) -> PathBuf {
+        self.with_suffix(&format!(".{}.new", process::pid()))
+    }
+
+    fn with_suffix(&self, suffix: &str) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(suffix);
+        PathBuf::from(name)
+    }
+
+    fn error(&self, source: io::Error) -> PidFileError {
+        PidFileError::Io { path: self.path.clone(), source }
+    }
+}
+
+fn inode(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+fn who(pid: Option<i32>) -> String {
+    pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In one process the lock of one open file still stands against that of another.
+    fn pair() -> (tempfile::TempDir, PidFile, PidFile) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.pid");
+        (dir, PidFile::at(path.clone()), PidFile::at(path))
+    }
+
+    fn names(dir: &tempfile::TempDir) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_first_master_takes_it_and_a_second_is_refused() {
+        let (dir, mut first, mut second) = pair();
+        first.check().unwrap();
+        assert_eq!(names(&dir), [""; 0], "a check leaves nothing");
+        first.take_first().unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join("app.pid")).unwrap(), format!("{}\n", process::pid()));
+        let error = second.check().unwrap_err().to_string();
+        assert!(error.ends_with(&format!("is held by a running master (pid {})", process::pid())), "{error}");
+        assert!(second.take_first().is_err());
+        assert_eq!(names(&dir), ["app.pid"]);
+        first.remove();
+        assert_eq!(names(&dir), [""; 0]);
+    }
+
+    #[test]
+    fn a_file_that_nobody_holds_is_replaced() {
+        let (dir, mut first, _) = pair();
+        fs::write(dir.path().join("app.pid"), "1\n").unwrap();
+        first.check().unwrap();
+        first.take_first().unwrap();
+        assert_eq!(names(&dir), ["app.pid"]);
+    }
+
+    #[test]
+    fn a_successor_takes_over_and_each_removes_its_own() {
+        let (dir, mut old, mut new) = pair();
+        old.take_first().unwrap();
+        new.take_over().unwrap();
+        assert_eq!(names(&dir), ["app.pid", "app.pid.oldbin"]);
+        assert!(new.is_ours(&new.path) && old.is_ours(&old.old_name()));
+        old.remove();
+        assert_eq!(names(&dir), ["app.pid"]);
+        new.remove();
+        assert_eq!(names(&dir), [""; 0]);
+    }
+
+    #[test]
+    fn a_predecessor_takes_back() {
+        let (dir, mut old, mut new) = pair();
+        old.take_first().unwrap();
+        new.take_over().unwrap();
+        old.take_back().unwrap();
+        assert_eq!(names(&dir), ["app.pid"]);
+        assert!(old.is_ours(&old.path));
+        new.remove();
+        assert_eq!(names(&dir), ["app.pid"], "the file is not the dead successor's any more");
+        old.take_back().unwrap();
+        fs::remove_file(dir.path().join("app.pid")).unwrap();
+        old.take_back().unwrap();
+        assert_eq!(names(&dir), ["app.pid"], "made anew where somebody removed it");
+    }
+
+    #[test]
+    fn with_two_predecessors_the_second_name_is_the_newer_ones() {
+        let (dir, mut first, mut second) = pair();
+        let mut third = PidFile::at(first.path.clone());
+        first.take_first().unwrap();
+        second.take_over().unwrap();
+        third.take_over().unwrap();
+        assert!(second.is_ours(&second.old_name()));
+        first.remove();
+        assert_eq!(names(&dir), ["app.pid", "app.pid.oldbin"]);
+    }
+
+    #[test]
+    fn an_heir_leaves_no_second_name_of_a_dead_master() {
+        let (dir, _, mut heir) = pair();
+        fs::write(dir.path().join("app.pid"), "1\n").unwrap();
+        heir.take_over().unwrap();
+        assert_eq!(names(&dir), ["app.pid"]);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_said_at_start() {
+        let file = PidFile::at(PathBuf::from("/nonexistent/app.pid"));
+        assert_eq!(file.check().unwrap_err().to_string(), "cannot write pid file /nonexistent/app.pid");
+    }
+}

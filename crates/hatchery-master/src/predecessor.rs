@@ -1,0 +1,131 @@
+//! What an upgrade hands to the new program, read by the new program.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use hatchery_core::wire::WireError;
+use hatchery_core::wire::handoff::{HandedListener, Handoff, Reading, VARIABLE};
+use hatchery_core::wire::upgrade::SuccessorSays;
+use hatchery_core::{Generation, Pid};
+use hatchery_net::{Address, Inherited};
+use hatchery_sys::board::{self, Totals};
+use hatchery_sys::channel::Channel;
+use hatchery_sys::{env, inherit, process};
+use thiserror::Error;
+
+/// A predecessor that serves, and waits for this program to be ready.
+#[derive(Debug)]
+pub struct Predecessor {
+    /// The channel to it.
+    pub link: Channel,
+    /// The generation that this program is.
+    pub generation: Generation,
+    /// Its listeners.
+    pub listeners: Vec<Inherited>,
+    /// What its generation, and those before it, have counted.
+    pub totals: Totals,
+    /// How many workers an operator has made it run, if that is another number
+    /// than its settings had: (workers, as configured).
+    pub scaled: Option<(u16, u16)>,
+}
+
+/// Why a handoff cannot be taken.
+#[derive(Debug, Error)]
+pub enum HandoffError {
+    /// The variable is damaged or of another age.
+    #[error("{VARIABLE} cannot be read")]
+    Variable(#[source] WireError),
+    /// It names something that is not what it should be.
+    #[error("{VARIABLE}: {what}, descriptor {fd}, cannot be used")]
+    Descriptor {
+        /// What it is for.
+        what: &'static str,
+        /// Which one it is.
+        fd: i32,
+        /// What is wrong with it.
+        source: io::Error,
+    },
+    /// A listener's address does not parse.
+    #[error("{VARIABLE}: `{kind}@{address}` is no address")]
+    Address {
+        /// The kind of listener.
+        kind: String,
+        /// The text that should be its address.
+        address: String,
+    },
+}
+
+impl Predecessor {
+    /// Reads the variable, and removes it from the environment before anything else is done.
+    ///
+    /// `None` without a variable, or with one that is meant for another process.
+    ///
+    /// # Errors
+    /// When the variable is for this process and cannot be used.
+    pub fn from_env() -> Result<Option<Self>, HandoffError> {
+        let Some(value) = env::take(VARIABLE) else { return Ok(None) };
+        let reader = Pid(process::pid().as_raw());
+        match Handoff::decode(&value.into_vec(), reader).map_err(HandoffError::Variable)? {
+            Reading::Ours(handoff) => Self::from_handoff(&handoff).map(Some),
+            Reading::Foreign { .. } => Ok(None),
+        }
+    }
+
+    fn from_handoff(handoff: &Handoff) -> Result<Self, HandoffError> {
+        let link = adopt("the link", handoff.link)?;
+        let link = Channel::from_fd(link).map_err(|source| HandoffError::Descriptor {
+            what: "the link",
+            fd: handoff.link,
+            source,
+        })?;
+        let totals = match handoff.board {
+            // Counters of another version that cannot be read start anew.
+            Some(fd) => board::read_foreign(adopt("the board", fd)?.as_fd()).unwrap_or_default(),
+            None => Totals::default(),
+        };
+        let listeners = handoff.listeners.iter().filter_map(|listener| inherited(listener).transpose());
+        Ok(Self {
+            link,
+            generation: handoff.generation,
+            listeners: listeners.collect::<Result<_, _>>()?,
+            totals,
+            scaled: handoff.workers.zip(handoff.configured).filter(|(workers, configured)| workers != configured),
+        })
+    }
+}
+
+/// Tells a predecessor how far this program has come; it goes into its log.
+pub fn phase(link: &Channel, name: &str) {
+    say(link, &SuccessorSays::Phase { name: name.to_owned() });
+}
+
+/// Tells a predecessor why this program cannot start.
+pub fn failed(link: &Channel, text: &str) {
+    say(link, &SuccessorSays::Failed { text: text.to_owned() });
+}
+
+/// A predecessor that is gone, or that does not read, changes nothing here.
+fn say(link: &Channel, says: &SuccessorSays) {
+    let _ = link.send(&says.encode(), &[]);
+}
+
+/// `None` for a kind that this version does not know; its descriptors are closed.
+fn inherited(listener: &HandedListener) -> Result<Option<Inherited>, HandoffError> {
+    let fds = listener.queues.iter().map(|fd| adopt("a listener", *fd)).collect::<Result<Vec<_>, _>>()?;
+    let address = match listener.kind.as_str() {
+        "tcp" => std::str::from_utf8(&listener.address).ok().and_then(|text| text.parse().ok()).map(Address::Tcp),
+        "unix" => Some(Address::Unix(OsStr::from_bytes(&listener.address).into())),
+        _ => return Ok(None),
+    };
+    let address = address.ok_or_else(|| HandoffError::Address {
+        kind: listener.kind.clone(),
+        address: String::from_utf8_lossy(&listener.address).into_owned(),
+    })?;
+    Ok(Some(Inherited { address, fds }))
+}
+
+fn adopt(what: &'static str, fd: i32) -> Result<OwnedFd, HandoffError> {
+    inherit::adopt(fd).map_err(|source| HandoffError::Descriptor { what, fd, source })
+}

@@ -1,0 +1,96 @@
+//! Addresses to listen on.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// What stands before the path of a unix socket.
+const UNIX: &str = "unix:";
+
+/// An address to listen on.
+///
+/// ```
+/// use hatchery_net::Address;
+///
+/// let address: Address = "[::1]:8080".parse()?;
+/// assert_eq!(address.to_string(), "[::1]:8080");
+/// let address: Address = "unix:/run/hello.sock".parse()?;
+/// assert_eq!(address.to_string(), "unix:/run/hello.sock");
+/// # Ok::<(), hatchery_net::AddressError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// An IP address and a TCP port; port 0 has the kernel choose a free one.
+    Tcp(SocketAddr),
+    /// The path of a unix socket.
+    Unix(PathBuf),
+}
+
+/// The text is no [`Address`].
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{text}` is no address: {reason}")]
+pub struct AddressError {
+    text: String,
+    reason: String,
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = |reason: String| AddressError { text: text.to_owned(), reason };
+        match text.strip_prefix(UNIX) {
+            Some("") => Err(wrong("a path has to follow `unix:`".to_owned())),
+            Some(path) if path.contains('\0') => Err(wrong("a path has no zero byte in it".to_owned())),
+            Some(path) => Ok(Self::Unix(path.into())),
+            None => text.parse().map(Self::Tcp).map_err(|_| wrong(advice(text))),
+        }
+    }
+}
+
+/// What would be right, for the mistakes that are made.
+fn advice(text: &str) -> String {
+    const FORMS: &str = "expected IP:PORT like 127.0.0.1:8080, [IP]:PORT like [::1]:8080, or unix:PATH";
+    let bare = text.trim_matches(['[', ']']);
+    if text.is_empty() {
+        FORMS.to_owned()
+    } else if bare.parse::<std::net::Ipv6Addr>().is_ok() {
+        format!("the port is missing, like [{bare}]:8080")
+    } else if bare.parse::<std::net::Ipv4Addr>().is_ok() {
+        format!("the port is missing, like {bare}:8080")
+    } else if text.parse::<u16>().is_ok() {
+        format!("the IP address is missing, like 127.0.0.1:{text} or 0.0.0.0:{text}")
+    } else if let Some(port) = text.strip_prefix(':').or_else(|| text.strip_prefix("*:")) {
+        format!("the IP address is missing: all of this machine's are 0.0.0.0:{port}, or [::]:{port} for IPv6")
+    } else if text.starts_with('/') || text.starts_with('.') {
+        format!("a unix socket is written {UNIX}{text}")
+    } else if let Some((host, port)) = text.rsplit_once(':') {
+        if bare.parse::<std::net::Ipv6Addr>().is_err() && host.parse::<std::net::Ipv6Addr>().is_ok() {
+            format!("an IPv6 address stands in brackets, like [{host}]:{port}")
+        } else if host.parse::<std::net::IpAddr>().is_ok() || host.starts_with('[') {
+            format!("`{port}` is no port (0 to 65535)")
+        } else {
+            format!("names are not looked up, `{host}` has to be an IP address, like 127.0.0.1:{port}")
+        }
+    } else {
+        FORMS.to_owned()
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}

@@ -1,0 +1,116 @@
+//! Why an address cannot be served.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::Address;
+
+/// Why a listener cannot be had.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// Another program listens there.
+    #[error("address in use: {address} is held by another program")]
+    InUse {
+        /// The address.
+        address: Address,
+    },
+    /// The settings name one address twice.
+    #[error("{address} is asked for twice")]
+    Twice {
+        /// The address.
+        address: Address,
+    },
+    /// This process may not listen there.
+    #[error("not allowed to listen on {address}: {advice}")]
+    NotAllowed {
+        /// The address.
+        address: Address,
+        /// What would help.
+        advice: &'static str,
+        /// The refusal.
+        source: io::Error,
+    },
+    /// The IP address belongs to another machine.
+    #[error("cannot listen on {address}: this machine does not have that IP address")]
+    NotLocal {
+        /// The address.
+        address: Address,
+    },
+    /// A file that is not a socket has the path of a unix socket.
+    #[error("cannot listen on {address}: the file there is not a socket, and is left alone")]
+    NotASocket {
+        /// The address.
+        address: Address,
+    },
+    /// The path of a unix socket is longer than the kernel takes.
+    #[error("cannot listen on {address}: the path is too long for a unix socket ({len} bytes, at most {most})")]
+    PathTooLong {
+        /// The address.
+        address: Address,
+        /// Its length in bytes.
+        len: usize,
+        /// The most that is possible, in bytes.
+        most: usize,
+    },
+    /// The directory of a unix socket does not exist.
+    #[error("cannot listen on {address}: its directory does not exist")]
+    NoDirectory {
+        /// The address.
+        address: Address,
+    },
+    /// A descriptor that was handed over is not what it should be.
+    #[error("descriptor {fd}, handed over for {address}, {fault}")]
+    Inherited {
+        /// The address that it should serve.
+        address: Address,
+        /// Its number.
+        fd: i32,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+    /// A listener was handed over without a descriptor.
+    #[error("no descriptor was handed over for {address}")]
+    NothingInherited {
+        /// The address.
+        address: Address,
+    },
+    /// Anything else that the system refuses.
+    #[error("cannot listen on {address}: {step} failed")]
+    System {
+        /// The address.
+        address: Address,
+        /// What was tried.
+        step: &'static str,
+        /// The refusal.
+        source: io::Error,
+    },
+}
+
+/// What is wrong with a descriptor that was handed over.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// It is a file, a pipe, or something else.
+    #[error("is not a socket")]
+    NotASocket,
+    /// It is a socket for datagrams or messages.
+    #[error("is not a stream socket")]
+    NotAStream,
+    /// It is a connection, or was never made to listen.
+    #[error("does not listen")]
+    NotListening,
+    /// It listens on another address.
+    #[error("listens on {on}")]
+    Elsewhere {
+        /// The address, or what is known about it.
+        on: String,
+    },
+    /// Something else.
+    #[error("cannot be used: {why}")]
+    Unusable {
+        /// The refusal.
+        why: String,
+    },
+}

@@ -1,0 +1,139 @@
+//! One address that is served.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use hatchery_core::ListenMode;
+use socket2::SockRef;
+
+use crate::unix::Identity;
+use crate::{Address, ListenError, bind, inherit};
+
+/// A listener that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Spec {
+    /// What the program calls it, if it has several that it tells apart.
+    pub name: Option<String>,
+    /// Where it shall listen.
+    pub address: Address,
+}
+
+/// An address that is served, with its accept queues.
+///
+/// Dropping it closes this process' copies and nothing else: other processes
+/// that have inherited the queues go on.
+#[derive(Debug)]
+pub struct Listener {
+    pub(crate) name: Option<String>,
+    pub(crate) asked: Address,
+    pub(crate) bound: Address,
+    pub(crate) queues: Vec<Queue>,
+    pub(crate) file: Option<Identity>,
+}
+
+/// An accept queue: what connections wait in until they are accepted.
+///
+/// It does not block, and no exec inherits it unless it is kept on purpose.
+#[derive(Debug)]
+pub struct Queue(OwnedFd);
+
+impl Listener {
+    /// Binds an address and listens on it.
+    ///
+    /// A TCP address has `queues` queues with [`ListenMode::Reuseport`], one
+    /// with [`ListenMode::Shared`]; a unix socket has one. `backlog` is how many
+    /// connections may wait in each; the kernel has a limit of its own.
+    ///
+    /// # Errors
+    /// When somebody else listens there, or the system refuses.
+    pub fn bind(spec: &Spec, mode: ListenMode, queues: u16, backlog: u32) -> Result<Self, ListenError> {
+        bind::bind(spec, mode, queues, backlog)
+    }
+
+    /// Takes queues that another program has bound, after a look at each: it
+    /// has to be a stream socket that listens on this very address.
+    ///
+    /// A spec with port 0 takes any port of its IP address.
+    ///
+    /// # Errors
+    /// When one of the descriptors is something else. All of them are closed then.
+    pub fn inherit(spec: &Spec, fds: Vec<OwnedFd>) -> Result<Self, ListenError> {
+        inherit::inherit(spec, fds)
+    }
+
+    /// What the program calls it.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The address that was asked for.
+    #[must_use]
+    pub fn asked(&self) -> &Address {
+        &self.asked
+    }
+
+    /// The address that it has: with the real port, where 0 was asked for.
+    #[must_use]
+    pub fn bound(&self) -> &Address {
+        &self.bound
+    }
+
+    /// Its accept queues, of which there is at least one.
+    #[must_use]
+    pub fn queues(&self) -> &[Queue] {
+        &self.queues
+    }
+
+    /// Ends it for every process that holds a copy: new clients are refused, and
+    /// who waits for connections wakes up.
+    ///
+    /// What is still queued is lost, so it is for the very end. After it the
+    /// address can be bound again, whoever still holds a descriptor.
+    pub fn shut(&self) {
+        for queue in &self.queues {
+            // It fails for a queue that another process has shut already.
+            let _ = SockRef::from(queue).shutdown(Shutdown::Read);
+        }
+    }
+
+    /// Removes the file of a unix socket, unless it is somebody else's by now.
+    pub fn remove_file(&self) {
+        if let Some(file) = &self.file {
+            file.remove();
+        }
+    }
+}
+
+impl Queue {
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+
+    /// A second descriptor of the same queue.
+    ///
+    /// # Errors
+    /// When this process has no descriptor left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self(self.0.try_clone()?))
+    }
+}
+
+impl AsFd for Queue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Queue {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl From<Queue> for OwnedFd {
+    fn from(queue: Queue) -> Self {
+        queue.0
+    }
+}

@@ -1,0 +1,251 @@
+//! Channels between two processes: messages that keep their bounds, and descriptors with them.
+//!
+//! # Safety
+//!
+//! Received by hand, not through nix: a message that was cut off may still
+//! have brought descriptors, and they have to be closed, not lost track of.
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::sys::socket::sockopt::SockType;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType as Kind, SockaddrLike, SockaddrStorage};
+use nix::sys::socket::{getsockname, getsockopt, socketpair};
+
+/// The most descriptors that the kernel takes in one message.
+pub const MAX_FDS: usize = 253;
+
+/// One end of a pair of connected sockets.
+///
+/// A message arrives whole or not at all. No call waits: what cannot be done at
+/// once fails with [`io::ErrorKind::WouldBlock`]. Neither end survives an exec,
+/// unless it is kept on purpose.
+#[derive(Debug)]
+pub struct Channel(OwnedFd);
+
+/// What [`Channel::recv`] found.
+#[derive(Debug)]
+pub enum Received {
+    /// A message.
+    Message {
+        /// How many bytes of the buffer it fills.
+        len: usize,
+        /// The descriptors that came with it, marked to be closed by an exec.
+        fds: Vec<OwnedFd>,
+    },
+    /// A message that was larger than the buffer, or brought more descriptors
+    /// than this process may have open. It is gone, and what came is closed.
+    Truncated,
+    /// No process holds the other end any more.
+    Closed,
+}
+
+impl Channel {
+    /// Two ends that are connected to each other.
+    ///
+    /// # Errors
+    /// When this process or the system has no descriptor left.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let (one, other) = socketpair(AddressFamily::Unix, Kind::SeqPacket, None, flags)?;
+        Ok((Self(one), Self(other)))
+    }
+
+    /// Takes a descriptor that was inherited or received.
+    ///
+    /// # Errors
+    /// When it is not a socket of this kind.
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        let wrong = || io::Error::new(io::ErrorKind::InvalidInput, "not a unix seqpacket socket");
+        if getsockopt(&fd, SockType)? != Kind::SeqPacket {
+            return Err(wrong());
+        }
+        let name: SockaddrStorage = getsockname(fd.as_raw_fd())?;
+        if name.family() != Some(AddressFamily::Unix) {
+            return Err(wrong());
+        }
+        let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
+        fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+        Ok(Self(fd))
+    }
+
+    /// The bare descriptor.
+    #[must_use]
+    pub fn into_fd(self) -> OwnedFd {
+        self.0
+    }
+
+    /// A second descriptor of the same end.
+    ///
+    /// # Errors
+    /// When this process has no descriptor left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self(self.0.try_clone()?))
+    }
+
+    /// Sends one message, with copies of `fds`.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when the other end's queue is full,
+    /// [`io::ErrorKind::BrokenPipe`] when nobody holds it,
+    /// `EMSGSIZE` when the message is larger than the send buffer,
+    /// `ETOOMANYREFS` when too many descriptors of this user are on their way,
+    /// [`io::ErrorKind::InvalidInput`] for an empty message (at the other end it
+    /// would look like the end) or more than [`MAX_FDS`] descriptors.
+    pub fn send(&self, message: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        if message.is_empty() || fds.len() > MAX_FDS {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let mut control = Control::EMPTY;
+        let mut data = libc::iovec { iov_base: message.as_ptr().cast_mut().cast(), iov_len: message.len() };
+        let mut header = header(&mut data);
+        if !fds.is_empty() {
+            control.point(&mut header, fds.len());
+            // SAFETY: `point` has made the control buffer at least one header and
+            // these descriptors long, and it is aligned for a header.
+            unsafe {
+                let first = libc::CMSG_FIRSTHDR(&raw const header);
+                (*first).cmsg_level = libc::SOL_SOCKET;
+                (*first).cmsg_type = libc::SCM_RIGHTS;
+                (*first).cmsg_len = libc::CMSG_LEN(size_of_fds(fds.len())) as _;
+                let slots: *mut RawFd = libc::CMSG_DATA(first).cast();
+                for (i, fd) in fds.iter().enumerate() {
+                    slots.add(i).write_unaligned(fd.as_raw_fd());
+                }
+            }
+        }
+        loop {
+            // SAFETY: `header` points to `data` and `control`, which live here; `data` points to `message`.
+            let sent = unsafe {
+                libc::sendmsg(self.0.as_raw_fd(), &raw const header, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+            };
+            match Errno::result(sent) {
+                Ok(_) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Receives one message.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when there is none.
+    pub fn recv(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        let mut control = Control::EMPTY;
+        let mut data = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        let mut header = header(&mut data);
+        control.point(&mut header, MAX_FDS);
+        let got = loop {
+            // SAFETY: `header` points to `data` and `control`, which live here; `data` points to `buffer`.
+            let got = unsafe { libc::recvmsg(self.0.as_raw_fd(), &raw mut header, libc::MSG_DONTWAIT | CLOEXEC) };
+            match Errno::result(got) {
+                Ok(got) => break got,
+                Err(Errno::EINTR) => {}
+                // The other end was closed with something unread in it.
+                Err(Errno::ECONNRESET) => return Ok(Received::Closed),
+                Err(errno) => return Err(errno.into()),
+            }
+        };
+        // Owned before anything else is looked at: whatever returns from here on closes them.
+        let fds = take_fds(&header);
+        if header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
+            return Ok(Received::Truncated);
+        }
+        match usize::try_from(got) {
+            Ok(len) if len > 0 => Ok(Received::Message { len, fds }),
+            _ => Ok(Received::Closed),
+        }
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Channel {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+#[cfg(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd"
+))]
+const CLOEXEC: i32 = libc::MSG_CMSG_CLOEXEC;
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd"
+)))]
+const CLOEXEC: i32 = 0;
+
+/// A buffer for the descriptors of one message, aligned as the kernel's headers are.
+#[repr(C, align(16))]
+struct Control([u8; Control::SIZE]);
+
+impl Control {
+    /// More than a header and [`MAX_FDS`] descriptors take.
+    const SIZE: usize = MAX_FDS * size_of::<RawFd>() + 64;
+    const EMPTY: Self = Self([0; Self::SIZE]);
+
+    /// Makes `header` point here, with room for `fds` descriptors.
+    fn point(&mut self, header: &mut libc::msghdr, fds: usize) {
+        // SAFETY: CMSG_SPACE only calculates.
+        let space = unsafe { libc::CMSG_SPACE(size_of_fds(fds)) };
+        assert!(space as usize <= Self::SIZE, "the buffer holds the most that a message can have");
+        header.msg_control = self.0.as_mut_ptr().cast();
+        header.msg_controllen = space as _;
+    }
+}
+
+fn header(data: &mut libc::iovec) -> libc::msghdr {
+    // SAFETY: all fields are integers and pointers, for which zero is a value.
+    // It cannot be written as a literal: some systems have padding fields.
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    header.msg_iov = ptr::from_mut(data);
+    header.msg_iovlen = 1;
+    header
+}
+
+/// In bytes. At most [`MAX_FDS`] of them, so it fits.
+fn size_of_fds(fds: usize) -> u32 {
+    u32::try_from(fds * size_of::<RawFd>()).expect("at most 253 descriptors a message")
+}
+
+/// All descriptors that a received message brought.
+fn take_fds(header: &libc::msghdr) -> Vec<OwnedFd> {
+    let mut fds = Vec::new();
+    // SAFETY: the kernel has filled the control buffer and set its length; the
+    // CMSG functions stay within it.
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
+    while !next.is_null() {
+        // SAFETY: `next` points to a header inside the control buffer, whose
+        // length covers its data; each number in SCM_RIGHTS is a descriptor
+        // that the kernel has just made for this process, so it is ours alone.
+        unsafe {
+            if (*next).cmsg_level == libc::SOL_SOCKET && (*next).cmsg_type == libc::SCM_RIGHTS {
+                let bytes = (*next).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
+                let slots: *const RawFd = libc::CMSG_DATA(next).cast();
+                for i in 0..bytes / size_of::<RawFd>() {
+                    fds.push(OwnedFd::from_raw_fd(slots.add(i).read_unaligned()));
+                }
+            }
+            next = libc::CMSG_NXTHDR(header, next);
+        }
+    }
+    fds
+}

@@ -1,0 +1,44 @@
+//! What touches the kernel for hatchery: fork, exec, signals, descriptors passed, shared memory.
+//!
+//! This is the only crate of hatchery with `unsafe` in it, so that all others
+//! can forbid it. Nothing here decides anything: every function does one thing
+//! with the kernel and says how it went.
+//!
+//! * [`fork`], [`threads`], [`exec`], [`wait`], [`process`]: processes
+//! * [`signals`]: the self-pipe, and what is restored before an exec
+//! * [`channel`], [`poll`], [`inherit`]: descriptors, passed and waited for
+//! * [`board`]: memory that all processes of a generation share
+//! * [`origin`], [`env`], [`title`]: how this program was started, how it shows
+//! * [`limits`], [`streams`], [`lock`]: files
+//!
+//! Linux is where it is used. What only Linux has (memfd, `close_range`,
+//! PDEATHSIG, `unshare`) has a fall-back, on old kernels and inside containers
+//! that forbid it as well as on other Unix systems.
+//!
+//! # Safety
+//!
+//! Two facts carry most of the unsafe blocks: a master has one thread, which
+//! [`threads::count`] checks before the first fork, and whoever forks has
+//! blocked all signals, which [`fork::fork`] takes as an argument.
+
+pub mod accept;
+pub mod board;
+pub mod channel;
+pub mod env;
+pub mod exec;
+pub mod fork;
+pub mod inherit;
+pub mod limits;
+pub mod lock;
+pub mod origin;
+pub mod poll;
+pub mod process;
+pub mod signals;
+mod start;
+pub mod streams;
+pub mod threads;
+pub mod title;
+pub mod wait;
+
+pub use nix::sys::signal::Signal;
+pub use nix::unistd::Pid;

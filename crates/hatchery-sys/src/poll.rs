@@ -1,0 +1,32 @@
+//! Waiting for descriptors.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// Waits until one of `fds` can be read, or has been hung up, or `timeout` is over.
+///
+/// The answer has one flag a descriptor. Without a timeout it waits for as long
+/// as it takes. A signal ends the wait early, with all flags unset.
+///
+/// # Errors
+/// When the kernel has no memory left.
+pub fn readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Vec<bool>> {
+    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+    match poll(&mut polled, timeout.map_or(PollTimeout::NONE, millis)) {
+        // Every flag that the kernel may set means that a read will not block: data, end, error.
+        Ok(_) => Ok(polled.iter().map(|fd| fd.revents().is_none_or(|flags| !flags.is_empty())).collect()),
+        Err(Errno::EINTR) => Ok(vec![false; fds.len()]),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Rounded up: a wait that ends before its deadline would be begun again, and
+/// spin through the last millisecond.
+fn millis(timeout: Duration) -> PollTimeout {
+    let millis = timeout.as_nanos().div_ceil(1_000_000);
+    i32::try_from(millis).ok().and_then(|millis| PollTimeout::try_from(millis).ok()).unwrap_or(PollTimeout::MAX)
+}

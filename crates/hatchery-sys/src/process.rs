@@ -1,0 +1,100 @@
+//! This process, and signals to others.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::signal::{self, Signal};
+use nix::sys::stat::{self, Mode};
+use nix::unistd::{self, Pid};
+
+/// The pid of this process.
+#[must_use]
+pub fn pid() -> Pid {
+    unistd::getpid()
+}
+
+/// The pid of this process' parent: another one as soon as the parent has died.
+#[must_use]
+pub fn parent() -> Pid {
+    unistd::getppid()
+}
+
+/// Sends a signal to one process.
+///
+/// A pid stays taken until its process has been reaped, so a signal to a child
+/// that has not been reaped never reaches a stranger.
+///
+/// # Errors
+/// `ESRCH` if there is no such process, `EPERM` if it belongs to somebody else.
+/// `EINVAL` for a pid that is not positive: `kill(2)` would mean a group, or everybody.
+pub fn kill(pid: Pid, signal: Signal) -> io::Result<()> {
+    if pid.as_raw() <= 0 {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    Ok(signal::kill(pid, signal)?)
+}
+
+/// Ends this process at once: no destructor runs, nothing is flushed.
+///
+/// This is how a forked child ends, since what its parent would do at exit is
+/// the parent's to do.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: `_exit` has no precondition.
+    unsafe { libc::_exit(code) }
+}
+
+/// Asks the kernel to send `signal` to this process when its parent dies.
+///
+/// The parent may have died just before: compare [`parent`] with the pid that
+/// it should be *afterwards*. The setting survives exec and is cleared by
+/// `setuid`. A no-op where it is not to be had, that is outside of Linux.
+///
+/// # Errors
+/// None that the kernel documents for a valid signal.
+pub fn die_with_parent(signal: Signal) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_pdeathsig(signal)?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = signal;
+    Ok(())
+}
+
+/// Has the kernel end this process by SIGALRM after `after`, rounded up to whole seconds.
+///
+/// The backstop of a process that should have ended by itself by then. Zero
+/// clears it; a new one replaces the one before. It survives exec, not fork.
+pub fn alarm(after: Duration) {
+    let whole = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));
+    let seconds = u32::try_from(whole).unwrap_or(u32::MAX);
+    // SAFETY: `alarm` has no precondition.
+    unsafe { libc::alarm(seconds) };
+}
+
+/// Sets the permission bits that files made by this process do not get.
+pub fn set_umask(mask: u32) {
+    #[expect(clippy::useless_conversion, reason = "mode_t is narrower on some systems")]
+    let bits = libc::mode_t::try_from(mask & 0o777).unwrap_or(0o777);
+    stat::umask(Mode::from_bits_truncate(bits));
+}
+
+/// Makes `dir` the working directory.
+///
+/// # Errors
+/// When it does not exist or must not be entered.
+pub fn set_working_dir(dir: &Path) -> io::Result<()> {
+    std::env::set_current_dir(dir)
+}
+
+/// Whether a process is stopped (by SIGSTOP, a terminal or a tracer).
+///
+/// `None` if there is no such process, or no /proc to ask.
+#[must_use]
+pub fn is_stopped(pid: Pid) -> Option<bool> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name before the state is in brackets and may itself hold any byte, brackets too.
+    let after_name = stat.iter().rposition(|byte| *byte == b')')?;
+    let state = stat[after_name + 1..].iter().find(|byte| **byte != b' ')?;
+    Some(matches!(state, b'T' | b't'))
+}

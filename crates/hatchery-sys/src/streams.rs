@@ -1,0 +1,32 @@
+//! The standard streams.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::Path;
+
+use nix::unistd;
+
+/// Sends standard output and standard error to the end of a file, which is created if it is missing.
+///
+/// Every write goes to the end of the file as it is then, so processes can
+/// share it. Calling it again after the file was moved away makes a new one.
+///
+/// # Errors
+/// When the file cannot be opened for writing; the streams then stay as they are.
+pub fn append_to(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().append(true).create(true).open(path)?;
+    flush();
+    // std opens 0, 1 and 2 before main if they were closed, so `file` is none of them.
+    unistd::dup2_stdout(&file)?;
+    unistd::dup2_stderr(&file)?;
+    Ok(())
+}
+
+/// Writes out what std holds back for standard output and standard error.
+///
+/// Before a fork, since both processes would write it otherwise, and before
+/// [`crate::process::exit_now`], which does not. What cannot be written is lost.
+pub fn flush() {
+    let _ = io::stdout().flush();
+    let _ = io::stderr().flush();
+}
