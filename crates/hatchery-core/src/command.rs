@@ -47,9 +47,7 @@ impl Master {
             Busy::Replaced => Self::refuse(command, "the successor serves, this one drains", out),
             Busy::NotYetServing => match command {
                 Command::Stop => {
-                    out.push(Action::TellPredecessor(SuccessorSays::Failed {
-                        text: "it was told to stop".to_owned(),
-                    }));
+                    out.push(Action::TellPredecessor(SuccessorSays::Failed { text: "it was told to stop".to_owned() }));
                     self.stop_untaken(now, out);
                 }
                 _ => Self::refuse(command, "an upgrade is under way", out),
@@ -107,10 +105,7 @@ impl Master {
 
     fn reopen(&self, out: &mut Actions) {
         out.push(Action::Reopen);
-        out.extend(self.roster.iter().map(|worker| Action::Tell {
-            pid: worker.pid,
-            says: MasterSays::Reopen,
-        }));
+        out.extend(self.roster.iter().map(|worker| Action::Tell { pid: worker.pid, says: MasterSays::Reopen }));
     }
 
     fn rest(&mut self, now: Moment, out: &mut Actions) {
@@ -158,3 +153,6 @@ impl Master {
         out.push(Action::Log(Notice::Scaled { workers: target }));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,8 @@ pub mod rollout;
 pub mod roster;
 pub mod shutdown;
 mod supervise;
+#[cfg(test)]
+mod testing;
 pub mod throttle;
 pub mod time;
 pub mod upgrade;

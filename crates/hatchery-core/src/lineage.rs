@@ -15,6 +15,7 @@ use crate::master::{Actions, Master};
 use crate::notice::Notice;
 use crate::shutdown::Life;
 use crate::time::Moment;
+use crate::upgrade::Upgrade;
 use crate::wire::upgrade::{PredecessorSays, SuccessorSays};
 
 /// What stands before a master.
@@ -82,9 +83,7 @@ impl Lineage {
 impl Master {
     pub(crate) fn announce_boot(&self, out: &mut Actions) {
         if matches!(self.lineage, Lineage::Awaiting(_)) {
-            out.push(Action::TellPredecessor(SuccessorSays::Phase {
-                name: "booting workers".to_owned(),
-            }));
+            out.push(Action::TellPredecessor(SuccessorSays::Phase { name: "booting workers".to_owned() }));
         }
     }
 
@@ -98,9 +97,17 @@ impl Master {
     pub(crate) fn predecessor_says(&mut self, says: PredecessorSays, now: Moment, out: &mut Actions) {
         match (says, self.lineage) {
             (PredecessorSays::Commit { draining }, Lineage::Awaiting(Readiness::Ready))
+                if self.life == Life::Booting && self.roster.ready_count() == 0 =>
+            {
+                // READY was true, but they died since. TAKEN would be a lie.
+                self.lineage = Lineage::Backed { older: draining };
+                self.give_up("no worker was left when the predecessor handed over".to_owned(), now, out);
+            }
+            (PredecessorSays::Commit { draining }, Lineage::Awaiting(Readiness::Ready))
                 if self.life == Life::Booting =>
             {
                 self.lineage = Lineage::Backed { older: draining };
+                self.prove_anew(now);
                 self.take_over(out);
                 self.begin_serving(out);
                 // The queues first: TAKEN means that they are served here.
@@ -117,6 +124,8 @@ impl Master {
                 };
                 self.tell_behind(out);
             }
+            // It could not take the release any more and serves on: the queues are its own.
+            (PredecessorSays::Abort, Lineage::Released { .. }) => self.keep_queues_open(),
             // Said twice, or too late to matter.
             (
                 PredecessorSays::Commit { .. } | PredecessorSays::Abort | PredecessorSays::Behind { .. },
@@ -135,8 +144,15 @@ impl Master {
             Lineage::Awaiting(_) => {
                 self.lineage = Lineage::Heir;
                 out.push(Action::Log(Notice::PredecessorLost));
+                self.go_on_after_all(Life::Booting, out);
             }
-            Lineage::Backed { .. } | Lineage::Released { .. } => {
+            Lineage::Backed { .. } => {
+                self.lineage = Lineage::Alone;
+                out.push(Action::Log(Notice::PredecessorDone));
+                self.tell_behind(out);
+                self.go_on_after_all(Life::Serving, out);
+            }
+            Lineage::Released { .. } => {
                 self.lineage = Lineage::Alone;
                 out.push(Action::Log(Notice::PredecessorDone));
                 self.tell_behind(out);
@@ -164,25 +180,43 @@ impl Master {
 
     fn take_over(&self, out: &mut Actions) {
         out.push(Action::TakePidFile);
-        out.push(Action::Log(Notice::TookOver {
-            generation: self.generation,
-        }));
+        out.push(Action::Log(Notice::TookOver { generation: self.generation }));
     }
 
     /// The predecessor calls the upgrade off and keeps, or has taken back, what is its own.
     fn aborted(&mut self, now: Moment, out: &mut Actions) {
         match self.life {
             Life::Booting | Life::Serving | Life::Resting => self.stop_untaken(now, out),
-            Life::Stopping { .. } | Life::GivingUp { .. } | Life::Over => {}
+            // The predecessor has heard it: from here on it answers for the service.
+            Life::GivingUp { .. } => self.lineage = Lineage::Alone,
+            Life::Stopping { .. } | Life::Over => {}
+        }
+    }
+
+    /// Giving up was right while somebody could take back. The predecessor went
+    /// before it had said that it did, so nobody can: trying on is better than an end.
+    fn go_on_after_all(&mut self, life: Life, out: &mut Actions) {
+        if !matches!(self.life, Life::GivingUp { .. }) {
+            return;
+        }
+        if life == Life::Serving {
+            // It may have taken the pid file back in its last moment.
+            self.take_over(out);
+        }
+        self.life = life;
+        if self.throttle.degrade() {
+            out.push(Action::Log(Notice::Degraded { crashes: self.throttle.row() }));
         }
     }
 
     fn tell_behind(&self, out: &mut Actions) {
-        if self.upgrade.is_handed_over() {
-            let says = PredecessorSays::Behind {
-                draining: self.lineage.draining(),
-            };
+        // COMMIT told it the number; what changes after that has to follow.
+        if self.upgrade.is_handed_over() || matches!(self.upgrade, Upgrade::Committed { .. }) {
+            let says = PredecessorSays::Behind { draining: self.lineage.draining() };
             out.push(Action::TellSuccessor(says));
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

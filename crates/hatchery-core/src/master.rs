@@ -13,7 +13,7 @@ use crate::event::{Command, Event};
 use crate::ids::{Generation, Pid, Slot};
 use crate::lineage::Lineage;
 use crate::notice::{Cause, Notice};
-use crate::policy::Policy;
+use crate::policy::{MAX_WORKERS, Policy};
 use crate::queues::Queues;
 use crate::rollout::Rollout;
 use crate::roster::Roster;
@@ -68,7 +68,7 @@ impl Master {
     #[must_use]
     pub fn new(seed: Seed) -> Self {
         Self {
-            target: seed.scaled.unwrap_or(seed.policy.workers),
+            target: seed.scaled.unwrap_or(seed.policy.workers).clamp(1, MAX_WORKERS),
             policy: seed.policy,
             generation: seed.generation,
             life: Life::Booting,
@@ -100,11 +100,7 @@ impl Master {
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
         let retry = self.empty_slots().filter_map(|slot| self.throttle.retry_at(slot));
-        [self.roster.deadline(), self.upgrade.deadline(), self.life.deadline()]
-            .into_iter()
-            .flatten()
-            .chain(retry)
-            .min()
+        [self.roster.deadline(), self.upgrade.deadline(), self.life.deadline()].into_iter().flatten().chain(retry).min()
     }
 
     /// The workers, alive or not yet reaped.
@@ -116,6 +112,30 @@ impl Master {
     #[must_use]
     pub fn generation(&self) -> Generation {
         self.generation
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub fn life(&self) -> &Life {
+        &self.life
+    }
+
+    /// What stands before it.
+    #[must_use]
+    pub fn lineage(&self) -> Lineage {
+        self.lineage
+    }
+
+    /// How far its successor has come.
+    #[must_use]
+    pub fn upgrade(&self) -> Upgrade {
+        self.upgrade
+    }
+
+    /// How far a reload has come.
+    #[must_use]
+    pub fn rollout(&self) -> Rollout {
+        self.rollout
     }
 
     /// The limits that it obeys now.
@@ -131,13 +151,7 @@ impl Master {
         let mut pids: Vec<Pid> = self.roster.iter().map(|worker| worker.pid).collect();
         pids.extend(self.upgrade.successor());
         pids.sort_unstable();
-        let pid = |pid: Pid| {
-            Pid(pids
-                .iter()
-                .position(|p| *p == pid)
-                .and_then(|n| i32::try_from(n).ok())
-                .unwrap_or(-1))
-        };
+        let pid = |pid: Pid| Pid(pids.iter().position(|p| *p == pid).and_then(|n| i32::try_from(n).ok()).unwrap_or(-1));
         let moment = |moment: Moment| Moment(moment.0.saturating_sub(now.0));
         let mut canonical = self.clone();
         canonical.roster.map(&pid, &moment);
@@ -154,8 +168,7 @@ impl Master {
             Event::Tick => {}
             Event::Command(command) => self.obey(command, now, out),
             Event::Spawned { slot, pid } => {
-                self.roster
-                    .forked(Worker::starting(pid, slot, now, self.policy.boot_timeout));
+                self.forked(slot, pid, now, out);
             }
             Event::SpawnFailed { slot, text } => self.not_forked(slot, &text, now, out),
             Event::Exited { pid, ending } => match self.roster.reaped(pid) {
@@ -167,7 +180,7 @@ impl Master {
             Event::Worker { pid, says } => self.worker_says(pid, says, now, out),
             Event::Settings(policy) => self.settings_read(policy, out),
             Event::SettingsRefused { text } => self.settings_refused(text, out),
-            Event::SuccessorStarted { pid } => self.successor_started(pid, now),
+            Event::SuccessorStarted { pid } => self.successor_started(pid, now, out),
             Event::SuccessorNotStarted { text } => self.successor_not_started(text, out),
             Event::Successor(says) => self.successor_says(says, now, out),
             Event::SuccessorLinkClosed => self.successor_link_closed(now, out),
@@ -198,7 +211,8 @@ impl Master {
     }
 
     /// How many workers should be there.
-    pub(crate) fn wanted(&self) -> u16 {
+    #[must_use]
+    pub fn wanted(&self) -> u16 {
         match (&self.life, &self.upgrade) {
             (_, upgrade) if upgrade.is_handed_over() => 0,
             (Life::Booting | Life::Serving, _) => self.target,
@@ -207,14 +221,13 @@ impl Master {
     }
 
     /// Whether this generation's workers may have the queues.
-    pub(crate) fn accepts(&self) -> bool {
+    #[must_use]
+    pub fn accepts(&self) -> bool {
         self.lineage.accepts() && self.wanted() > 0
     }
 
     fn empty_slots(&self) -> impl Iterator<Item = Slot> {
-        (0..self.wanted())
-            .map(Slot)
-            .filter(|slot| !self.roster.is_filled(*slot))
+        (0..self.wanted()).map(Slot).filter(|slot| !self.roster.is_filled(*slot))
     }
 
     pub(crate) fn assign_queues(&mut self, out: &mut Actions) {
@@ -225,18 +238,12 @@ impl Master {
             (false, _) => Vec::new(),
         };
         for (pid, queues) in news {
-            out.push(Action::Tell {
-                pid,
-                says: MasterSays::Assign { queues },
-            });
+            out.push(Action::Tell { pid, says: MasterSays::Assign { queues } });
         }
     }
 
     fn fill_slots(&mut self, now: Moment, out: &mut Actions) {
-        let empty: Vec<Slot> = self
-            .empty_slots()
-            .filter(|slot| self.throttle.may_try(*slot, now))
-            .collect();
+        let empty: Vec<Slot> = self.empty_slots().filter(|slot| self.throttle.may_try(*slot, now)).collect();
         for slot in empty {
             self.spawn(slot, out);
         }
@@ -247,14 +254,19 @@ impl Master {
         out.push(Action::Spawn { slot });
     }
 
+    fn forked(&mut self, slot: Slot, pid: Pid, now: Moment, out: &mut Actions) {
+        self.roster.forked(Worker::starting(pid, slot, now, self.policy.boot_timeout));
+        // The fork was asked for before a stop, a rest or a handing over.
+        if self.wanted() == 0 {
+            self.let_go(pid, now, out);
+        }
+    }
+
     fn not_forked(&mut self, slot: Slot, text: &str, now: Moment, out: &mut Actions) {
         self.roster.not_forked(slot);
         self.throttle.delay(slot, now);
-        out.push(Action::Log(Notice::WorkerNotForked {
-            slot,
-            text: text.clone(),
-        }));
-        self.newcomer_failed(slot, &text, out);
+        out.push(Action::Log(Notice::WorkerNotForked { slot, text: text.to_owned() }));
+        self.newcomer_failed(slot, text, out);
     }
 
     fn finish_boot(&mut self, out: &mut Actions) {
@@ -280,10 +292,7 @@ impl Master {
 
     pub(crate) fn begin_serving(&mut self, out: &mut Actions) {
         self.life = Life::Serving;
-        out.push(Action::Log(Notice::Ready {
-            workers: self.target,
-            generation: self.generation,
-        }));
+        out.push(Action::Log(Notice::Ready { workers: self.target, generation: self.generation }));
     }
 
     /// The end, when nothing is alive that has to be waited for.
@@ -294,9 +303,14 @@ impl Master {
         let ended = if self.killed { Outcome::Killed } else { Outcome::Drained };
         let outcome = match &self.life {
             Life::Stopping { .. } if !self.upgrade.has_child() => ended,
-            Life::GivingUp { text } => Outcome::BootFailed { text: text.clone() },
+            Life::GivingUp { text } if !self.upgrade.has_child() => Outcome::BootFailed { text: text.clone() },
             Life::Booting | Life::Serving | Life::Resting if self.upgrade.is_leaving() => ended,
-            Life::Stopping { .. } | Life::Booting | Life::Serving | Life::Resting | Life::Over => return,
+            Life::Stopping { .. }
+            | Life::GivingUp { .. }
+            | Life::Booting
+            | Life::Serving
+            | Life::Resting
+            | Life::Over => return,
         };
         self.life = Life::Over;
         out.push(Action::Log(Notice::Stopped));
@@ -308,13 +322,8 @@ impl Master {
         let timeout = self.policy.drain_timeout;
         let Some(worker) = self.roster.get_mut(pid) else { return };
         if worker.is_ready() {
-            worker.phase = crate::worker::Phase::Draining {
-                deadline: now + timeout,
-            };
-            out.push(Action::Tell {
-                pid,
-                says: MasterSays::Drain { timeout },
-            });
+            worker.phase = crate::worker::Phase::Draining { deadline: now + timeout };
+            out.push(Action::Tell { pid, says: MasterSays::Drain { timeout } });
         } else if worker.is_starting() {
             worker.phase = crate::worker::Phase::Killed { cause: Cause::Unwanted };
             out.push(Action::Kill { pid });

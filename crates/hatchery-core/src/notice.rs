@@ -9,82 +9,32 @@ use crate::ids::{Generation, Pid, Slot};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the fields are what `Display` makes a sentence of")]
 pub enum Notice {
-    WorkerReady {
-        slot: Slot,
-        pid: Pid,
-    },
-    WorkerExited {
-        slot: Slot,
-        pid: Pid,
-        ending: Ending,
-        cause: Cause,
-    },
-    WorkerNotForked {
-        slot: Slot,
-        text: String,
-    },
-    BootFailed {
-        slot: Slot,
-        pid: Pid,
-        text: String,
-    },
-    Ready {
-        workers: u16,
-        generation: Generation,
-    },
-    Degraded {
-        crashes: u32,
-    },
+    WorkerReady { slot: Slot, pid: Pid },
+    WorkerExited { slot: Slot, pid: Pid, ending: Ending, cause: Cause },
+    WorkerNotForked { slot: Slot, text: String },
+    BootFailed { slot: Slot, pid: Pid, text: String },
+    Ready { workers: u16, generation: Generation },
+    Degraded { crashes: u32 },
     Recovered,
-    GaveUp {
-        text: String,
-    },
-    Refused {
-        command: Command,
-        why: &'static str,
-    },
-    Postponed {
-        command: Command,
-        until: &'static str,
-    },
-    Scaled {
-        workers: u16,
-    },
+    GaveUp { text: String },
+    Refused { command: Command, why: &'static str },
+    Postponed { command: Command, until: &'static str },
+    Scaled { workers: u16 },
     ReloadBegun,
     ReloadDone,
-    ReloadFailed {
-        text: String,
-    },
-    RecycleBegun {
-        slot: Slot,
-        pid: Pid,
-    },
-    RecycleFailed {
-        text: String,
-    },
+    ReloadFailed { text: String },
+    RecycleBegun { slot: Slot, pid: Pid },
+    RecycleFailed { text: String },
     Resting,
     Woken,
     UpgradeBegun,
-    UpgradePhase {
-        pid: Pid,
-        name: String,
-    },
-    UpgradeCommitted {
-        pid: Pid,
-    },
-    UpgradeDone {
-        pid: Pid,
-    },
-    UpgradeFailed {
-        text: String,
-    },
-    TakenBack {
-        text: String,
-    },
+    UpgradePhase { pid: Pid, name: String },
+    UpgradeCommitted { pid: Pid },
+    UpgradeDone { pid: Pid },
+    UpgradeFailed { text: String },
+    TakenBack { text: String },
     Retiring,
-    TookOver {
-        generation: Generation,
-    },
+    TookOver { generation: Generation },
     PredecessorLost,
     PredecessorDone,
     StopBegun,
@@ -194,12 +144,7 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WorkerReady { slot, pid } => write!(f, "worker {slot} (pid {pid}) is ready"),
-            Self::WorkerExited {
-                slot,
-                pid,
-                ending,
-                cause,
-            } => {
+            Self::WorkerExited { slot, pid, ending, cause } => {
                 write!(f, "worker {slot} (pid {pid}) exited: {cause}, {ending}")
             }
             Self::WorkerNotForked { slot, text } => {
@@ -208,10 +153,7 @@ impl fmt::Display for Notice {
             Self::BootFailed { slot, pid, text } => write!(f, "worker {slot} (pid {pid}) failed to boot: {text}"),
             Self::Ready { workers, generation } => write!(f, "generation {generation} is ready, {workers} workers"),
             Self::Degraded { crashes } => {
-                write!(
-                    f,
-                    "degraded: {crashes} crashes in a row, respawning goes on, ever slower"
-                )
+                write!(f, "degraded: {crashes} crashes in a row, respawning goes on, ever slower")
             }
             Self::Recovered => f.write_str("recovered: workers stay up again"),
             Self::GaveUp { text } => write!(f, "giving up: {text}"),

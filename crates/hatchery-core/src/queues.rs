@@ -19,10 +19,7 @@ impl Queues {
     /// Queues of listeners with so many of them each, counted on from one listener to the next.
     #[must_use]
     pub fn new(listeners: Vec<u16>) -> Self {
-        Self {
-            listeners,
-            told: BTreeMap::new(),
-        }
+        Self { listeners, told: BTreeMap::new() }
     }
 
     /// All queues.
@@ -57,10 +54,7 @@ impl Queues {
     /// Tells everybody to accept from nothing.
     pub fn withdraw(&mut self) -> Vec<(Pid, Vec<QueueId>)> {
         let told = std::mem::take(&mut self.told);
-        told.into_iter()
-            .filter(|(_, queues)| !queues.is_empty())
-            .map(|(pid, _)| (pid, Vec::new()))
-            .collect()
+        told.into_iter().filter(|(_, queues)| !queues.is_empty()).map(|(pid, _)| (pid, Vec::new())).collect()
     }
 
     /// A listener's only queue goes to every worker. Of several, each goes to
@@ -92,20 +86,13 @@ impl Queues {
     }
 
     pub(crate) fn map_pids(&mut self, map: &impl Fn(Pid) -> Pid) {
-        self.told = std::mem::take(&mut self.told)
-            .into_iter()
-            .map(|(pid, queues)| (map(pid), queues))
-            .collect();
+        self.told = std::mem::take(&mut self.told).into_iter().map(|(pid, queues)| (map(pid), queues)).collect();
     }
 }
 
 /// The worker in the queue's own slot, or else in the next slot that has a ready one.
 fn owner(ready: &BTreeMap<Slot, Pid>, index: u16) -> Option<Pid> {
-    ready
-        .range(Slot(index)..)
-        .next()
-        .or_else(|| ready.first_key_value())
-        .map(|(_, pid)| *pid)
+    ready.range(Slot(index)..).next().or_else(|| ready.first_key_value()).map(|(_, pid)| *pid)
 }
 
 #[cfg(test)]
@@ -115,18 +102,11 @@ mod tests {
     use super::*;
 
     fn ready(slots: &[u16]) -> BTreeMap<Slot, Pid> {
-        slots
-            .iter()
-            .map(|slot| (Slot(*slot), Pid(i32::from(*slot) + 100)))
-            .collect()
+        slots.iter().map(|slot| (Slot(*slot), Pid(i32::from(*slot) + 100))).collect()
     }
 
     fn given(queues: &Queues, slot: u16) -> Vec<u16> {
-        queues
-            .told(Pid(i32::from(slot) + 100))
-            .iter()
-            .map(|queue| queue.0)
-            .collect()
+        queues.told(Pid(i32::from(slot) + 100)).iter().map(|queue| queue.0).collect()
     }
 
     #[test]
@@ -141,15 +121,9 @@ mod tests {
     fn each_slot_has_its_own_of_several_and_a_neighbour_takes_over() {
         let mut queues = Queues::new(vec![3]);
         queues.assign(&ready(&[0, 1, 2]));
-        assert_eq!(
-            [given(&queues, 0), given(&queues, 1), given(&queues, 2)],
-            [[0], [1], [2]]
-        );
+        assert_eq!([given(&queues, 0), given(&queues, 1), given(&queues, 2)], [[0], [1], [2]]);
         queues.forget(Pid(101));
-        assert_eq!(
-            queues.assign(&ready(&[0, 2])),
-            [(Pid(102), vec![QueueId(1), QueueId(2)])]
-        );
+        assert_eq!(queues.assign(&ready(&[0, 2])), [(Pid(102), vec![QueueId(1), QueueId(2)])]);
         queues.forget(Pid(102));
         queues.assign(&ready(&[0]));
         assert_eq!(given(&queues, 0), [0, 1, 2]);

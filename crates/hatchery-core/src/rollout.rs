@@ -19,7 +19,7 @@ use crate::policy::Policy;
 use crate::shutdown::Life;
 use crate::time::Moment;
 use crate::upgrade::Upgrade;
-use crate::worker::Renewal;
+use crate::worker::{Renewal, Worker};
 
 /// How far a reload has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,6 +56,9 @@ impl Master {
     }
 
     pub(crate) fn settings_refused(&mut self, text: String, out: &mut Actions) {
+        if self.rollout != Rollout::Rereading {
+            return;
+        }
         self.rollout = Rollout::Idle;
         out.push(Action::Log(Notice::ReloadFailed { text }));
         self.wake(out);
@@ -98,33 +101,29 @@ impl Master {
         }
     }
 
-    /// Workers beyond the target drain, as long as somebody else is ready.
+    /// Workers beyond the target drain as soon as enough others are ready: until
+    /// then they stand in for slots that are empty, or boot.
     pub(crate) fn retire_surplus(&mut self, now: Moment, out: &mut Actions) {
         let wanted = self.wanted();
-        let kept_ready = self
-            .roster
-            .iter()
-            .any(|worker| worker.is_ready() && worker.slot.0 < wanted);
-        if wanted == 0 || !kept_ready {
+        let Some(spare) = self.roster.ready_count().checked_sub(usize::from(wanted)).filter(|_| wanted > 0) else {
             return;
-        }
-        let surplus: Vec<Pid> = self
-            .roster
-            .iter()
-            .filter(|worker| worker.is_current() && worker.slot.0 >= wanted)
-            .map(|worker| worker.pid)
-            .collect();
+        };
+        let beyond = |worker: &&Worker| worker.slot.0 >= wanted;
+        let booting = self.roster.iter().filter(beyond).filter(|worker| worker.is_starting()).map(|worker| worker.pid);
+        let mut ready: Vec<(Slot, Pid)> =
+            self.roster.iter().filter(beyond).filter(|worker| worker.is_ready()).map(|w| (w.slot, w.pid)).collect();
+        ready.sort_unstable();
+        let surplus: Vec<Pid> = booting.chain(ready.into_iter().rev().take(spare).map(|(_, pid)| pid)).collect();
         if surplus.is_empty() {
             return;
         }
-        for pid in &surplus {
-            self.queues.forget(*pid);
+        let mut farewells = Actions::new();
+        for pid in surplus {
+            self.let_go(pid, now, &mut farewells);
         }
         // Their queues go to those who stay, before they hear that they go.
         self.assign_queues(out);
-        for pid in surplus {
-            self.let_go(pid, now, out);
-        }
+        out.append(&mut farewells);
     }
 
     /// Forks the next replacement, if none is on its way.
@@ -152,13 +151,9 @@ impl Master {
         let replaces = self.roster.current(slot).any(|worker| worker.renewal == Renewal::Due);
         if self.rollout == Rollout::Rolling {
             self.rollout = Rollout::Idle;
-            out.push(Action::Log(Notice::ReloadFailed {
-                text: format!("worker {slot}: {text}"),
-            }));
+            out.push(Action::Log(Notice::ReloadFailed { text: format!("worker {slot}: {text}") }));
         } else if replaces {
-            out.push(Action::Log(Notice::RecycleFailed {
-                text: format!("worker {slot}: {text}"),
-            }));
+            out.push(Action::Log(Notice::RecycleFailed { text: format!("worker {slot}: {text}") }));
         } else {
             return;
         }
@@ -169,10 +164,7 @@ impl Master {
 
     /// A reload is over when no old worker accepts any more and every new one does.
     pub(crate) fn finish_reload(&mut self, out: &mut Actions) {
-        let due = self
-            .roster
-            .iter()
-            .any(|worker| worker.is_current() && worker.renewal == Renewal::Due);
+        let due = self.roster.iter().any(|worker| worker.is_current() && worker.renewal == Renewal::Due);
         let all_ready = self.roster.ready_count() >= usize::from(self.wanted());
         if self.rollout == Rollout::Rolling && !due && all_ready {
             self.rollout = Rollout::Idle;
@@ -180,3 +172,6 @@ impl Master {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

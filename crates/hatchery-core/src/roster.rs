@@ -65,8 +65,7 @@ impl Roster {
 
     /// The workers of `slot` that serve or will.
     pub fn current(&self, slot: Slot) -> impl Iterator<Item = &Worker> {
-        self.iter()
-            .filter(move |worker| worker.slot == slot && worker.is_current())
+        self.iter().filter(move |worker| worker.slot == slot && worker.is_current())
     }
 
     /// How many workers are ready.
@@ -91,8 +90,7 @@ impl Roster {
     /// Whether a replacement is on its way in some slot.
     #[must_use]
     pub fn is_replacing(&self) -> bool {
-        self.iter()
-            .any(|worker| worker.renewal == Renewal::Due && worker.is_ready() && self.has_newcomer(worker.slot))
+        self.iter().any(|worker| worker.renewal == Renewal::Due && worker.is_ready() && self.has_newcomer(worker.slot))
     }
 
     /// Whether somebody new is forked, or boots, in `slot`.
@@ -103,8 +101,7 @@ impl Roster {
     /// Whether `worker` boots while the one that it replaces still serves.
     #[must_use]
     pub fn is_replacement(&self, worker: &Worker) -> bool {
-        self.current(worker.slot)
-            .any(|other| other.pid != worker.pid && other.renewal == Renewal::Due)
+        self.current(worker.slot).any(|other| other.pid != worker.pid && other.renewal == Renewal::Due)
     }
 
     /// The earliest deadline of a worker.

@@ -17,6 +17,7 @@ use crate::action::Action;
 use crate::ids::Pid;
 use crate::master::{Actions, Master};
 use crate::notice::{Cause, Notice};
+use crate::rollout::Rollout;
 use crate::time::Moment;
 use crate::wire::upgrade::SuccessorSays;
 use crate::wire::worker::MasterSays;
@@ -61,13 +62,20 @@ pub enum Closing {
 }
 
 impl Life {
+    /// Whether it goes down, whatever else happens.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        match self {
+            Self::Stopping { .. } | Self::GivingUp { .. } | Self::Over => true,
+            Self::Booting | Self::Serving | Self::Resting => false,
+        }
+    }
+
     /// When the clock alone changes something.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
         match self {
-            Self::Stopping {
-                closing: Closing::Emptying { until },
-            } => Some(*until),
+            Self::Stopping { closing: Closing::Emptying { until } } => Some(*until),
             Self::Stopping { closing: Closing::Done }
             | Self::Booting
             | Self::Serving
@@ -78,10 +86,7 @@ impl Life {
     }
 
     pub(crate) fn map_moments(&mut self, map: &impl Fn(Moment) -> Moment) {
-        if let Self::Stopping {
-            closing: Closing::Emptying { until },
-        } = self
-        {
+        if let Self::Stopping { closing: Closing::Emptying { until } } = self {
             *until = map(*until);
         }
     }
@@ -91,32 +96,26 @@ impl Master {
     /// An operator's stop, in a generation that has the queues to itself.
     pub(crate) fn stop(&mut self, now: Moment, out: &mut Actions) {
         out.push(Action::Log(Notice::StopBegun));
-        self.call_off_upgrade(now, out);
+        self.call_off_operations(now, out);
         self.release_predecessor(out);
         let timeout = self.policy.drain_timeout;
         for worker in self.roster.iter_mut() {
             let pid = worker.pid;
             if worker.is_ready() {
-                worker.phase = Phase::Finishing {
-                    deadline: now + timeout,
-                };
-                out.push(Action::Tell {
-                    pid,
-                    says: MasterSays::Finish { timeout },
-                });
+                worker.phase = Phase::Finishing { deadline: now + timeout };
+                out.push(Action::Tell { pid, says: MasterSays::Finish { timeout } });
             } else if worker.is_starting() {
                 worker.phase = Phase::Killed { cause: Cause::Unwanted };
                 out.push(Action::Kill { pid });
             }
         }
-        self.life = Life::Stopping {
-            closing: Closing::Emptying { until: now + EMPTYING },
-        };
+        self.life = Life::Stopping { closing: Closing::Emptying { until: now + EMPTYING } };
     }
 
     /// A stop before anything was taken over: the predecessor serves on, the queues are its own.
     pub(crate) fn stop_untaken(&mut self, now: Moment, out: &mut Actions) {
         out.push(Action::Log(Notice::StopBegun));
+        self.call_off_operations(now, out);
         self.let_all_go(now, out);
         self.life = Life::Stopping { closing: Closing::Done };
     }
@@ -138,7 +137,7 @@ impl Master {
 
     /// Ends a generation that cannot serve, with exit code 3.
     pub(crate) fn give_up(&mut self, text: String, now: Moment, out: &mut Actions) {
-        if !matches!(self.life, Life::Booting | Life::Serving | Life::Resting) {
+        if self.life.is_ending() {
             return;
         }
         out.push(Action::Log(Notice::GaveUp { text: text.clone() }));
@@ -147,9 +146,15 @@ impl Master {
         } else {
             out.push(Action::ShutQueues);
         }
-        self.call_off_upgrade(now, out);
+        self.call_off_operations(now, out);
         self.let_all_go(now, out);
         self.life = Life::GivingUp { text };
+    }
+
+    fn call_off_operations(&mut self, now: Moment, out: &mut Actions) {
+        self.call_off_upgrade(now, out);
+        self.rollout = Rollout::Idle;
+        self.postponed.clear();
     }
 
     /// A worker was killed at its drain deadline: that shows in the exit code if it is an end.
@@ -164,12 +169,16 @@ impl Master {
     }
 
     pub(crate) fn finish_closing(&mut self, out: &mut Actions) {
-        let finishing = self
-            .roster
-            .iter()
-            .any(|worker| matches!(worker.phase, Phase::Finishing { .. }));
+        let finishing = self.roster.iter().any(|worker| matches!(worker.phase, Phase::Finishing { .. }));
         if self.life.deadline().is_some() && !finishing {
             self.shut_queues(out);
+        }
+    }
+
+    /// Somebody else serves the queues after all.
+    pub(crate) fn keep_queues_open(&mut self) {
+        if let Life::Stopping { closing } = &mut self.life {
+            *closing = Closing::Done;
         }
     }
 
@@ -185,3 +194,6 @@ impl Master {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

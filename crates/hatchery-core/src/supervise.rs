@@ -10,21 +10,17 @@ use crate::shutdown::Life;
 use crate::throttle::Trust;
 use crate::time::Moment;
 use crate::wire::worker::WorkerSays;
-use crate::worker::{Due, Heard, Phase, Standing, Worker};
+use crate::worker::{Due, Heard, Phase, Renewal, Standing, Worker};
 
 impl Master {
     pub(crate) fn worker_says(&mut self, pid: Pid, says: WorkerSays, now: Moment, out: &mut Actions) {
         let Some(worker) = self.roster.get_mut(pid) else { return };
-        let slot = worker.slot;
+        let (slot, renewal) = (worker.slot, worker.renewal);
         match worker.hears(says, now) {
             Heard::Ready => out.push(Action::Log(Notice::WorkerReady { slot, pid })),
             Heard::BootFailed(text) => {
-                out.push(Action::Log(Notice::BootFailed {
-                    slot,
-                    pid,
-                    text: text.clone(),
-                }));
-                self.boot_failed(slot, &text, now, out);
+                out.push(Action::Log(Notice::BootFailed { slot, pid, text: text.clone() }));
+                self.boot_failed(slot, renewal, &text, now, out);
             }
             // Settling sees that the worker is due, or that the queues are empty.
             Heard::Recycle | Heard::Emptied | Heard::Nothing => {}
@@ -34,20 +30,15 @@ impl Master {
     pub(crate) fn worker_exited(&mut self, worker: &Worker, ending: Ending, now: Moment, out: &mut Actions) {
         let (slot, pid, cause) = (worker.slot, worker.pid, worker.cause_of_end());
         self.queues.forget(pid);
-        out.push(Action::Log(Notice::WorkerExited {
-            slot,
-            pid,
-            ending,
-            cause,
-        }));
+        out.push(Action::Log(Notice::WorkerExited { slot, pid, ending, cause }));
         match worker.phase {
             Phase::Starting { .. } => {
                 let text = format!("it ended before it was ready: {ending}");
-                self.failed_early(worker, &text, now, out);
+                self.failed_early(slot, worker.renewal, &text, now, out);
             }
             Phase::Ready(Standing::Fresh { .. }) => {
                 let text = format!("it ended soon after it was ready: {ending}");
-                self.failed_early(worker, &text, now, out);
+                self.failed_early(slot, worker.renewal, &text, now, out);
             }
             // One that had stayed up is replaced at once, and its crash starts no row.
             Phase::Ready(Standing::Steady)
@@ -75,7 +66,13 @@ impl Master {
             out.push(Action::Kill { pid: worker.pid });
             match cause {
                 Cause::BootTimeout => {
-                    self.boot_failed(worker.slot, "it did not become ready within boot-timeout", now, out);
+                    self.boot_failed(
+                        worker.slot,
+                        worker.renewal,
+                        "it did not become ready within boot-timeout",
+                        now,
+                        out,
+                    );
                 }
                 Cause::DrainTimeout => self.note_kill(),
                 Cause::Drained
@@ -90,26 +87,30 @@ impl Master {
 
     /// The application itself said that it cannot boot, or took too long: at the
     /// first boot that is the end, since the next try would do the same.
-    fn boot_failed(&mut self, slot: Slot, text: &str, now: Moment, out: &mut Actions) {
-        if self.life == Life::Booting {
+    fn boot_failed(&mut self, slot: Slot, renewal: Renewal, text: &str, now: Moment, out: &mut Actions) {
+        if self.life == Life::Booting && self.may_give_up() {
             return self.give_up(format!("worker {slot}: {text}"), now, out);
         }
+        self.failed_early(slot, renewal, text, now, out);
+    }
+
+    fn failed_early(&mut self, slot: Slot, renewal: Renewal, text: &str, now: Moment, out: &mut Actions) {
         let replaced = self.roster.is_filled(slot);
-        self.newcomer_failed(slot, text, out);
+        // One that was to be replaced says nothing about the new ones.
+        if renewal == Renewal::None {
+            self.newcomer_failed(slot, text, out);
+        }
         if !replaced {
             self.count_crash(slot, now, out);
         }
     }
 
-    fn failed_early(&mut self, worker: &Worker, text: &str, now: Moment, out: &mut Actions) {
-        let replaced = self.roster.is_filled(worker.slot);
-        self.newcomer_failed(worker.slot, text, out);
-        if !replaced {
-            self.count_crash(worker.slot, now, out);
-        }
-    }
-
     fn count_crash(&mut self, slot: Slot, now: Moment, out: &mut Actions) {
+        // Nobody takes its place, so it begins no row: least of all one that
+        // would end in shutting the queues which a successor serves.
+        if self.wanted() == 0 {
+            return;
+        }
         let crashes = self.throttle.crashed(slot, now);
         if crashes < self.crash_limit() {
             return;
@@ -118,6 +119,14 @@ impl Master {
             self.give_up(format!("{crashes} crashes in a row"), now, out);
         } else if self.throttle.degrade() {
             out.push(Action::Log(Notice::Degraded { crashes }));
+        }
+    }
+
+    /// What workers have shown before they had queues does not count.
+    pub(crate) fn prove_anew(&mut self, now: Moment) {
+        self.throttle.prove_anew();
+        for worker in self.roster.iter_mut() {
+            worker.prove_anew(now);
         }
     }
 
@@ -134,8 +143,9 @@ impl Master {
     }
 
     /// A first boot may fail, and a successor with somebody behind it. Where
-    /// nobody else would serve, trying on is better than an end.
+    /// nobody else would serve, trying on is better than an end; so it is where
+    /// the program that cures it is on its way.
     fn may_give_up(&self) -> bool {
-        self.lineage == Lineage::First || self.lineage.has_predecessor()
+        (self.lineage == Lineage::First && !self.upgrade.has_child()) || self.lineage.has_predecessor()
     }
 }

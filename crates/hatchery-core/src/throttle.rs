@@ -50,13 +50,7 @@ impl Throttle {
     pub fn delay(&mut self, slot: Slot, now: Moment) {
         let failures = self.slots.get(&slot).map_or(0, |delay| delay.failures);
         let wait = FIRST_DELAY.saturating_mul(1 << failures.min(7)).min(LONGEST_DELAY);
-        self.slots.insert(
-            slot,
-            Delay {
-                failures: (failures + 1).min(8),
-                retry_at: now + wait,
-            },
-        );
+        self.slots.insert(slot, Delay { failures: (failures + 1).min(8), retry_at: now + wait });
     }
 
     /// A worker of `slot` has stayed ready long enough. Returns whether that ends a degraded time.
@@ -69,6 +63,18 @@ impl Throttle {
     /// Too many crashes in a row. Returns whether that is news.
     pub fn degrade(&mut self) -> bool {
         std::mem::replace(&mut self.trust, Trust::Degraded) != Trust::Degraded
+    }
+
+    /// The queues come only now: what was shown without them counts for nothing.
+    pub fn prove_anew(&mut self) {
+        self.row = 0;
+        self.trust = Trust::Unproven;
+    }
+
+    /// Crashes in a row.
+    #[must_use]
+    pub fn row(&self) -> u32 {
+        self.row
     }
 
     /// What this generation has shown so far.

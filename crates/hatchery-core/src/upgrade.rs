@@ -146,35 +146,21 @@ impl Upgrade {
         match self {
             Self::Preparing { deadline, .. } | Self::Committed { deadline, .. } => Some(*deadline),
             Self::Probation { until, .. } => Some(*until),
-            Self::Aborting {
-                patience: Patience::Kill { at } | Patience::Forget { at },
-                ..
-            } => Some(*at),
+            Self::Aborting { patience: Patience::Kill { at } | Patience::Forget { at }, .. } => Some(*at),
             Self::Idle | Self::Starting | Self::Retiring { .. } | Self::Leaving => None,
         }
     }
 
     pub(crate) fn map(&mut self, pid: &impl Fn(Pid) -> Pid, moment: &impl Fn(Moment) -> Moment) {
         match self {
-            Self::Preparing {
-                successor,
-                deadline: at,
-                ..
-            }
-            | Self::Committed {
-                successor,
-                deadline: at,
-            }
+            Self::Preparing { successor, deadline: at, .. }
+            | Self::Committed { successor, deadline: at }
             | Self::Probation { successor, until: at } => {
                 *successor = pid(*successor);
                 *at = moment(*at);
             }
             Self::Retiring { successor } => *successor = pid(*successor),
-            Self::Aborting {
-                successor,
-                patience: Patience::Kill { at } | Patience::Forget { at },
-                ..
-            } => {
+            Self::Aborting { successor, patience: Patience::Kill { at } | Patience::Forget { at }, .. } => {
                 *successor = successor.map(pid);
                 *at = moment(*at);
             }
@@ -188,6 +174,9 @@ impl Master {
         if self.lineage.draining() >= 2 {
             return Self::refuse(Command::Upgrade, "two predecessors still drain", out);
         }
+        // From here on, if this generation dies, its successor boots on by
+        // itself: its predecessor must not take back beside it.
+        self.release_predecessor(out);
         self.upgrade = Upgrade::Starting;
         out.push(Action::Log(Notice::UpgradeBegun));
         out.push(Action::StartSuccessor {
@@ -197,14 +186,14 @@ impl Master {
         });
     }
 
-    pub(crate) fn successor_started(&mut self, pid: Pid, now: Moment) {
+    pub(crate) fn successor_started(&mut self, pid: Pid, now: Moment, out: &mut Actions) {
         if self.upgrade == Upgrade::Starting {
             let deadline = now + self.policy.boot_timeout;
-            self.upgrade = Upgrade::Preparing {
-                successor: pid,
-                deadline,
-                link: Link::Open,
-            };
+            self.upgrade = Upgrade::Preparing { successor: pid, deadline, link: Link::Open };
+            // An end was begun between the order to start it and the start.
+            if self.life.is_ending() {
+                self.call_off_upgrade(now, out);
+            }
         }
     }
 
@@ -226,10 +215,7 @@ impl Master {
                 self.abort("the successor spoke out of turn".to_owned(), now, out);
             }
             (Upgrade::Committed { successor, .. }, SuccessorSays::Taken) => {
-                self.upgrade = Upgrade::Probation {
-                    successor,
-                    until: now + self.policy.probation,
-                };
+                self.upgrade = Upgrade::Probation { successor, until: now + self.policy.probation };
                 out.push(Action::Log(Notice::UpgradeDone { pid: successor }));
             }
             (
@@ -314,28 +300,16 @@ impl Master {
                 self.upgrade = Upgrade::Retiring { successor };
                 self.retire(now, out);
             }
-            Upgrade::Aborting {
-                successor,
-                link,
-                patience: Patience::Kill { .. },
-            } => {
+            Upgrade::Aborting { successor, link, patience: Patience::Kill { .. } } => {
                 out.extend(successor.map(|pid| Action::Kill { pid }));
                 self.upgrade = self.forgetting(successor, link, now);
             }
-            Upgrade::Aborting {
-                successor: None,
-                patience: Patience::Forget { .. },
-                ..
-            } => {
+            Upgrade::Aborting { successor: None, patience: Patience::Forget { .. }, .. } => {
                 self.upgrade = Upgrade::Idle;
                 out.push(Action::CloseSuccessorLink);
             }
             // SIGKILL was sent: it will be reaped, however long the kernel takes.
-            Upgrade::Aborting {
-                successor: Some(_),
-                link,
-                patience: Patience::Forget { .. },
-            } => {
+            Upgrade::Aborting { successor: Some(_), link, patience: Patience::Forget { .. } } => {
                 self.upgrade = self.forgetting(self.upgrade.successor(), link, now);
             }
             Upgrade::Idle | Upgrade::Starting | Upgrade::Retiring { .. } | Upgrade::Leaving => {}
@@ -346,7 +320,7 @@ impl Master {
     pub(crate) fn call_off_upgrade(&mut self, now: Moment, out: &mut Actions) {
         match self.upgrade {
             Upgrade::Preparing { successor, link, .. } => self.dismiss(successor, link, now, out),
-            // It may have taken over in this very moment: ABORT and SIGTERM end it either way.
+            // It may have taken over in this very moment: ABORT ends it either way.
             Upgrade::Committed { successor, .. } => self.dismiss(successor, Link::Open, now, out),
             Upgrade::Idle
             | Upgrade::Starting
@@ -358,17 +332,9 @@ impl Master {
     }
 
     fn commit(&mut self, successor: Pid, now: Moment, out: &mut Actions) {
-        // From here on this generation answers for what becomes of the service:
-        // its own predecessor must not take back beside a successor that serves.
-        self.release_predecessor(out);
-        self.upgrade = Upgrade::Committed {
-            successor,
-            deadline: now + COMMIT_TIMEOUT,
-        };
+        self.upgrade = Upgrade::Committed { successor, deadline: now + COMMIT_TIMEOUT };
         out.push(Action::Log(Notice::UpgradeCommitted { pid: successor }));
-        out.push(Action::TellSuccessor(PredecessorSays::Commit {
-            draining: self.lineage.draining(),
-        }));
+        out.push(Action::TellSuccessor(PredecessorSays::Commit { draining: self.lineage.draining() }));
     }
 
     /// The upgrade failed before anything was handed over.
@@ -388,45 +354,44 @@ impl Master {
     /// Everything is this generation's again; settling forks what is missing and assigns the queues.
     fn reclaim(&mut self, text: String, out: &mut Actions) {
         self.throttle.forget();
+        // What was killed in the retreat was no end.
+        self.killed = false;
         out.push(Action::TakeBackPidFile);
         out.push(Action::Log(Notice::TakenBack { text }));
+        // Workers that an operator had sent to rest: somebody served since.
+        self.wake(out);
     }
 
     fn dismiss(&mut self, successor: Pid, link: Link, now: Moment, out: &mut Actions) {
         out.push(Action::TellSuccessor(PredecessorSays::Abort));
-        out.push(Action::Terminate { pid: successor });
-        // One that has served drains its clients first.
-        let grace = if self.upgrade.is_handed_over() {
-            self.policy.drain_timeout
-        } else {
-            ABORT_GRACE
+        let grace = match self.upgrade {
+            // One that may have served drains its clients first. No SIGTERM: it
+            // would be an operator's stop to it, and shut the queues of both.
+            Upgrade::Committed { .. } | Upgrade::Probation { .. } | Upgrade::Retiring { .. } => {
+                self.policy.drain_timeout + ABORT_GRACE
+            }
+            // One that has not come to its loop yet reads no link.
+            Upgrade::Idle
+            | Upgrade::Starting
+            | Upgrade::Preparing { .. }
+            | Upgrade::Leaving
+            | Upgrade::Aborting { .. } => {
+                out.push(Action::Terminate { pid: successor });
+                ABORT_GRACE
+            }
         };
-        self.upgrade = Upgrade::Aborting {
-            successor: Some(successor),
-            link,
-            patience: Patience::Kill { at: now + grace },
-        };
+        self.upgrade =
+            Upgrade::Aborting { successor: Some(successor), link, patience: Patience::Kill { at: now + grace } };
     }
 
     fn forgetting(&self, successor: Option<Pid>, link: Link, now: Moment) -> Upgrade {
-        Upgrade::Aborting {
-            successor,
-            link,
-            patience: Patience::Forget {
-                at: now + self.policy.drain_timeout,
-            },
-        }
+        // Not at once even without a drain timeout: SIGKILL takes effect when it does.
+        let at = now + self.policy.drain_timeout.max(ABORT_GRACE);
+        Upgrade::Aborting { successor, link, patience: Patience::Forget { at } }
     }
 
     fn finish_abort(&mut self, out: &mut Actions) {
-        if matches!(
-            self.upgrade,
-            Upgrade::Aborting {
-                successor: None,
-                link: Link::Closed,
-                ..
-            }
-        ) {
+        if matches!(self.upgrade, Upgrade::Aborting { successor: None, link: Link::Closed, .. }) {
             self.upgrade = Upgrade::Idle;
             out.push(Action::CloseSuccessorLink);
         }
@@ -437,3 +402,6 @@ impl Master {
         self.let_all_go(now, out);
     }
 }
+
+#[cfg(test)]
+mod tests;

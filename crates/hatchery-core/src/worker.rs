@@ -19,6 +19,9 @@ use crate::policy::STEADY;
 use crate::time::Moment;
 use crate::wire::worker::WorkerSays;
 
+/// How long a worker whose application did not boot may take to exit.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// One worker process.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Worker {
@@ -115,27 +118,18 @@ impl Worker {
     /// A worker that was just forked.
     #[must_use]
     pub fn starting(pid: Pid, slot: Slot, now: Moment, boot_timeout: Duration) -> Self {
-        Self {
-            pid,
-            slot,
-            phase: Phase::Starting {
-                deadline: now + boot_timeout,
-            },
-            renewal: Renewal::None,
-        }
+        Self { pid, slot, phase: Phase::Starting { deadline: now + boot_timeout }, renewal: Renewal::None }
     }
 
     /// Takes a message in.
     pub fn hears(&mut self, says: WorkerSays, now: Moment) -> Heard {
         match (says, self.phase) {
             (WorkerSays::Ready, Phase::Starting { .. }) => {
-                self.phase = Phase::Ready(Standing::Fresh {
-                    steady_at: now + STEADY,
-                });
+                self.phase = Phase::Ready(Standing::Fresh { steady_at: now + STEADY });
                 Heard::Ready
             }
             (WorkerSays::BootFailed { text }, Phase::Starting { deadline }) => {
-                self.phase = Phase::Failed { deadline };
+                self.phase = Phase::Failed { deadline: deadline.min(now + LAST_WORDS) };
                 Heard::BootFailed(text)
             }
             (WorkerSays::Recycle, Phase::Ready(_)) => {
@@ -155,6 +149,13 @@ impl Worker {
                 | Phase::Draining { .. }
                 | Phase::Killed { .. },
             ) => Heard::Nothing,
+        }
+    }
+
+    /// A ready worker has to show once more that it stays up.
+    pub fn prove_anew(&mut self, now: Moment) {
+        if self.is_ready() {
+            self.phase = Phase::Ready(Standing::Fresh { steady_at: now + STEADY });
         }
     }
 
@@ -238,3 +239,6 @@ impl Worker {
 fn kill(cause: Cause) -> (Due, Phase) {
     (Due::Kill(cause), Phase::Killed { cause })
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,12 +81,12 @@ impl Listeners {
     }
 
     fn find(&self, id: QueueId) -> Option<(usize, &Queue)> {
-        let all = self
+        let mut all = self
             .0
             .iter()
             .enumerate()
             .flat_map(|(index, listener)| listener.queues().iter().map(move |queue| (index, queue)));
-        all.skip(usize::from(id.0)).next()
+        all.nth(usize::from(id.0))
     }
 }
 

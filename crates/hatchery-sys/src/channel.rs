@@ -135,8 +135,12 @@ impl Channel {
     /// Receives one message.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when there is none.
+    /// [`io::ErrorKind::WouldBlock`] when there is none,
+    /// [`io::ErrorKind::InvalidInput`] for a buffer without room.
     pub fn recv(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        if buffer.is_empty() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let mut control = Control::EMPTY;
         let mut data = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
         let mut header = header(&mut data);

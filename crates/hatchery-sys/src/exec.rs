@@ -52,7 +52,7 @@ fn prepare_and_exec(
     startup: &Startup,
 ) -> io::Result<std::convert::Infallible> {
     let path = program.path.display();
-    let starting = |cause| during(format!("cannot start {path}"), cause);
+    let starting = |cause| during(&format!("cannot start {path}"), &cause);
     let file = c_string(program.path.as_os_str().as_bytes()).map_err(starting)?;
     let args = c_strings(&program.args).map_err(starting)?;
     let env = c_strings(&program.env).map_err(starting)?;
@@ -60,15 +60,15 @@ fn prepare_and_exec(
     mark_all();
     for fd in keep {
         let kept = fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty())).map_err(io::Error::from);
-        kept.map_err(|cause| during(format!("cannot hand over descriptor {}", fd.as_raw_fd()), cause))?;
+        kept.map_err(|cause| during(&format!("cannot hand over descriptor {}", fd.as_raw_fd()), &cause))?;
     }
     unistd::chdir(&program.dir)
-        .map_err(|errno| during(format!("cannot enter {}", program.dir.display()), errno.into()))?;
-    startup.restore().map_err(|cause| during("cannot restore the signals".to_owned(), cause))?;
+        .map_err(|errno| during(&format!("cannot enter {}", program.dir.display()), &errno.into()))?;
+    startup.restore().map_err(|cause| during("cannot restore the signals", &cause))?;
     unistd::execve(&file, &args, &env).map_err(|errno| starting(errno.into()))
 }
 
-fn during(step: String, cause: io::Error) -> io::Error {
+fn during(step: &str, cause: &io::Error) -> io::Error {
     let text = cause.raw_os_error().map_or_else(|| cause.to_string(), |raw| Errno::from_raw(raw).desc().to_owned());
     io::Error::new(cause.kind(), format!("{step}: {text}"))
 }

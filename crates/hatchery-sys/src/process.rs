@@ -74,7 +74,6 @@ pub fn alarm(after: Duration) {
 
 /// Sets the permission bits that files made by this process do not get.
 pub fn set_umask(mask: u32) {
-    #[expect(clippy::useless_conversion, reason = "mode_t is narrower on some systems")]
     let bits = libc::mode_t::try_from(mask & 0o777).unwrap_or(0o777);
     stat::umask(Mode::from_bits_truncate(bits));
 }

@@ -263,7 +263,7 @@ pub fn ignore_by_handler(signals: &[Signal]) -> io::Result<()> {
 }
 
 fn handle(signal: Signal, handler: SigHandler) -> io::Result<()> {
-    let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
+    let action = SigAction::new(handler, SaFlags::SA_RESTART | SaFlags::SA_NOCLDSTOP, SigSet::empty());
     // Before it is set, so that `reset_in_child` never misses one.
     HANDLED.fetch_or(bit(signal as i32), SeqCst);
     // SAFETY: both handlers are async-signal-safe.

@@ -86,6 +86,8 @@ pub(crate) mod strings {
 
     static ARGC: AtomicI32 = AtomicI32::new(0);
     static ARGV: AtomicPtr<*mut c_char> = AtomicPtr::new(std::ptr::null_mut());
+    /// Noted too, since the first argument's pointer changes when it is moved.
+    static BEGIN: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
     static ARGS_END: AtomicUsize = AtomicUsize::new(0);
     static ENV_END: AtomicUsize = AtomicUsize::new(0);
 
@@ -111,8 +113,7 @@ pub(crate) mod strings {
         if argv.is_null() {
             return None;
         }
-        // SAFETY: `argv` has at least one pointer, see `argc`.
-        let begin: *mut u8 = unsafe { *argv }.cast();
+        let begin = BEGIN.load(Relaxed);
         let args_len = ARGS_END.load(Relaxed).checked_sub(begin.addr())?;
         let len = ENV_END.load(Relaxed).checked_sub(begin.addr())?;
         Some(Strings { argc, argv, begin, args_len, len })
@@ -128,12 +129,14 @@ pub(crate) mod strings {
             return;
         }
         // SAFETY: both arrays end with a null pointer, and hold pointers to strings until there.
-        let (args_end, env_end) = unsafe {
-            let args_end = end_of((*argv).addr(), argv);
-            (args_end, end_of(args_end, envp))
+        let (begin, args_end, env_end) = unsafe {
+            let begin: *mut u8 = (*argv).cast();
+            let args_end = end_of(begin.addr(), argv);
+            (begin, args_end, end_of(args_end, envp))
         };
         ARGC.store(argc, Relaxed);
         ARGV.store(argv, Relaxed);
+        BEGIN.store(begin, Relaxed);
         ARGS_END.store(args_end, Relaxed);
         ENV_END.store(env_end, Relaxed);
     }

@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,27 +34,14 @@ pub enum Threads {
 /// others it looks again, for up to `patience`.
 #[must_use]
 pub fn count(patience: Duration) -> Threads {
-    count_by(patience, ask_kernel, Path::new(TASKS))
-}
-
-const TASKS: &str = "/proc/self/task";
-
-/// How long to wait between two looks.
-const PAUSE: Duration = Duration::from_millis(1);
-
-/// The count, with the question to the kernel and the list of threads given, so
-/// that a test can play a container that forbids the one and hides the other.
-fn count_by(patience: Duration, ask: impl Fn() -> io::Result<()>, tasks: &Path) -> Threads {
     let end = Instant::now() + patience;
     loop {
-        let asked = ask();
-        let found = match asked {
+        let found = match ask_kernel() {
             Ok(()) => return Threads::One,
-            Err(ref refused) if refused.raw_os_error() == Some(libc::EINVAL) => {
-                // The kernel is sure that there are others, or were a moment ago; who they are is for people.
-                Threads::Many { names: others(tasks).unwrap_or_default() }
-            }
-            Err(_) => match others(tasks) {
+            // It is sure that there are others, or were a moment ago; who they are is for people.
+            Err(Errno::EINVAL) => Threads::Many { names: others().unwrap_or_default() },
+            // A container may forbid the question, and an old kernel not know it.
+            Err(_) => match others() {
                 Ok(names) if names.is_empty() => return Threads::One,
                 Ok(names) => Threads::Many { names },
                 Err(why) => return Threads::Unknown { why },
@@ -68,34 +54,36 @@ fn count_by(patience: Duration, ask: impl Fn() -> io::Result<()>, tasks: &Path) 
     }
 }
 
+/// How long to wait between two looks.
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// Unsharing memory succeeds, and changes nothing, exactly when there is nobody to share it with.
 #[cfg(target_os = "linux")]
-fn ask_kernel() -> io::Result<()> {
+fn ask_kernel() -> nix::Result<()> {
     // SAFETY: in a process with one thread this is a no-op, in any other it fails.
     match unsafe { libc::unshare(libc::CLONE_VM) } {
         0 => Ok(()),
-        _ => Err(Errno::last().into()),
+        _ => Err(Errno::last()),
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn ask_kernel() -> io::Result<()> {
-    Err(Errno::ENOSYS.into())
+fn ask_kernel() -> nix::Result<()> {
+    Err(Errno::ENOSYS)
 }
 
 /// The names of all threads but this process' first.
-fn others(tasks: &Path) -> io::Result<Vec<String>> {
+fn others() -> io::Result<Vec<String>> {
     let first = nix::unistd::getpid().to_string();
     let mut names = Vec::new();
-    for task in fs::read_dir(tasks)? {
+    for task in fs::read_dir("/proc/self/task")? {
         let task = task?;
         if task.file_name() == *first {
             continue;
         }
-        match fs::read(task.path().join("comm")) {
-            Ok(name) => names.push(String::from_utf8_lossy(&name).trim_end().to_owned()),
-            // It has ended since the directory was read.
-            Err(_) => {}
+        // It may have ended since the directory was read.
+        if let Ok(name) = fs::read(task.path().join("comm")) {
+            names.push(String::from_utf8_lossy(&name).trim_end().to_owned());
         }
     }
     Ok(names)

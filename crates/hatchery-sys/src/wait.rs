@@ -42,11 +42,12 @@ pub fn reap() -> io::Result<Option<(Pid, Status)>> {
                 Errno::ECHILD => return Ok(None),
                 other => return Err(other.into()),
             },
-            pid => match status(raw) {
-                Some(status) => return Ok(Some((Pid::from_raw(pid), status))),
-                // Stopped or continued is only reported to who asks for it, or to a tracer.
-                None => {}
-            },
+            pid => {
+                if let Some(status) = status(raw) {
+                    return Ok(Some((Pid::from_raw(pid), status)));
+                }
+                // Stopped: told to a tracer only, and no end.
+            }
         }
     }
 }

@@ -110,12 +110,7 @@ pub(super) fn number<T: TryFrom<u64>>(key: &str, value: &[u8]) -> Result<T, Wire
         .ok()
         .and_then(|text| text.parse::<u64>().ok())
         .and_then(|number| T::try_from(number).ok())
-        .ok_or_else(|| {
-            WireError::new(format!(
-                "`{key}={}` is not a number in range",
-                String::from_utf8_lossy(value)
-            ))
-        })
+        .ok_or_else(|| WireError::new(format!("`{key}={}` is not a number in range", String::from_utf8_lossy(value))))
 }
 
 fn percent_encode(value: &[u8], line: &mut String) {
@@ -179,13 +174,7 @@ mod tests {
         assert_eq!(error("v=%1"), "a `%` without two hexadecimal digits");
         assert_eq!(error("v=%+1"), "a `%` without two hexadecimal digits");
         let fields = Fields::decode(b"pid=x").unwrap();
-        assert_eq!(
-            fields.required::<u32>("pid").unwrap_err().to_string(),
-            "`pid=x` is not a number in range"
-        );
-        assert_eq!(
-            fields.required::<u32>("gen").unwrap_err().to_string(),
-            "`gen` is missing"
-        );
+        assert_eq!(fields.required::<u32>("pid").unwrap_err().to_string(), "`pid=x` is not a number in range");
+        assert_eq!(fields.required::<u32>("gen").unwrap_err().to_string(), "`gen` is missing");
     }
 }

@@ -108,15 +108,9 @@ impl Handoff {
         Ok(Reading::Ours(Self {
             pid,
             generation: Generation(line.required("gen")?),
-            listeners: line
-                .all("listen")
-                .map(HandedListener::decode)
-                .collect::<Result<_, _>>()?,
+            listeners: line.all("listen").map(HandedListener::decode).collect::<Result<_, _>>()?,
             link: descriptor("link", line.bytes("link").ok_or_else(|| WireError::missing("link"))?)?,
-            board: line
-                .bytes("board")
-                .map(|value| descriptor("board", value))
-                .transpose()?,
+            board: line.bytes("board").map(|value| descriptor("board", value)).transpose()?,
             workers: line.number("workers")?,
             configured: line.number("configured")?,
         }))
@@ -135,21 +129,10 @@ impl HandedListener {
 
     /// The kind ends at the first `@` and the address at the last `#`, so a path may hold both.
     fn decode(value: &[u8]) -> Result<Self, WireError> {
-        let broken = || {
-            WireError::new(format!(
-                "`listen={}` is not KIND@ADDRESS#FD",
-                String::from_utf8_lossy(value)
-            ))
-        };
+        let broken = || WireError::new(format!("`listen={}` is not KIND@ADDRESS#FD", String::from_utf8_lossy(value)));
         let at = value.iter().position(|b| *b == b'@').ok_or_else(broken)?;
-        let hash = value
-            .iter()
-            .rposition(|b| *b == b'#')
-            .filter(|hash| *hash > at)
-            .ok_or_else(broken)?;
-        let queues = value[hash + 1..]
-            .split(|b| *b == b',')
-            .map(|fd| descriptor("listen", fd));
+        let hash = value.iter().rposition(|b| *b == b'#').filter(|hash| *hash > at).ok_or_else(broken)?;
+        let queues = value[hash + 1..].split(|b| *b == b',').map(|fd| descriptor("listen", fd));
         Ok(Self {
             kind: String::from_utf8_lossy(&value[..at]).into_owned(),
             address: value[at + 1..hash].to_vec(),
@@ -162,9 +145,7 @@ impl HandedListener {
 fn descriptor(key: &str, value: &[u8]) -> Result<i32, WireError> {
     let fd: i32 = fields::number(key, value)?;
     if fd <= 2 {
-        return Err(WireError::new(format!(
-            "`{key}` names descriptor {fd}, a standard stream"
-        )));
+        return Err(WireError::new(format!("`{key}` names descriptor {fd}, a standard stream")));
     }
     Ok(fd)
 }
@@ -180,11 +161,7 @@ mod tests {
             pid: Pid(4242),
             generation: Generation(2),
             listeners: vec![
-                HandedListener {
-                    kind: "tcp".to_owned(),
-                    address: b"127.0.0.1:8080".to_vec(),
-                    queues: vec![3, 4],
-                },
+                HandedListener { kind: "tcp".to_owned(), address: b"127.0.0.1:8080".to_vec(), queues: vec![3, 4] },
                 HandedListener {
                     kind: "unix".to_owned(),
                     address: b"/run/a;b=c#1@\xff.sock".to_vec(),
@@ -202,27 +179,19 @@ mod tests {
     fn what_is_written_is_read() {
         let value = sample().encode();
         assert!(value.is_ascii());
-        assert_eq!(
-            Handoff::decode(value.as_bytes(), Pid(4242)),
-            Ok(Reading::Ours(sample()))
-        );
+        assert_eq!(Handoff::decode(value.as_bytes(), Pid(4242)), Ok(Reading::Ours(sample())));
     }
 
     #[test]
     fn a_leaked_variable_is_for_somebody_else() {
         let value = sample().encode();
-        assert_eq!(
-            Handoff::decode(value.as_bytes(), Pid(1)),
-            Ok(Reading::Foreign { pid: Pid(4242) })
-        );
+        assert_eq!(Handoff::decode(value.as_bytes(), Pid(1)), Ok(Reading::Foreign { pid: Pid(4242) }));
     }
 
     #[test]
     fn a_newer_writer_that_we_can_read_is_read_without_what_we_do_not_know() {
         let value = "v=2;min=1;pid=7;gen=3;relay=6,7;listen=quic@[::1]:443#4;link=5";
-        let Ok(Reading::Ours(handoff)) = Handoff::decode(value.as_bytes(), Pid(7)) else {
-            panic!()
-        };
+        let Ok(Reading::Ours(handoff)) = Handoff::decode(value.as_bytes(), Pid(7)) else { panic!() };
         assert_eq!(handoff.listeners[0].kind, "quic");
         assert_eq!(handoff.board, None);
     }
@@ -230,10 +199,7 @@ mod tests {
     #[test]
     fn an_older_writer_left_out_what_came_later() {
         let value = "v=1;pid=7;gen=3;listen=tcp@127.0.0.1:80#4;link=5";
-        assert!(matches!(
-            Handoff::decode(value.as_bytes(), Pid(7)),
-            Ok(Reading::Ours(_))
-        ));
+        assert!(matches!(Handoff::decode(value.as_bytes(), Pid(7)), Ok(Reading::Ours(_))));
     }
 
     #[test]
@@ -244,14 +210,8 @@ mod tests {
             "its version 3 (readable from 2) is not one that this program knows (1 to 1)"
         );
         assert_eq!(error("v=1;pid=7;gen=3"), "`link` is missing");
-        assert_eq!(
-            error("v=1;pid=7;gen=3;link=1"),
-            "`link` names descriptor 1, a standard stream"
-        );
-        assert_eq!(
-            error("v=1;pid=7;gen=3;link=5;listen=tcp"),
-            "`listen=tcp` is not KIND@ADDRESS#FD"
-        );
+        assert_eq!(error("v=1;pid=7;gen=3;link=1"), "`link` names descriptor 1, a standard stream");
+        assert_eq!(error("v=1;pid=7;gen=3;link=5;listen=tcp"), "`listen=tcp` is not KIND@ADDRESS#FD");
         assert_eq!(error("hello"), "`hello` has no `=`");
     }
 

@@ -88,13 +88,9 @@ impl SuccessorSays {
     pub fn decode(message: &[u8]) -> Result<Option<Self>, WireError> {
         let (verb, fields) = Fields::of_message(message)?;
         Ok(match verb {
-            "phase" => Some(Self::Phase {
-                name: fields.text("name").unwrap_or_default(),
-            }),
+            "phase" => Some(Self::Phase { name: fields.text("name").unwrap_or_default() }),
             "ready" => Some(Self::Ready),
-            "failed" => Some(Self::Failed {
-                text: fields.text("text").unwrap_or_default(),
-            }),
+            "failed" => Some(Self::Failed { text: fields.text("text").unwrap_or_default() }),
             "taken" => Some(Self::Taken),
             "released" => Some(Self::Released),
             _ => None,
@@ -108,21 +104,15 @@ mod tests {
 
     #[test]
     fn both_sides_understand_each_other() {
-        for said in [
-            PredecessorSays::Commit { draining: 1 },
-            PredecessorSays::Abort,
-            PredecessorSays::Behind { draining: 0 },
-        ] {
+        for said in
+            [PredecessorSays::Commit { draining: 1 }, PredecessorSays::Abort, PredecessorSays::Behind { draining: 0 }]
+        {
             assert_eq!(PredecessorSays::decode(&said.encode()), Ok(Some(said)));
         }
         for said in [
-            SuccessorSays::Phase {
-                name: "preloading".to_owned(),
-            },
+            SuccessorSays::Phase { name: "preloading".to_owned() },
             SuccessorSays::Ready,
-            SuccessorSays::Failed {
-                text: "address in use;\n100 %".to_owned(),
-            },
+            SuccessorSays::Failed { text: "address in use;\n100 %".to_owned() },
             SuccessorSays::Taken,
             SuccessorSays::Released,
         ] {
@@ -134,10 +124,7 @@ mod tests {
     fn another_version_may_say_more_and_less() {
         assert_eq!(PredecessorSays::decode(b"relay;v=2"), Ok(None));
         assert_eq!(SuccessorSays::decode(b"moved;n=4"), Ok(None));
-        assert_eq!(
-            PredecessorSays::decode(b"commit"),
-            Ok(Some(PredecessorSays::Commit { draining: 0 }))
-        );
+        assert_eq!(PredecessorSays::decode(b"commit"), Ok(Some(PredecessorSays::Commit { draining: 0 })));
         assert!(PredecessorSays::decode(b"commit;draining=x").is_err());
         assert!(SuccessorSays::decode(b"\xff\xff").is_err());
     }

@@ -76,12 +76,8 @@ impl MasterSays {
                     .collect::<Result<_, _>>()?;
                 Ok(Self::Assign { queues })
             }
-            "drain" => Ok(Self::Drain {
-                timeout: timeout(&fields)?,
-            }),
-            "finish" => Ok(Self::Finish {
-                timeout: timeout(&fields)?,
-            }),
+            "drain" => Ok(Self::Drain { timeout: timeout(&fields)? }),
+            "finish" => Ok(Self::Finish { timeout: timeout(&fields)? }),
             "reopen" => Ok(Self::Reopen),
             other => Err(WireError::new(format!("a master does not say `{other}`"))),
         }
@@ -108,9 +104,7 @@ impl WorkerSays {
         let (verb, fields) = Fields::of_message(message)?;
         match verb {
             "ready" => Ok(Self::Ready),
-            "boot-failed" => Ok(Self::BootFailed {
-                text: fields.text("text").unwrap_or_default(),
-            }),
+            "boot-failed" => Ok(Self::BootFailed { text: fields.text("text").unwrap_or_default() }),
             "recycle" => Ok(Self::Recycle),
             "emptied" => Ok(Self::Emptied),
             other => Err(WireError::new(format!("a worker does not say `{other}`"))),
@@ -135,15 +129,9 @@ mod tests {
     fn what_a_master_says_is_read() {
         for said in [
             MasterSays::Assign { queues: vec![] },
-            MasterSays::Assign {
-                queues: vec![QueueId(0), QueueId(7)],
-            },
-            MasterSays::Drain {
-                timeout: Duration::from_millis(1500),
-            },
-            MasterSays::Finish {
-                timeout: Duration::from_secs(30),
-            },
+            MasterSays::Assign { queues: vec![QueueId(0), QueueId(7)] },
+            MasterSays::Drain { timeout: Duration::from_millis(1500) },
+            MasterSays::Finish { timeout: Duration::from_secs(30) },
             MasterSays::Reopen,
         ] {
             assert_eq!(MasterSays::decode(&said.encode()), Ok(said));
@@ -156,9 +144,7 @@ mod tests {
     fn what_a_worker_says_is_read() {
         for said in [
             WorkerSays::Ready,
-            WorkerSays::BootFailed {
-                text: "no such table: users; 100%".to_owned(),
-            },
+            WorkerSays::BootFailed { text: "no such table: users; 100%".to_owned() },
             WorkerSays::Recycle,
             WorkerSays::Emptied,
         ] {

@@ -1,0 +1,16 @@
+//! What hatchery costs, beside a floor and beside nginx.
+//!
+//! The floor is a bare accept loop around hyper, in the same binary and
+//! profile: what it costs is what nobody can save. Every figure is the
+//! difference of two runs, so that the start of a server does not count.
+//!
+//! * [`server`]: the servers, run as processes of their own, under a tool if need be
+//! * [`floor`], [`worker`]: what these processes do
+//! * [`client`]: a client that waits for each answer
+//! * [`tools`]: valgrind and strace, and what they print
+
+pub mod client;
+pub mod floor;
+pub mod server;
+pub mod tools;
+pub mod worker;

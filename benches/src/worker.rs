@@ -1,0 +1,44 @@
+//! One worker of hatchery without a master: its channel is standard input.
+
+use std::convert::Infallible;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use hatchery_core::{Generation, ListenMode, Slot};
+use hatchery_http::{Request, serve_fn, text};
+use hatchery_net::{Address, Listener, Listeners, Spec};
+use hatchery_sys::board::Board;
+use hatchery_sys::channel::Channel;
+use hatchery_worker::{Limits, Seed};
+
+/// Becomes a worker that serves on a free port, which is written to standard output, until its channel ends.
+///
+/// # Panics
+///
+/// If anything that a worker is made of cannot be had.
+pub fn serve() {
+    let blocked = hatchery_sys::signals::block_all().expect("blocked signals");
+    let spec = Spec { name: None, address: "127.0.0.1:0".parse().expect("an address") };
+    let listener = Listener::bind(&spec, ListenMode::Shared, 1, 4096).expect("a free port");
+    let Address::Tcp(bound) = listener.bound() else { unreachable!("bound to TCP") };
+    println!("{}", bound.port());
+    std::io::stdout().flush().expect("somebody reads the port");
+    let channel = std::io::stdin().as_fd().try_clone_to_owned().expect("a descriptor");
+    let seed = Seed {
+        slot: Slot(0),
+        generation: Generation::FIRST,
+        master: hatchery_sys::process::parent(),
+        listeners: Listeners::new(vec![listener]),
+        channel: Channel::from_fd(channel).expect("a channel as standard input"),
+        board: Board::create(1).expect("a board"),
+        cell: 0,
+        limits: Limits::default(),
+        drain_timeout: Duration::from_secs(30),
+        reopen: Box::new(|| {}),
+        blocked,
+    };
+    let app = serve_fn(async |_request: Request| Ok::<_, Infallible>(text("Hello, World!")));
+    let code = hatchery_worker::run(seed, &(), app);
+    hatchery_sys::process::exit_now(code);
+}

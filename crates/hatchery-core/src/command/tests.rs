@@ -1,0 +1,208 @@
+use std::time::Duration;
+
+use super::*;
+use crate::event::Event;
+use crate::ids::{Pid, Slot};
+use crate::lineage::Readiness;
+use crate::testing::{NOW, booting, check, name, serving, short};
+use crate::upgrade::Link;
+
+const STATES: [&str; 13] = [
+    "serving",
+    "one worker",
+    "resting",
+    "two drain behind",
+    "booting",
+    "rereading",
+    "rolling",
+    "preparing",
+    "committed",
+    "awaiting",
+    "probation",
+    "stopping",
+    "giving up",
+];
+const COMMANDS: [&str; 7] = ["stop", "reload", "upgrade", "reopen", "rest", "more", "fewer"];
+
+/// A master with workers 1 and 2, busy with each thing that it can be busy with.
+fn in_state(state: &str) -> Master {
+    let mut master = serving(2);
+    let successor = Pid(9);
+    let later = NOW + Duration::from_secs(1);
+    match state {
+        "serving" => {}
+        "one worker" => master = serving(1),
+        "resting" => {
+            master = booting(2);
+            master.life = Life::Resting;
+        }
+        "two drain behind" => master.lineage = Lineage::Released { older: 1 },
+        "booting" => {
+            master = booting(2);
+            drop(master.step(NOW, Event::Begin));
+            drop(master.step(NOW, Event::Spawned { slot: Slot(0), pid: Pid(1) }));
+            drop(master.step(NOW, Event::Spawned { slot: Slot(1), pid: Pid(2) }));
+        }
+        "rereading" => master.rollout = Rollout::Rereading,
+        "rolling" => {
+            drop(master.step(NOW, Event::Command(Command::Reload)));
+            drop(master.step(NOW, Event::Settings(master.policy().clone())));
+            drop(master.step(NOW, Event::Spawned { slot: Slot(0), pid: Pid(3) }));
+        }
+        "preparing" => master.upgrade = Upgrade::Preparing { successor, deadline: later, link: Link::Open },
+        "committed" => master.upgrade = Upgrade::Committed { successor, deadline: later },
+        "awaiting" => {
+            master.life = Life::Booting;
+            master.lineage = Lineage::Awaiting(Readiness::Ready);
+            drop(master.queues.withdraw());
+        }
+        "probation" => {
+            master.upgrade = Upgrade::Probation { successor, until: later };
+            drop(master.queues.withdraw());
+        }
+        "stopping" => drop(master.step(NOW, Event::Command(Command::Stop))),
+        "giving up" => {
+            master.lineage = Lineage::Backed { older: 0 };
+            master.give_up(String::new(), NOW, &mut Vec::new());
+        }
+        _ => unreachable!(),
+    }
+    master
+}
+
+fn command(name: &str) -> Command {
+    match name {
+        "stop" => Command::Stop,
+        "reload" => Command::Reload,
+        "upgrade" => Command::Upgrade,
+        "reopen" => Command::Reopen,
+        "rest" => Command::Rest,
+        "more" => Command::More,
+        "fewer" => Command::Fewer,
+        _ => unreachable!(),
+    }
+}
+
+#[test]
+fn every_state_and_command() {
+    check(TABLE, &STATES, &COMMANDS, |state, said| {
+        let mut master = in_state(state);
+        let actions = master.step(NOW, Event::Command(command(said)));
+        format!("{} | {}", name(&master.life).to_lowercase(), short(&actions))
+    });
+}
+
+#[test]
+fn nobody_scales_past_the_most() {
+    let mut master = serving(1);
+    master.target = MAX_WORKERS;
+    let mut out = Vec::new();
+    master.more(&mut out);
+    assert_eq!(short(&out), "Refused");
+}
+
+const TABLE: &str = "
+serving          | stop    | stopping | StopBegun, 1: finish, 2: finish
+serving          | reload  | serving  | ReloadBegun, reread
+serving          | upgrade | serving  | UpgradeBegun, start successor
+serving          | reopen  | serving  | reopen, 1: reopen, 2: reopen
+serving          | rest    | resting  | Resting, 1: drain, 2: drain
+serving          | more    | serving  | Scaled, fork 2
+serving          | fewer   | serving  | Scaled, 2: drain
+
+one worker       | stop    | stopping | StopBegun, 1: finish
+one worker       | reload  | serving  | ReloadBegun, reread
+one worker       | upgrade | serving  | UpgradeBegun, start successor
+one worker       | reopen  | serving  | reopen, 1: reopen
+one worker       | rest    | resting  | Resting, 1: drain
+one worker       | more    | serving  | Scaled, fork 1
+one worker       | fewer   | serving  | Refused
+
+resting          | stop    | over     | StopBegun, shut, Stopped, exit 0
+resting          | reload  | resting  | ReloadBegun, reread
+resting          | upgrade | resting  | UpgradeBegun, start successor
+resting          | reopen  | resting  | reopen
+resting          | rest    | resting  | Refused
+resting          | more    | serving  | Woken, fork 0, fork 1
+resting          | fewer   | resting  | Refused
+
+two drain behind | stop    | stopping | StopBegun, 1: finish, 2: finish
+two drain behind | reload  | serving  | ReloadBegun, reread
+two drain behind | upgrade | serving  | Refused
+two drain behind | reopen  | serving  | reopen, 1: reopen, 2: reopen
+two drain behind | rest    | resting  | Resting, 1: drain, 2: drain
+two drain behind | more    | serving  | Scaled, fork 2
+two drain behind | fewer   | serving  | Scaled, 2: drain
+
+booting          | stop    | stopping | StopBegun, kill 1, kill 2, shut
+booting          | reload  | booting  | Postponed
+booting          | upgrade | booting  | Postponed
+booting          | reopen  | booting  | reopen, 1: reopen, 2: reopen
+booting          | rest    | booting  | Refused
+booting          | more    | booting  | Scaled, fork 2
+booting          | fewer   | booting  | Scaled
+
+rereading        | stop    | stopping | StopBegun, 1: finish, 2: finish
+rereading        | reload  | serving  | Postponed
+rereading        | upgrade | serving  | Postponed
+rereading        | reopen  | serving  | reopen, 1: reopen, 2: reopen
+rereading        | rest    | resting  | Resting, 1: drain, 2: drain
+rereading        | more    | serving  | Scaled, fork 2
+rereading        | fewer   | serving  | Scaled, 2: drain
+
+rolling          | stop    | stopping | StopBegun, 1: finish, 2: finish, kill 3
+rolling          | reload  | serving  | Postponed
+rolling          | upgrade | serving  | Postponed
+rolling          | reopen  | serving  | reopen, 1: reopen, 2: reopen, 3: reopen
+rolling          | rest    | resting  | Resting, 1: drain, 2: drain, kill 3
+rolling          | more    | serving  | Scaled, fork 2
+rolling          | fewer   | serving  | Scaled, 2: drain
+
+preparing        | stop    | stopping | StopBegun, ABORT, term 9, 1: finish, 2: finish
+preparing        | reload  | serving  | Refused
+preparing        | upgrade | serving  | Refused
+preparing        | reopen  | serving  | reopen, 1: reopen, 2: reopen
+preparing        | rest    | serving  | Refused
+preparing        | more    | serving  | Refused
+preparing        | fewer   | serving  | Refused
+
+committed        | stop    | stopping | StopBegun, ABORT, 1: finish, 2: finish
+committed        | reload  | serving  | Refused
+committed        | upgrade | serving  | Refused
+committed        | reopen  | serving  | reopen, 1: reopen, 2: reopen
+committed        | rest    | serving  | Refused
+committed        | more    | serving  | Refused
+committed        | fewer   | serving  | Refused
+
+awaiting         | stop    | stopping | FAILED, StopBegun, 1: drain, 2: drain
+awaiting         | reload  | booting  | Refused
+awaiting         | upgrade | booting  | Refused
+awaiting         | reopen  | booting  | reopen, 1: reopen, 2: reopen
+awaiting         | rest    | booting  | Refused
+awaiting         | more    | booting  | Refused
+awaiting         | fewer   | booting  | Refused
+
+probation        | stop    | serving  | Refused
+probation        | reload  | serving  | Refused
+probation        | upgrade | serving  | Refused
+probation        | reopen  | serving  | reopen, 1: reopen, 2: reopen
+probation        | rest    | serving  | Refused
+probation        | more    | serving  | Refused
+probation        | fewer   | serving  | Refused
+
+stopping         | stop    | stopping | StopNow, kill 1, kill 2, shut
+stopping         | reload  | stopping | Refused
+stopping         | upgrade | stopping | Refused
+stopping         | reopen  | stopping | reopen, 1: reopen, 2: reopen
+stopping         | rest    | stopping | Refused
+stopping         | more    | stopping | Refused
+stopping         | fewer   | stopping | Refused
+
+giving up        | stop    | givingup | StopNow, kill 1, kill 2
+giving up        | reload  | givingup | Refused
+giving up        | upgrade | givingup | Refused
+giving up        | reopen  | givingup | reopen, 1: reopen, 2: reopen
+giving up        | rest    | givingup | Refused
+giving up        | more    | givingup | Refused
+giving up        | fewer   | givingup | Refused
+";

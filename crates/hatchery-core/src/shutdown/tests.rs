@@ -1,0 +1,182 @@
+use super::*;
+use crate::event::{Command, Ending, Event};
+use crate::ids::Slot;
+use crate::testing::{NOW, add, booting, check, name, says, serving, short};
+use crate::wire::worker::WorkerSays;
+use crate::worker::Standing;
+
+const STATES: [&str; 9] = [
+    "booting",
+    "booting, all crash",
+    "serving",
+    "resting",
+    "resting, one drains",
+    "emptying",
+    "draining",
+    "killed one",
+    "giving up",
+];
+const EVENTS: [&str; 9] =
+    ["stop", "1 emptied", "1 gone", "1 crashed", "1 did not boot", "forked", "not forked", "in 1 s", "in 30 s"];
+
+/// A master with worker 1 in each part of its life.
+fn in_state(state: &str) -> Master {
+    let mut master = serving(1);
+    let stop = Event::Command(Command::Stop);
+    match state {
+        "booting" | "booting, all crash" => {
+            master = booting(1);
+            drop(master.step(NOW, Event::Begin));
+            drop(master.step(NOW, Event::Spawned { slot: Slot(0), pid: Pid(1) }));
+            if state == "booting, all crash" {
+                for _ in 1..8 {
+                    master.throttle.crashed(Slot(0), Moment(0));
+                }
+            }
+        }
+        "serving" => {}
+        "resting" => {
+            master = booting(1);
+            master.life = Life::Resting;
+        }
+        "resting, one drains" => drop(master.step(NOW, Event::Command(Command::Rest))),
+        "emptying" => drop(master.step(NOW, stop)),
+        "draining" => {
+            drop(master.step(NOW, stop));
+            drop(master.step(NOW, says(1, WorkerSays::Emptied)));
+        }
+        "killed one" => {
+            drop(master.step(NOW, stop.clone()));
+            drop(master.step(NOW, stop));
+        }
+        "giving up" => {
+            master = booting(1);
+            add(&mut master, 1, 0, Phase::Ready(Standing::Fresh { steady_at: NOW + Duration::from_secs(1) }));
+            master.give_up(String::new(), NOW, &mut Vec::new());
+        }
+        _ => unreachable!(),
+    }
+    master
+}
+
+fn event(name: &str) -> (Moment, Event) {
+    let event = match name {
+        "stop" => Event::Command(Command::Stop),
+        "1 emptied" => says(1, WorkerSays::Emptied),
+        "1 gone" => Event::Exited { pid: Pid(1), ending: Ending::Code(0) },
+        "1 crashed" => Event::Exited { pid: Pid(1), ending: Ending::Signal(11) },
+        "1 did not boot" => says(1, WorkerSays::BootFailed { text: String::new() }),
+        "forked" => Event::Spawned { slot: Slot(0), pid: Pid(2) },
+        "not forked" => Event::SpawnFailed { slot: Slot(0), text: String::new() },
+        "in 1 s" => return (NOW + Duration::from_secs(1), Event::Tick),
+        "in 30 s" => return (NOW + Duration::from_secs(30), Event::Tick),
+        _ => unreachable!(),
+    };
+    (NOW, event)
+}
+
+#[test]
+fn every_life_and_event() {
+    check(TABLE, &STATES, &EVENTS, |state, said| {
+        let mut master = in_state(state);
+        let (now, event) = event(said);
+        // An answer needs a question.
+        if said.ends_with("forked") {
+            master.roster.forking(Slot(0));
+        }
+        let actions = master.step(now, event);
+        format!("{} | {}", name(&master.life).to_lowercase(), short(&actions))
+    });
+}
+
+const TABLE: &str = "
+booting             | stop           | stopping | StopBegun, kill 1, shut
+booting             | 1 emptied      | booting  |
+booting             | 1 gone         | booting  | WorkerExited
+booting             | 1 crashed      | booting  | WorkerExited
+booting             | 1 did not boot | givingup | BootFailed, GaveUp, shut
+booting             | forked         | booting  |
+booting             | not forked     | booting  | WorkerNotForked
+booting             | in 1 s         | booting  |
+booting             | in 30 s        | givingup | kill 1, GaveUp, shut
+
+booting, all crash  | stop           | stopping | StopBegun, kill 1, shut
+booting, all crash  | 1 emptied      | booting  |
+booting, all crash  | 1 gone         | over     | WorkerExited, GaveUp, shut, Stopped, exit 3
+booting, all crash  | 1 crashed      | over     | WorkerExited, GaveUp, shut, Stopped, exit 3
+booting, all crash  | 1 did not boot | givingup | BootFailed, GaveUp, shut
+booting, all crash  | forked         | booting  |
+booting, all crash  | not forked     | booting  | WorkerNotForked
+booting, all crash  | in 1 s         | booting  |
+booting, all crash  | in 30 s        | givingup | kill 1, GaveUp, shut
+
+serving             | stop           | stopping | StopBegun, 1: finish
+serving             | 1 emptied      | serving  |
+serving             | 1 gone         | serving  | WorkerExited, fork 0
+serving             | 1 crashed      | serving  | WorkerExited, fork 0
+serving             | 1 did not boot | serving  |
+serving             | forked         | serving  |
+serving             | not forked     | serving  | WorkerNotForked
+serving             | in 1 s         | serving  |
+serving             | in 30 s        | serving  |
+
+resting             | stop           | over     | StopBegun, shut, Stopped, exit 0
+resting             | 1 emptied      | resting  |
+resting             | 1 gone         | resting  |
+resting             | 1 crashed      | resting  |
+resting             | 1 did not boot | resting  |
+resting             | forked         | resting  | kill 2
+resting             | not forked     | resting  | WorkerNotForked
+resting             | in 1 s         | resting  |
+resting             | in 30 s        | resting  |
+
+resting, one drains | stop           | stopping | StopBegun, shut
+resting, one drains | 1 emptied      | resting  |
+resting, one drains | 1 gone         | resting  | WorkerExited
+resting, one drains | 1 crashed      | resting  | WorkerExited
+resting, one drains | 1 did not boot | resting  |
+resting, one drains | forked         | resting  | kill 2
+resting, one drains | not forked     | resting  | WorkerNotForked
+resting, one drains | in 1 s         | resting  |
+resting, one drains | in 30 s        | resting  | kill 1
+
+emptying            | stop           | stopping | StopNow, kill 1, shut
+emptying            | 1 emptied      | stopping | shut
+emptying            | 1 gone         | over     | WorkerExited, shut, Stopped, exit 0
+emptying            | 1 crashed      | over     | WorkerExited, shut, Stopped, exit 0
+emptying            | 1 did not boot | stopping |
+emptying            | forked         | stopping | kill 2
+emptying            | not forked     | stopping | WorkerNotForked
+emptying            | in 1 s         | stopping | shut
+emptying            | in 30 s        | stopping | kill 1, shut
+
+draining            | stop           | stopping | StopNow, kill 1
+draining            | 1 emptied      | stopping |
+draining            | 1 gone         | over     | WorkerExited, Stopped, exit 0
+draining            | 1 crashed      | over     | WorkerExited, Stopped, exit 0
+draining            | 1 did not boot | stopping |
+draining            | forked         | stopping | kill 2
+draining            | not forked     | stopping | WorkerNotForked
+draining            | in 1 s         | stopping |
+draining            | in 30 s        | stopping | kill 1
+
+killed one          | stop           | stopping | StopNow
+killed one          | 1 emptied      | stopping |
+killed one          | 1 gone         | over     | WorkerExited, Stopped, exit 2
+killed one          | 1 crashed      | over     | WorkerExited, Stopped, exit 2
+killed one          | 1 did not boot | stopping |
+killed one          | forked         | stopping | kill 2
+killed one          | not forked     | stopping | WorkerNotForked
+killed one          | in 1 s         | stopping |
+killed one          | in 30 s        | stopping |
+
+giving up           | stop           | givingup | StopNow, kill 1
+giving up           | 1 emptied      | givingup |
+giving up           | 1 gone         | over     | WorkerExited, Stopped, exit 3
+giving up           | 1 crashed      | over     | WorkerExited, Stopped, exit 3
+giving up           | 1 did not boot | givingup |
+giving up           | forked         | givingup | kill 2
+giving up           | not forked     | givingup | WorkerNotForked
+giving up           | in 1 s         | givingup |
+giving up           | in 30 s        | givingup | kill 1
+";

@@ -1,0 +1,123 @@
+use super::*;
+use crate::testing::{NOW, check, name};
+
+const PHASES: [&str; 7] = ["starting", "failed", "fresh", "steady", "finishing", "draining", "killed"];
+const EVENTS: [&str; 6] = ["ready", "boot failed", "recycle", "emptied", "deadline", "exit"];
+
+fn in_phase(phase: &str) -> Worker {
+    let deadline = NOW + Duration::from_secs(5);
+    let phase = match phase {
+        "starting" => Phase::Starting { deadline },
+        "failed" => Phase::Failed { deadline },
+        "fresh" => Phase::Ready(Standing::Fresh { steady_at: deadline }),
+        "steady" => Phase::Ready(Standing::Steady),
+        "finishing" => Phase::Finishing { deadline },
+        "draining" => Phase::Draining { deadline },
+        "killed" => Phase::Killed { cause: Cause::Unwanted },
+        _ => unreachable!(),
+    };
+    Worker { pid: Pid(1), slot: Slot(0), phase, renewal: Renewal::None }
+}
+
+fn phase_of(worker: &Worker) -> String {
+    let phase = match worker.phase {
+        Phase::Ready(standing) => name(&standing),
+        Phase::Starting { .. }
+        | Phase::Failed { .. }
+        | Phase::Finishing { .. }
+        | Phase::Draining { .. }
+        | Phase::Killed { .. } => name(&worker.phase),
+    };
+    let due = if worker.renewal == Renewal::Due { ", due" } else { "" };
+    format!("{}{due}", phase.to_lowercase())
+}
+
+#[test]
+fn every_phase_and_event() {
+    check(TABLE, &PHASES, &EVENTS, |phase, event| {
+        let mut worker = in_phase(phase);
+        let meaning = match event {
+            "ready" => name(&worker.hears(WorkerSays::Ready, NOW)),
+            "boot failed" => name(&worker.hears(WorkerSays::BootFailed { text: String::new() }, NOW)),
+            "recycle" => name(&worker.hears(WorkerSays::Recycle, NOW)),
+            "emptied" => name(&worker.hears(WorkerSays::Emptied, NOW)),
+            "deadline" => match worker.due(NOW + Duration::from_secs(5)) {
+                Due::Kill(cause) => format!("Kill {cause:?}"),
+                due @ (Due::Nothing | Due::Steady) => name(&due),
+            },
+            "exit" => return format!("- | {:?}", worker.cause_of_end()),
+            _ => unreachable!(),
+        };
+        format!("{} | {meaning}", phase_of(&worker))
+    });
+}
+
+#[test]
+fn a_deadline_is_due_when_it_is_reached_and_not_before() {
+    for phase in PHASES {
+        let mut worker = in_phase(phase);
+        let Some(deadline) = worker.deadline() else { continue };
+        assert_eq!(worker.due(Moment(deadline.0 - 1)), Due::Nothing, "{phase}");
+        assert_ne!(worker.due(deadline), Due::Nothing, "{phase}");
+        assert_eq!(worker.due(deadline), Due::Nothing, "{phase}: once");
+        assert_eq!(worker.deadline(), None, "{phase}");
+    }
+}
+
+#[test]
+fn a_worker_that_did_not_boot_has_a_second_to_go() {
+    let mut worker = in_phase("starting");
+    drop(worker.hears(WorkerSays::BootFailed { text: String::new() }, NOW));
+    assert_eq!(worker.deadline(), Some(NOW + LAST_WORDS));
+}
+
+const TABLE: &str = "
+starting  | ready       | fresh       | Ready
+starting  | boot failed | failed      | BootFailed
+starting  | recycle     | starting    | Nothing
+starting  | emptied     | starting    | Nothing
+starting  | deadline    | killed      | Kill BootTimeout
+starting  | exit        | -           | CrashedBooting
+
+failed    | ready       | failed      | Nothing
+failed    | boot failed | failed      | Nothing
+failed    | recycle     | failed      | Nothing
+failed    | emptied     | failed      | Nothing
+failed    | deadline    | killed      | Kill BootFailed
+failed    | exit        | -           | BootFailed
+
+fresh     | ready       | fresh       | Nothing
+fresh     | boot failed | fresh       | Nothing
+fresh     | recycle     | fresh, due  | Recycle
+fresh     | emptied     | fresh       | Nothing
+fresh     | deadline    | steady      | Steady
+fresh     | exit        | -           | Crashed
+
+steady    | ready       | steady      | Nothing
+steady    | boot failed | steady      | Nothing
+steady    | recycle     | steady, due | Recycle
+steady    | emptied     | steady      | Nothing
+steady    | deadline    | steady      | Nothing
+steady    | exit        | -           | Crashed
+
+finishing | ready       | finishing   | Nothing
+finishing | boot failed | finishing   | Nothing
+finishing | recycle     | finishing   | Nothing
+finishing | emptied     | draining    | Emptied
+finishing | deadline    | killed      | Kill DrainTimeout
+finishing | exit        | -           | Drained
+
+draining  | ready       | draining    | Nothing
+draining  | boot failed | draining    | Nothing
+draining  | recycle     | draining    | Nothing
+draining  | emptied     | draining    | Nothing
+draining  | deadline    | killed      | Kill DrainTimeout
+draining  | exit        | -           | Drained
+
+killed    | ready       | killed      | Nothing
+killed    | boot failed | killed      | Nothing
+killed    | recycle     | killed      | Nothing
+killed    | emptied     | killed      | Nothing
+killed    | deadline    | killed      | Nothing
+killed    | exit        | -           | Unwanted
+";

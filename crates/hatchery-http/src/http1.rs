@@ -1,0 +1,150 @@
+//! An active HTTP/1 connection: hyper's, driven so that it can be taken back.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+
+use crate::guard::Guarded;
+use crate::io::{Line, LineIo, Peeked};
+use crate::parked::Parked;
+use crate::server::Shared;
+use crate::service::Handle;
+use crate::sweep::{Entry, Phase};
+
+/// hyper's connection, and the facts that it shares with its io and its requests.
+pub(crate) struct Http1<S: Handle> {
+    conn: http1::Connection<TokioIo<LineIo>, Guarded<S>>,
+    line: Rc<Line>,
+}
+
+/// How an active connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// It is idle: nothing is in flight, everything is flushed.
+    Idle,
+    /// Our last answer is out; the client may have more to send, which nobody will read.
+    Finished,
+    /// There is nobody left to talk to.
+    Dead,
+}
+
+/// hyper's settings for HTTP/1; no timer, since the sweep enforces the limits.
+pub(crate) fn builder(max_head_size: usize) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .header_read_timeout(None)
+        .max_header_size(max_head_size)
+        // A client may shut its side after its request and still be answered. It
+        // also makes hyper read only when it wants bytes: see `settle`.
+        .half_close(true);
+    builder
+}
+
+impl<S: Handle> Http1<S> {
+    pub(crate) fn new(server: &Rc<Shared<S>>, parked: Parked, entry: &Rc<Entry>) -> Box<Self> {
+        let line = Line::new(parked, entry, &server.hub, false);
+        let io = TokioIo::new(LineIo(Rc::clone(&line)));
+        let conn = server.http1.serve_connection(io, Guarded::new(server, &line));
+        Box::new(Self { conn, line })
+    }
+
+    /// Drives the connection until it ends or should be parked.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Exit> {
+        self.line.begin_poll();
+        match Pin::new(&mut self.conn).poll(cx) {
+            Poll::Pending => self.settle(cx),
+            Poll::Ready(_) if self.line.ended.get() => Poll::Ready(Exit::Dead),
+            // An error too: hyper has answered it with a 4xx.
+            Poll::Ready(Ok(()) | Err(_)) => Poll::Ready(Exit::Finished),
+        }
+    }
+
+    /// Takes an idle connection back from hyper.
+    ///
+    /// hyper ends at once only if it agrees that the connection is idle. It does
+    /// not when a handler has kept a request body beyond its answer: then the
+    /// connection goes on until that body is read, and is closed.
+    pub(crate) fn take_back(&mut self, cx: &mut Context<'_>) -> Poll<Exit> {
+        Pin::new(&mut self.conn).graceful_shutdown();
+        match Pin::new(&mut self.conn).poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(_) if self.line.ended.get() => Poll::Ready(Exit::Dead),
+            Poll::Ready(Ok(())) => Poll::Ready(Exit::Idle),
+            Poll::Ready(Err(_)) => Poll::Ready(Exit::Finished),
+        }
+    }
+
+    /// Whether the connection can be asked for back.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.line.entry.phase() == Phase::Idle
+    }
+
+    /// Whether nothing of an answer has been written for what the client is sending.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.line.in_flight.get() == 0 && !self.line.dirty.get()
+    }
+
+    /// The connection without hyper; `None` if something of a request still holds it.
+    pub(crate) fn into_parked(self) -> Option<Parked> {
+        let Self { conn, line } = self;
+        let parts = conn.into_parts();
+        let read_buf = parts.read_buf;
+        drop((parts.io, parts.service));
+        Some(Rc::into_inner(line)?.into_parked(&read_buf))
+    }
+
+    /// After a poll that changed nothing more: what is the connection waiting for?
+    ///
+    /// hyper does not say. But it reads only when it wants a head or a body (for
+    /// `half_close` is set), so a read that found nothing means that it waits for
+    /// the client; and a write without its flush means that the client does not read.
+    fn settle(&mut self, cx: &mut Context<'_>) -> Poll<Exit> {
+        let line = &*self.line;
+        let (now, phase) = (line.hub.now(), line.entry.phase());
+        if line.dirty.get() {
+            if phase != Phase::Send || line.sent.get() {
+                line.entry.enter(Phase::Send, now);
+            }
+        } else if line.in_flight.get() > 0 {
+            self.settle_in_flight(phase, cx);
+        } else if line.starved.get() {
+            match phase {
+                Phase::Fresh => line.entry.rename(Phase::Head),
+                Phase::Head => {}
+                _ if line.received.get() => line.entry.enter(Phase::Head, now),
+                Phase::Idle => {}
+                _ => {
+                    line.entry.enter(Phase::Idle, now);
+                    if line.hub.is_crowded() {
+                        return self.take_back(cx);
+                    }
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    fn settle_in_flight(&mut self, phase: Phase, cx: &mut Context<'_>) {
+        let line = &*self.line;
+        let now = line.hub.now();
+        if line.starved.get() {
+            if phase != Phase::Body || line.received.get() {
+                line.entry.enter(Phase::Body, now);
+            }
+            return;
+        }
+        // The handler is at work and hyper does not read. A client that goes away
+        // is worth knowing; one that only shut its side gets its answer, if that
+        // comes within the limit for sending.
+        let gone = line.poll_readable(cx).is_ready() && line.peek() == Peeked::End;
+        match (phase, gone) {
+            (Phase::Handler, false) => {}
+            (Phase::Gone, true) if !line.sent.get() => {}
+            (_, true) => line.entry.enter(Phase::Gone, now),
+            (_, false) => line.entry.enter(Phase::Handler, now),
+        }
+    }
+}

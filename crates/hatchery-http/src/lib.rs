@@ -1,0 +1,52 @@
+//! HTTP over hyper for hatchery's workers, with the limits a server needs.
+//!
+//! A connection starts *parked*: a socket and a few words. Its first byte makes
+//! it *active*, which is when hyper's state and buffers are made; being idle
+//! makes it parked again. One sweep over all connections of a worker enforces
+//! the limits, so that a request costs no timer. At a drain no request is lost
+//! that a client has already sent.
+//!
+//! ```no_run
+//! use std::convert::Infallible;
+//!
+//! use hatchery_http::{self as http, Request};
+//!
+//! let app = http::serve_fn(async |_request: Request| Ok::<_, Infallible>(http::text("Hello, World!")));
+//! # fn takes<A: AsyncFn(hatchery_worker::Worker, &'static ()) -> Result<(), http::BoxError>>(_: A) {}
+//! # takes(app);
+//! ```
+#![forbid(unsafe_code)]
+
+mod body;
+mod connection;
+mod guard;
+mod http1;
+mod http2;
+mod io;
+mod limits;
+mod parked;
+mod respond;
+mod server;
+mod service;
+mod sniff;
+mod sweep;
+mod ticker;
+mod tower;
+
+pub use hyper::body::Incoming;
+
+pub use body::{Body, BodySender, ClientGone};
+pub use limits::Limits;
+pub use respond::{bytes, html, redirect, status, stream, text};
+pub use server::{Server, serve_fn};
+pub use service::{Handle, Hyper, IntoService, Tower};
+
+/// What a handler is given: a request whose body is read from the connection.
+pub type Request = ::http::Request<Incoming>;
+
+/// What the helpers of this crate make: a response whose body costs nothing
+/// when it is empty and no allocation when it is at hand.
+pub type Response = ::http::Response<Body>;
+
+/// Any error, ready to be logged.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

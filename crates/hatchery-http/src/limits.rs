@@ -1,0 +1,117 @@
+//! How long a client may take for what.
+
+use std::time::Duration;
+
+/// How often the sweep runs at most and at least.
+const FASTEST: Duration = Duration::from_millis(10);
+const SLOWEST: Duration = Duration::from_secs(1);
+
+/// The limits of one server; what is not set is taken from the worker's settings.
+///
+/// A limit is never shorter than it says and at most an eighth longer, or 2 s.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use hatchery_http::Limits;
+///
+/// let limits = Limits::default().head(Duration::from_secs(5)).max_head_size(16 * 1024);
+/// # let _ = limits;
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct Limits {
+    head: Option<Duration>,
+    body: Option<Duration>,
+    send: Option<Duration>,
+    idle: Option<Duration>,
+    max_head_size: Option<usize>,
+    max_streams: Option<u32>,
+}
+
+impl Limits {
+    /// From the first byte of a request head, or from accept, to its end. More bytes do not extend it.
+    pub fn head(mut self, limit: Duration) -> Self {
+        self.head = Some(limit);
+        self
+    }
+
+    /// How long a request body may make no progress while it is waited for.
+    pub fn body(mut self, limit: Duration) -> Self {
+        self.body = Some(limit);
+        self
+    }
+
+    /// How long a client may read nothing of an answer that waits to be sent.
+    pub fn send(mut self, limit: Duration) -> Self {
+        self.send = Some(limit);
+        self
+    }
+
+    /// How long a connection may wait between two requests.
+    pub fn idle(mut self, limit: Duration) -> Self {
+        self.idle = Some(limit);
+        self
+    }
+
+    /// The longest request head, in bytes: at least 8192, by default 65 536. A longer one is answered with 431.
+    pub fn max_head_size(mut self, bytes: usize) -> Self {
+        self.max_head_size = Some(bytes.max(8192));
+        self
+    }
+
+    /// How many streams an HTTP/2 client may have open at once; 200 by default.
+    pub fn max_streams(mut self, streams: u32) -> Self {
+        self.max_streams = Some(streams);
+        self
+    }
+
+    /// Fills what is not set from the worker's limits.
+    pub(crate) fn resolve(&self, worker: &hatchery_worker::Limits) -> Resolved {
+        Resolved {
+            head: self.head.unwrap_or(worker.head),
+            body: self.body.unwrap_or(worker.body),
+            send: self.send.unwrap_or(worker.send),
+            idle: self.idle.unwrap_or(worker.idle),
+            max_head_size: self.max_head_size.unwrap_or(64 * 1024),
+            max_streams: self.max_streams.unwrap_or(200),
+        }
+    }
+}
+
+/// Limits with nothing left open.
+#[derive(Clone, Debug)]
+pub(crate) struct Resolved {
+    pub(crate) head: Duration,
+    pub(crate) body: Duration,
+    pub(crate) send: Duration,
+    pub(crate) idle: Duration,
+    pub(crate) max_head_size: usize,
+    pub(crate) max_streams: u32,
+}
+
+impl Resolved {
+    /// How often the sweep has to look, so that no limit is overrun by much.
+    pub(crate) fn interval(&self) -> Duration {
+        let smallest = self.head.min(self.body).min(self.send).min(self.idle);
+        (smallest / 16).clamp(FASTEST, SLOWEST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(head: Duration) -> Resolved {
+        let secs = Duration::from_secs;
+        Resolved { head, body: secs(30), send: secs(30), idle: secs(75), max_head_size: 65_536, max_streams: 200 }
+    }
+
+    #[test]
+    fn the_smallest_limit_sets_the_pace_within_bounds() {
+        assert_eq!(resolved(Duration::from_secs(15)).interval(), Duration::from_millis(937) + Duration::from_micros(500));
+        assert_eq!(resolved(Duration::from_millis(320)).interval(), Duration::from_millis(20));
+        assert_eq!(resolved(Duration::from_millis(1)).interval(), FASTEST);
+        assert_eq!(resolved(Duration::from_secs(3600)).interval(), SLOWEST);
+    }
+}

@@ -1,0 +1,50 @@
+//! What the kernel says about the worker's sockets.
+
+use std::time::Instant;
+
+use super::PATIENCE;
+
+/// Waits until the worker's side of a connection has been accepted.
+pub(crate) fn wait_accepted(server: u16, client: u16) {
+    wait(server, client, "accepted", |socket| socket.inode != 0);
+}
+
+/// Waits until the worker has read everything that was sent to it.
+pub(crate) fn wait_read(server: u16, client: u16) {
+    wait(server, client, "read", |socket| socket.inode != 0 && socket.unread == 0);
+}
+
+/// Waits until the worker has closed its side of a connection.
+pub(crate) fn wait_closed(server: u16, client: u16) {
+    let deadline = Instant::now() + PATIENCE;
+    while find(server, client).is_some_and(|socket| socket.inode != 0) {
+        assert!(Instant::now() < deadline, "the connection was not closed");
+        std::thread::yield_now();
+    }
+}
+
+struct Socket {
+    unread: u32,
+    inode: u64,
+}
+
+fn wait(server: u16, client: u16, what: &str, done: impl Fn(&Socket) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !find(server, client).is_some_and(|socket| done(&socket)) {
+        assert!(Instant::now() < deadline, "the connection was not {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// The line of /proc/net/tcp of the socket whose own port is `server` and whose peer's is `client`.
+fn find(server: u16, client: u16) -> Option<Socket> {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    table.lines().skip(1).find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let port = |field: &str| u16::from_str_radix(field.rsplit(':').next()?, 16).ok();
+        (port(fields[1]) == Some(server) && port(fields[2]) == Some(client)).then(|| Socket {
+            unread: u32::from_str_radix(fields[4].rsplit(':').next().unwrap(), 16).unwrap(),
+            inode: fields[9].parse().unwrap(),
+        })
+    })
+}

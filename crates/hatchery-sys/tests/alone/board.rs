@@ -1,0 +1,88 @@
+//! The board is shared across forks, whichever memory it got.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering::Relaxed;
+
+use hatchery_sys::board::{Board, Totals, read_foreign};
+use hatchery_sys::wait::Status;
+
+use crate::Case;
+use crate::support::{child, forbid, join, temp_file};
+
+pub(crate) const CASES: &[Case] = &[
+    ("board::is_shared_with_children_and_folds_the_dead", shared),
+    ("board::cannot_be_resized", sealed),
+    ("board::without_memfd_is_a_file_without_a_name", without_memfd),
+    ("board::without_any_file_is_shared_all_the_same", without_any_file),
+    ("board::of_strangers_is_not_trusted", strangers),
+    ("board::cells_do_not_share_cache_lines", cells_are_apart),
+];
+
+const SOME: Totals = Totals { accepted: 3, requests: 40, panics: 1 };
+
+fn shared() {
+    let board = Board::create(4).expect("a board");
+    assert_eq!(board.cells(), 4);
+    work_in_a_child(&board);
+    assert_eq!(read_foreign(board.fd().expect("a descriptor")).expect("a board"), SOME);
+    board.adopt(Totals { accepted: 1, requests: u64::MAX, panics: 0 });
+    assert_eq!(board.totals(), Totals { accepted: 4, requests: u64::MAX, panics: 1 }, "it does not wrap");
+}
+
+/// A child counts in cell 2; the parent sees it, then folds it into the header.
+fn work_in_a_child(board: &Board) {
+    let worker = child(|| {
+        let cell = board.cell(2);
+        cell.pid.store(77, Relaxed);
+        cell.open.store(5, Relaxed);
+        cell.accepted.store(SOME.accepted, Relaxed);
+        cell.requests.store(SOME.requests, Relaxed);
+        cell.panics.store(SOME.panics, Relaxed);
+        cell.turn.store(9, Relaxed);
+        0
+    });
+    assert_eq!(join(worker), Status::Exited(0));
+    assert_eq!(board.cell(2).open.load(Relaxed), 5);
+    assert_eq!(board.totals(), SOME);
+    board.release(2);
+    assert_eq!(board.totals(), SOME, "the header has them now");
+    assert_eq!((board.cell(2).pid.load(Relaxed), board.cell(2).turn.load(Relaxed)), (0, 0));
+}
+
+fn sealed() {
+    let board = Board::create(4).expect("a board");
+    let fd = board.fd().expect("a descriptor");
+    assert!(nix::unistd::ftruncate(fd, 0).is_err());
+    assert!(nix::unistd::ftruncate(fd, 1 << 20).is_err());
+}
+
+fn without_memfd() {
+    forbid(&[libc::SYS_memfd_create], libc::ENOSYS);
+    let board = Board::create(4).expect("a board");
+    assert!(board.fd().is_some());
+    work_in_a_child(&board);
+}
+
+fn without_any_file() {
+    forbid(&[libc::SYS_memfd_create, libc::SYS_ftruncate], libc::EPERM);
+    let board = Board::create(4).expect("a board");
+    assert!(board.fd().is_none());
+    work_in_a_child(&board);
+}
+
+fn strangers() {
+    let empty = temp_file("");
+    assert_eq!(read_foreign(empty.as_fd()).expect_err("too short").kind(), io::ErrorKind::UnexpectedEof);
+    let text = temp_file("no board, but long enough to hold the header of one");
+    assert_eq!(read_foreign(text.as_fd()).expect_err("no magic").kind(), io::ErrorKind::InvalidData);
+    let (pipe, _other) = crate::support::pipe();
+    assert!(read_foreign(pipe.as_fd()).is_err());
+}
+
+fn cells_are_apart() {
+    let board = Board::create(2).expect("a board");
+    let apart = std::ptr::from_ref(board.cell(1)).addr() - std::ptr::from_ref(board.cell(0)).addr();
+    assert_eq!(apart, 128);
+    assert!(std::panic::catch_unwind(|| board.cell(2).pid.load(Relaxed)).is_err());
+}

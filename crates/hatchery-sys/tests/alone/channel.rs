@@ -1,0 +1,65 @@
+//! A channel between two processes.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsFd;
+
+use hatchery_sys::channel::{Channel, MAX_FDS, Received};
+use hatchery_sys::wait::Status;
+use hatchery_sys::{poll, process};
+use nix::sys::resource::{Resource, setrlimit};
+
+use crate::Case;
+use crate::support::{child, join, pipe, read_all, temp_file, wait_for_ever};
+
+pub(crate) const CASES: &[Case] = &[
+    ("channel::a_child_passes_a_descriptor", passes),
+    ("channel::a_death_is_seen_as_the_end", death),
+    ("channel::too_many_descriptors_are_closed_not_leaked", truncated),
+];
+
+fn passes() {
+    let (ours, theirs) = Channel::pair().expect("a channel");
+    let worker = child(|| {
+        let (read, write) = pipe();
+        theirs.send(b"a pipe", &[write.as_fd()]).expect("room");
+        drop((write, theirs));
+        read_all(read).len().try_into().unwrap_or(101)
+    });
+    poll::readable(&[ours.as_fd()], None).expect("it waits");
+    let mut buffer = [0; 64];
+    let Received::Message { len, mut fds } = ours.recv(&mut buffer).expect("a message") else { panic!("no message") };
+    assert_eq!((&buffer[..len], fds.len()), (&b"a pipe"[..], 1));
+    let mut pipe = File::from(fds.remove(0));
+    std::io::Write::write_all(&mut pipe, b"12345").expect("the child reads");
+    drop(pipe);
+    assert_eq!(join(worker), Status::Exited(5));
+}
+
+fn death() {
+    let (ours, theirs) = Channel::pair().expect("a channel");
+    let worker = child(|| wait_for_ever());
+    drop(theirs);
+    // Something unread on the other side makes the kernel say "reset" instead of the end.
+    ours.send(b"never read", &[]).expect("room");
+    process::kill(worker, hatchery_sys::Signal::SIGKILL).expect("it lives");
+    poll::readable(&[ours.as_fd()], None).expect("it waits");
+    assert!(matches!(ours.recv(&mut [0; 8]).expect("no error"), Received::Closed));
+    assert!(matches!(ours.recv(&mut [0; 8]).expect("no error"), Received::Closed));
+    assert_eq!(ours.send(b"x", &[]).expect_err("nobody").kind(), std::io::ErrorKind::BrokenPipe);
+    assert!(matches!(join(worker), Status::Killed { signal: 9, .. }));
+}
+
+fn truncated() {
+    let (ours, theirs) = Channel::pair().expect("a channel");
+    let mut file = temp_file("x");
+    let many = vec![file.as_fd(); MAX_FDS];
+    theirs.send(b"many", &many).expect("room");
+    let count = || std::fs::read_dir("/proc/self/fd").expect("/proc").count();
+    let before = count();
+    let limit = u64::try_from(before + 10).expect("few");
+    setrlimit(Resource::RLIMIT_NOFILE, limit, 4096).expect("lower is allowed");
+    assert!(matches!(ours.recv(&mut [0; 8]).expect("no error"), Received::Truncated));
+    assert_eq!(count(), before);
+    let _ = file.read(&mut [0]);
+}

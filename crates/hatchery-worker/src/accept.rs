@@ -1,0 +1,59 @@
+//! Connections, for whoever speaks a protocol on them.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+
+use hatchery_net::Address;
+
+use crate::acceptor::Acceptor;
+use crate::{Peer, Permit, ServeError, Stream, Worker};
+
+/// A connection that was just accepted.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The socket.
+    pub stream: Stream,
+    /// The client.
+    pub peer: Peer,
+    /// Where its listener listens.
+    pub local: Address,
+    /// The index of its listener, counting all of the worker's.
+    pub listener: usize,
+    /// To be held as long as the connection is open.
+    pub permit: Permit,
+}
+
+impl Worker {
+    /// Accepts connections from this worker's listeners, for a protocol crate.
+    ///
+    /// `on` is called once a connection and should spawn a task that keeps the
+    /// [`Permit`]. Calling this is the application's word that it has booted:
+    /// when every listener has been claimed so, the master is told.
+    ///
+    /// Returns when the worker drains and every permit of this call is dropped.
+    ///
+    /// # Errors
+    /// When the listeners are not this call's to serve.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, nothing is accepted here any more; open
+    /// connections go on.
+    ///
+    /// # Example
+    /// ```no_run
+    /// use hatchery_worker::{Accepted, ServeError, Worker};
+    ///
+    /// async fn discard(worker: Worker) -> Result<(), ServeError> {
+    ///     worker.accept(|accepted: Accepted| drop(accepted)).await
+    /// }
+    /// # let _ = discard;
+    /// ```
+    pub async fn accept(self, on: impl FnMut(Accepted)) -> Result<(), ServeError> {
+        let listeners = self.listener_indices()?;
+        // Before the claim: queues may be assigned as soon as the last one is claimed.
+        let mut acceptor = Acceptor::new(self.shared(), Rc::clone(&listeners), on);
+        self.shared().claim(&listeners)?;
+        poll_fn(|cx| acceptor.poll(cx)).await;
+        Ok(())
+    }
+}

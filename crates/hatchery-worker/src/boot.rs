@@ -1,0 +1,80 @@
+//! The application's start: when it is ready, and what its master hears of it.
+
+use hatchery_core::wire::worker::WorkerSays;
+use hatchery_sys::{Signal, process, signals};
+use tracing::{debug, warn};
+
+use crate::ServeError;
+use crate::drain::Stage;
+use crate::shared::Shared;
+
+/// How far the application's start has come.
+#[derive(Debug)]
+pub(crate) enum Boot {
+    /// Listeners are still to be claimed.
+    Booting {
+        /// Which have been, by the listener's index.
+        claimed: Vec<bool>,
+        /// The operator has asked for a replacement already.
+        recycle: bool,
+    },
+    /// The master knows.
+    Ready,
+}
+
+impl Shared {
+    pub(crate) fn is_booting(&self) -> bool {
+        matches!(&*self.boot.borrow(), Boot::Booting { .. })
+    }
+
+    /// Takes these listeners for one call of `serve`. With the last one the worker is ready.
+    pub(crate) fn claim(&self, indices: &[usize]) -> Result<(), ServeError> {
+        let mut boot = self.boot.borrow_mut();
+        let twice = |index: usize| ServeError::ServedTwice { address: self.listeners[index].address.clone() };
+        match &mut *boot {
+            Boot::Booting { claimed, .. } => {
+                for &index in indices {
+                    if std::mem::replace(&mut claimed[index], true) {
+                        return Err(twice(index));
+                    }
+                }
+            }
+            Boot::Ready => {
+                if let Some(&index) = indices.first() {
+                    return Err(twice(index));
+                }
+            }
+        }
+        drop(boot);
+        self.ready_if_claimed();
+        Ok(())
+    }
+
+    /// Tells the master that the application has booted, unless a listener would be without its application.
+    pub(crate) fn ready_if_claimed(&self) {
+        let (missing, recycle) = match &*self.boot.borrow() {
+            Boot::Booting { claimed, recycle } => (claimed.iter().position(|claimed| !claimed), *recycle),
+            Boot::Ready => return,
+        };
+        if let Some(index) = missing {
+            debug!("not ready yet: nobody serves {}", self.listeners[index].address);
+            return;
+        }
+        // One that is sent away while it boots never becomes ready.
+        if self.stage() != Stage::Serving {
+            return;
+        }
+        self.boot.replace(Boot::Ready);
+        // From now on there may be connections: a master's death is a reason to
+        // drain, no longer one to be killed, unless the loop is blocked then.
+        signals::alarm_if_orphaned(self.master, self.drain_timeout);
+        if let Err(error) = process::die_with_parent(Signal::SIGTERM) {
+            warn!("cannot ask for a signal when the master dies: {error}");
+        }
+        self.entitle("ready");
+        self.say(&WorkerSays::Ready);
+        if recycle {
+            self.say(&WorkerSays::Recycle);
+        }
+    }
+}

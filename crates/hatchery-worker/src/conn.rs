@@ -1,0 +1,209 @@
+//! A connection of a protocol of the application's own.
+
+use std::any::Any;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use hatchery_net::Address;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tracing::error;
+
+use crate::{Accepted, Peer, Permit, ServeError, Stream, Worker};
+
+/// A connection, as a raw handler gets it.
+///
+/// Reads and writes like a tokio stream. A worker that drains waits for its
+/// connections, so a handler of a long-lived protocol watches
+/// [`draining`](Self::draining).
+///
+/// ```no_run
+/// use hatchery_worker::Conn;
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// async fn echo(mut conn: Conn) -> std::io::Result<()> {
+///     let mut buffer = [0; 1024];
+///     loop {
+///         let draining = conn.draining();
+///         tokio::select! {
+///             read = conn.read(&mut buffer) => match read? {
+///                 0 => return Ok(()),
+///                 read => conn.write_all(&buffer[..read]).await?,
+///             },
+///             () = draining => return conn.write_all(b"bye\n").await,
+///         }
+///     }
+/// }
+/// # let _ = echo;
+/// ```
+#[derive(Debug)]
+pub struct Conn {
+    stream: Stream,
+    peer: Peer,
+    local: Address,
+    listener: usize,
+    permit: Permit,
+}
+
+impl Conn {
+    /// The client.
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// Where the listener that it came to listens.
+    #[must_use]
+    pub fn local(&self) -> &Address {
+        &self.local
+    }
+
+    /// The index of that listener in the order of [`Worker::listeners`] of the undivided worker.
+    #[must_use]
+    pub fn listener(&self) -> usize {
+        self.listener
+    }
+
+    /// Completes when the worker begins to drain: another one accepts, and this connection should come to an end.
+    ///
+    /// # Cancel safety
+    /// The future may be dropped and asked for again at any time.
+    pub fn draining(&self) -> impl Future<Output = ()> + use<> {
+        self.permit.shared().drained.clone().cancelled_owned()
+    }
+
+    /// Whether the worker has begun to drain.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.permit.shared().stage().is_draining()
+    }
+
+    /// The socket.
+    #[must_use]
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// The socket, and what keeps the worker from ending before it is dropped.
+    #[must_use]
+    pub fn into_parts(self) -> (Stream, Permit) {
+        (self.stream, self.permit)
+    }
+}
+
+impl From<Accepted> for Conn {
+    fn from(accepted: Accepted) -> Self {
+        let Accepted { stream, peer, local, listener, permit } = accepted;
+        Self { stream, peer, local, listener, permit }
+    }
+}
+
+impl Worker {
+    /// Serves a protocol of the application's own: `handler` runs once a connection, each in its own task.
+    ///
+    /// A handler that panics costs its own connection: that is counted and
+    /// logged, and the worker goes on. Calling this is the application's word
+    /// that it has booted, as for [`accept`](Self::accept); it returns when the
+    /// worker has drained.
+    ///
+    /// # Errors
+    /// When the listeners are not this call's to serve.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, nothing is accepted here any more; open
+    /// connections go on.
+    ///
+    /// # Example
+    /// ```no_run
+    /// use hatchery_worker::{Conn, ServeError, Worker};
+    /// use tokio::io::AsyncWriteExt;
+    ///
+    /// async fn app(worker: Worker) -> Result<(), ServeError> {
+    ///     let greeting = format!("worker {}\n", worker.slot());
+    ///     worker
+    ///         .serve(async move |mut conn: Conn| {
+    ///             let _client_gone = conn.write_all(greeting.as_bytes()).await;
+    ///         })
+    ///         .await
+    /// }
+    /// # let _ = app;
+    /// ```
+    pub async fn serve<H>(self, handler: H) -> Result<(), ServeError>
+    where
+        H: AsyncFn(Conn) + 'static,
+    {
+        let handler = Rc::new(handler);
+        let counters = self.counters();
+        self.accept(|accepted| {
+            let (handler, counters, peer) = (Rc::clone(&handler), counters.clone(), accepted.peer);
+            tokio::task::spawn_local(async move {
+                let handled = handler(accepted.into());
+                if let Err(panic) = catch(handled).await {
+                    counters.panicked();
+                    error!(?peer, "a handler has panicked, its connection is closed: {}", Message(&*panic));
+                }
+            });
+        })
+        .await
+    }
+}
+
+/// Runs a future to its end or its panic.
+async fn catch<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
+    let mut future = pin!(future);
+    poll_fn(move |cx| {
+        // Whatever a panic leaves half-done in the handler is never looked at again.
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    })
+    .await
+}
+
+/// What a panic says.
+pub(crate) struct Message<'a>(pub(crate) &'a (dyn Any + Send));
+
+impl fmt::Display for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| self.0.downcast_ref::<String>().map(String::as_str));
+        f.write_str(text.unwrap_or("it says nothing"))
+    }
+}
+
+impl AsyncRead for Conn {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Conn {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}

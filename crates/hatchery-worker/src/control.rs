@@ -1,0 +1,116 @@
+//! What reaches a worker from outside: its master's messages and signals.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix;
+use std::rc::Rc;
+
+use hatchery_core::wire::worker::MasterSays;
+use hatchery_sys::Signal;
+use hatchery_sys::channel::{Channel, Received};
+use hatchery_sys::signals::{self, Blocked, Caught, SelfPipe};
+use tokio::io::Interest;
+use tokio::net::UnixDatagram;
+use tokio::net::unix::pipe;
+use tracing::warn;
+
+use crate::shared::Shared;
+
+/// The longest message of a master: an assignment of every queue that there may be.
+const MESSAGE_LIMIT: usize = 64 * 1024;
+
+/// What a terminal, or somebody who signals the whole group, sends to the
+/// master as well: it decides. A handler, since ignoring would be inherited by
+/// programs that the application starts.
+const NOT_FOR_WORKERS: [Signal; 7] = [
+    Signal::SIGINT,
+    Signal::SIGHUP,
+    Signal::SIGWINCH,
+    Signal::SIGUSR2,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+    // A client that is gone is an error of a write.
+    Signal::SIGPIPE,
+];
+
+/// Gives this process its own signal handlers; from then on signals are let through.
+pub(crate) fn catch_signals(blocked: Blocked) -> io::Result<SelfPipe> {
+    let caught = SelfPipe::install(&[Signal::SIGTERM, Signal::SIGQUIT, Signal::SIGUSR1])?;
+    signals::ignore_by_handler(&NOT_FOR_WORKERS)?;
+    blocked.restore();
+    Ok(caught)
+}
+
+/// The self-pipe, registered with the event loop.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    pipe: SelfPipe,
+    /// Another handle on the reading end: tokio wants to own what it waits for.
+    readable: pipe::Receiver,
+}
+
+/// The channel to the master, registered with the event loop.
+#[derive(Debug)]
+pub(crate) struct Master {
+    /// Another handle on this worker's end. It is no datagram socket, but nothing
+    /// is ever received through it: it only tells when there is something.
+    readable: UnixDatagram,
+}
+
+impl Signals {
+    /// Call this inside of the runtime.
+    pub(crate) fn register(pipe: SelfPipe) -> io::Result<Self> {
+        let readable = pipe::Receiver::from_owned_fd(pipe.as_fd().try_clone_to_owned()?)?;
+        Ok(Self { pipe, readable })
+    }
+
+    /// Does what signals say, for ever.
+    pub(crate) async fn obey(mut self, shared: Rc<Shared>, reopen: Rc<dyn Fn()>) {
+        while self.readable.readable().await.is_ok() {
+            // Read to its end here, since that is what the event loop goes by. A
+            // signal that comes between this and `take` is counted now, and its
+            // byte makes one more round.
+            while self.readable.try_read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
+            for Caught { signal, .. } in self.pipe.take() {
+                match signal {
+                    // If this is the signal of the master's death, the channel's
+                    // end, which is seen apart, makes a drain of it.
+                    Signal::SIGTERM | Signal::SIGQUIT => shared.recycle(),
+                    Signal::SIGUSR1 => reopen(),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+impl Master {
+    /// Call this inside of the runtime.
+    pub(crate) fn register(channel: &Channel) -> io::Result<Self> {
+        let readable = unix::net::UnixDatagram::from(channel.as_fd().try_clone_to_owned()?);
+        Ok(Self { readable: UnixDatagram::from_std(readable)? })
+    }
+
+    /// Does what the master says, until there is no master.
+    pub(crate) async fn obey(self, shared: Rc<Shared>, reopen: Rc<dyn Fn()>) {
+        let mut message = vec![0; MESSAGE_LIMIT];
+        loop {
+            match self.readable.async_io(Interest::READABLE, || shared.channel.recv(&mut message)).await {
+                Ok(Received::Message { len, .. }) => match MasterSays::decode(&message[..len]) {
+                    Ok(MasterSays::Assign { queues }) => shared.assign(queues),
+                    // The master keeps the time.
+                    Ok(MasterSays::Drain { timeout: _ }) => shared.drain(),
+                    Ok(MasterSays::Finish { timeout: _ }) => shared.finish(),
+                    Ok(MasterSays::Reopen) => reopen(),
+                    Err(error) => warn!("the master sent something that is no message: {error}"),
+                },
+                Ok(Received::Truncated) => warn!("the master sent a message that is too long"),
+                Ok(Received::Closed) => return shared.orphaned(),
+                Err(error) => {
+                    warn!("the channel to the master is broken: {error}");
+                    return shared.orphaned();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What a worker counts, on its cell of the board.
+
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hatchery_sys::board::Cell;
+
+/// The counters of this worker's cell.
+///
+/// A cell has one writer, this process, and a worker is one thread: so a count
+/// is a plain load and a plain store, never a locked read-modify-write, and the
+/// cache line stays with this processor until somebody reads the board.
+///
+/// ```
+/// async fn answer(worker: hatchery_worker::Worker) {
+///     let counters = worker.counters();
+///     counters.request_started();
+///     counters.request_finished();
+/// }
+/// # let _ = answer;
+/// ```
+#[derive(Clone, Debug)]
+pub struct Counters {
+    cell: &'static Cell,
+    // Purposefully not `Send`: a second thread's counts would be lost.
+    _one_thread: PhantomData<Rc<()>>,
+}
+
+impl Counters {
+    pub(crate) fn new(cell: &'static Cell) -> Self {
+        Self { cell, _one_thread: PhantomData }
+    }
+
+    /// A request is being answered from now on; it counts as one of the worker's requests.
+    pub fn request_started(&self) {
+        add(&self.cell.requests, 1);
+        add(&self.cell.in_flight, 1);
+        self.moved();
+    }
+
+    /// A request that was started is no longer being answered.
+    pub fn request_finished(&self) {
+        add(&self.cell.in_flight, u64::MAX);
+    }
+
+    /// A handler has panicked.
+    pub fn panicked(&self) {
+        add(&self.cell.panics, 1);
+    }
+
+    /// Requests so far, those in flight included.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.cell.requests.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn opened(&self, open: usize) {
+        add(&self.cell.accepted, 1);
+        self.moved();
+        self.cell.open.store(open as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn closed(&self, open: usize) {
+        self.cell.open.store(open as u64, Ordering::Relaxed);
+    }
+
+    /// The loop does something: see [`heartbeat`](crate::heartbeat).
+    fn moved(&self) {
+        add(&self.cell.turn, 2);
+    }
+}
+
+/// Adds without a locked instruction; `u64::MAX` subtracts one.
+fn add(counter: &AtomicU64, value: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(value), Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_stand_on_the_cell() {
+        let cell: &'static Cell = Box::leak(Box::default());
+        let counters = Counters::new(cell);
+        counters.request_started();
+        counters.clone().request_started();
+        counters.request_finished();
+        counters.panicked();
+        counters.opened(3);
+        counters.closed(2);
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        assert_eq!([read(&cell.requests), read(&cell.in_flight), read(&cell.panics)], [2, 1, 1]);
+        assert_eq!([read(&cell.accepted), read(&cell.open)], [1, 2]);
+        assert_eq!(counters.requests(), 2);
+    }
+}

@@ -1,0 +1,161 @@
+//! The way to the end.
+//!
+//! ```text
+//!          Finish, or the master is gone       queues are empty
+//! Serving ───────────────────────────▶ Emptying ─────▶ Lingering
+//!    │                                    │  the master │  │ queues are shut,
+//!    │ Drain                              │  is gone    │  │ or a second is over
+//!    └────────────────────────────────────┴─────────────┴──┴──▶ Draining ─▶ exit
+//! ```
+//! Only forwards. An order to drain leads to the last stage from any other.
+
+use std::time::Duration;
+
+use hatchery_core::QueueId;
+use hatchery_core::wire::worker::WorkerSays;
+use hatchery_sys::process;
+use tracing::warn;
+
+use crate::boot::Boot;
+use crate::shared::Shared;
+
+/// How long a worker goes on accepting after it has said that its queues are
+/// empty, if the master does not shut them before.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
+
+/// How far a worker is from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It accepts from what is assigned to it.
+    Serving,
+    /// Nobody will come after it: it accepts until its queues are empty.
+    Emptying(Errand),
+    /// It has said that they are. It still accepts, since clients may still
+    /// connect: only the master's shutting the queues ends that.
+    Lingering,
+    /// It accepts nothing, and is over when nothing is open any more.
+    Draining,
+}
+
+/// For whom a worker empties its queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Errand {
+    /// For its master, which waits to hear it.
+    Master,
+    /// For the clients alone: there is no master any more, nor anybody to shut the queues.
+    Orphan,
+}
+
+impl Stage {
+    /// Whether everything open should come to its end.
+    pub(crate) fn is_draining(self) -> bool {
+        match self {
+            Self::Draining => true,
+            Self::Serving | Self::Emptying(_) | Self::Lingering => false,
+        }
+    }
+
+    /// Whether a new connection may be accepted.
+    pub(crate) fn accepts(self) -> bool {
+        !self.is_draining()
+    }
+}
+
+/// Whether there is a master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bond {
+    /// The channel is open.
+    Whole,
+    /// Nobody holds its other end.
+    Broken,
+}
+
+/// What the master and the operator want.
+impl Shared {
+    /// Accept from these and no other.
+    pub(crate) fn assign(&self, queues: Vec<QueueId>) {
+        for id in &queues {
+            if self.queues.borrow().queue(*id).is_none() && self.stage().accepts() {
+                warn!("the master assigns queue {id}, which is not there");
+            }
+        }
+        self.assigned.replace(queues);
+        self.assignment.set(self.assignment.get() + 1);
+        self.wake_gates();
+    }
+
+    /// Somebody wants this worker replaced. It serves on until the master has one.
+    pub(crate) fn recycle(&self) {
+        match (self.bond.get(), &mut *self.boot.borrow_mut()) {
+            (Bond::Whole, Boot::Booting { recycle, .. }) => *recycle = true,
+            (Bond::Whole, Boot::Ready) => self.say(&WorkerSays::Recycle),
+            // It is on its way to the end already.
+            (Bond::Broken, Boot::Booting { .. } | Boot::Ready) => {}
+        }
+    }
+
+    /// The final stop.
+    pub(crate) fn finish(&self) {
+        if self.stage() == Stage::Serving {
+            self.begin_emptying(Errand::Master);
+        }
+    }
+
+    /// The master is gone, and nobody watches the time any more.
+    pub(crate) fn orphaned(&self) {
+        if self.bond.replace(Bond::Broken) == Bond::Broken {
+            return;
+        }
+        // Zero would clear it.
+        process::alarm(self.drain_timeout.max(Duration::from_secs(1)));
+        match self.stage() {
+            Stage::Serving | Stage::Emptying(_) => self.begin_emptying(Errand::Orphan),
+            Stage::Lingering => self.drain(),
+            Stage::Draining => {}
+        }
+    }
+
+    /// Accept nothing more, and bring to an end what is open.
+    pub(crate) fn drain(&self) {
+        if self.stage.replace(Stage::Draining).is_draining() {
+            return;
+        }
+        self.entitle("draining");
+        self.queues.take();
+        self.drained.cancel();
+        self.wake_gates();
+    }
+
+    fn begin_emptying(&self, errand: Errand) {
+        self.stage.set(Stage::Emptying(errand));
+        for gate in &*self.gates.borrow() {
+            gate.emptied.set(false);
+        }
+        self.wake_gates();
+        self.check_empty();
+    }
+
+    /// Goes on when every gate has seen its queues empty.
+    pub(crate) fn check_empty(&self) {
+        let Stage::Emptying(errand) = self.stage() else { return };
+        if !self.gates.borrow().iter().all(|gate| gate.emptied.get()) {
+            return;
+        }
+        match errand {
+            Errand::Master => {
+                self.stage.set(Stage::Lingering);
+                self.say(&WorkerSays::Emptied);
+                self.wake_gates();
+                self.check_shut();
+            }
+            Errand::Orphan => self.drain(),
+        }
+    }
+
+    /// Goes on when there is nothing left that could be accepted from.
+    pub(crate) fn check_shut(&self) {
+        if self.stage() == Stage::Lingering && self.gates.borrow().iter().all(|gate| gate.queues.get() == 0) {
+            self.drain();
+        }
+    }
+}

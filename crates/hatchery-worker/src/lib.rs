@@ -1,0 +1,58 @@
+//! A worker of hatchery: one process, one single-threaded tokio runtime.
+//!
+//! [`run`] turns a forked child into a worker. The application gets a
+//! [`Worker`] and calls [`Worker::serve`] for a protocol of its own, or hands
+//! it to a protocol crate, which calls [`Worker::accept`]. Which accept queues
+//! a worker takes from is the master's decision, and can change at any time.
+//!
+//! * [`mod@worker`], [`conn`], [`stream`], [`counters`]: what applications and protocol crates use
+//! * [`seed`], [`runtime`], and `boot`: from a fork to the exit code
+//! * [`accept`], [`permit`], and `acceptor`, `intake`, `backoff`: connections from the kernel's queues, and how many of them
+//! * `control`, `drain`: what the master and the operator want, and the way to the end
+//! * `heartbeat`: whether the loop is stuck, as others see it; `shared`: the state of all this
+//!
+//! ```no_run
+//! use hatchery_worker::{Conn, Worker};
+//! use tokio::io::AsyncWriteExt;
+//!
+//! async fn app(worker: Worker, greeting: &'static String) -> Result<(), hatchery_worker::ServeError> {
+//!     worker
+//!         .serve(async move |mut conn: Conn| {
+//!             let _client_gone = conn.write_all(greeting.as_bytes()).await;
+//!         })
+//!         .await
+//! }
+//! # let _ = app;
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod accept;
+pub mod conn;
+pub mod counters;
+pub mod error;
+pub mod limits;
+pub mod permit;
+pub mod runtime;
+pub mod seed;
+pub mod stream;
+pub mod worker;
+
+mod acceptor;
+mod backoff;
+mod boot;
+mod control;
+mod drain;
+mod heartbeat;
+mod intake;
+mod shared;
+
+pub use accept::Accepted;
+pub use conn::Conn;
+pub use counters::Counters;
+pub use error::ServeError;
+pub use limits::Limits;
+pub use permit::Permit;
+pub use runtime::run;
+pub use seed::Seed;
+pub use stream::{Peer, Stream};
+pub use worker::{ListenerInfo, Worker};

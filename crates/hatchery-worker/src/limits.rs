@@ -1,0 +1,69 @@
+//! How long clients may take for what, and how many of them there may be.
+
+use std::time::Duration;
+
+use hatchery_sys::limits;
+
+/// The most descriptors that are kept free for the application's own use.
+const RESERVE: u64 = 64;
+
+/// What a worker grants its clients.
+///
+/// The worker itself enforces `max_connections`; the spans are for the protocol.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let limits = hatchery_worker::Limits::default();
+/// assert_eq!(limits.head, Duration::from_secs(15));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// From the first byte of a request head, or from accept, to its end; never refreshed. 15 s by default.
+    pub head: Duration,
+    /// A request body without progress. 30 s by default.
+    pub body: Duration,
+    /// An answer that the client does not read. 30 s by default.
+    pub send: Duration,
+    /// A connection between two requests. 75 s by default.
+    pub idle: Duration,
+    /// Open connections that a worker takes before it stops accepting; 0, the default: by the limit of open files.
+    pub max_connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(15),
+            body: Duration::from_secs(30),
+            send: Duration::from_secs(30),
+            idle: Duration::from_secs(75),
+            max_connections: 0,
+        }
+    }
+}
+
+impl Limits {
+    /// The most connections, with 0 resolved: the limit of open files, without
+    /// a quarter of it or 64, whichever is less.
+    pub(crate) fn most_connections(&self) -> usize {
+        if self.max_connections > 0 {
+            return self.max_connections;
+        }
+        let (soft, _) = limits::open_files();
+        usize::try_from(soft - RESERVE.min(soft / 4)).unwrap_or(usize::MAX).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_means_by_the_limit_of_open_files() {
+        let by_limit = Limits::default().most_connections();
+        let (soft, _) = limits::open_files();
+        assert!(by_limit >= 1 && (by_limit as u64) < soft);
+        assert_eq!(Limits { max_connections: 7, ..Limits::default() }.most_connections(), 7);
+    }
+}

@@ -1,0 +1,56 @@
+//! What a worker is made of.
+
+use std::fmt;
+use std::time::Duration;
+
+use hatchery_core::{Generation, Slot};
+use hatchery_net::Listeners;
+use hatchery_sys::Pid;
+use hatchery_sys::board::Board;
+use hatchery_sys::channel::Channel;
+use hatchery_sys::signals::Blocked;
+
+use crate::Limits;
+
+/// Everything that a forked child needs to become a worker.
+///
+/// All signals are blocked and have their default action, as
+/// [`reset_in_child`](hatchery_sys::signals::reset_in_child) leaves them.
+pub struct Seed {
+    /// Its place among the workers.
+    pub slot: Slot,
+    /// The generation that it belongs to.
+    pub generation: Generation,
+    /// Its master's process, which must be its parent.
+    pub master: Pid,
+    /// Copies of every accept queue.
+    pub listeners: Listeners,
+    /// The channel to its master.
+    pub channel: Channel,
+    /// The generation's board.
+    pub board: Board,
+    /// Its own cell of the board.
+    pub cell: usize,
+    /// What it grants its clients.
+    pub limits: Limits,
+    /// How long it may drain after its master has gone; a master that lives keeps the time itself.
+    pub drain_timeout: Duration,
+    /// The mask to return to when the worker has its own handlers.
+    pub blocked: Blocked,
+    /// Opens the log files again.
+    pub reopen: Box<dyn Fn()>,
+}
+
+impl fmt::Debug for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seed")
+            .field("slot", &self.slot)
+            .field("generation", &self.generation)
+            .field("master", &self.master)
+            .field("listeners", &self.listeners)
+            .field("cell", &self.cell)
+            .field("limits", &self.limits)
+            .field("drain_timeout", &self.drain_timeout)
+            .finish_non_exhaustive()
+    }
+}

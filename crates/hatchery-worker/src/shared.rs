@@ -1,0 +1,150 @@
+//! What all parts of a worker share: one thread, so cells and no locks.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hatchery_core::wire::worker::WorkerSays;
+use hatchery_core::{Generation, QueueId, Slot};
+use hatchery_net::Listeners;
+use hatchery_sys::channel::Channel;
+use hatchery_sys::{Pid, title};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::boot::Boot;
+use crate::drain::{Bond, Stage};
+use crate::permit::Gate;
+use crate::{Counters, Limits, ListenerInfo};
+
+/// The state of a worker.
+pub(crate) struct Shared {
+    pub(crate) slot: Slot,
+    pub(crate) generation: Generation,
+    pub(crate) master: Pid,
+    pub(crate) limits: Limits,
+    pub(crate) counters: Counters,
+    pub(crate) listeners: Vec<ListenerInfo>,
+    pub(crate) channel: Channel,
+    /// Fires when the worker begins to drain; never cancelled otherwise.
+    pub(crate) drained: CancellationToken,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) boot: RefCell<Boot>,
+    pub(crate) stage: Cell<Stage>,
+    pub(crate) bond: Cell<Bond>,
+    /// The copies of the queues; closed when nothing more will be accepted.
+    pub(crate) queues: RefCell<Listeners>,
+    pub(crate) assigned: RefCell<Vec<QueueId>>,
+    /// Grows with every assignment.
+    pub(crate) assignment: Cell<u64>,
+    pub(crate) gates: RefCell<Vec<Rc<Gate>>>,
+    most_connections: usize,
+    open: Cell<usize>,
+}
+
+/// What a worker's state is made of.
+pub(crate) struct Parts {
+    pub(crate) slot: Slot,
+    pub(crate) generation: Generation,
+    pub(crate) master: Pid,
+    pub(crate) limits: Limits,
+    pub(crate) counters: Counters,
+    pub(crate) queues: Listeners,
+    pub(crate) channel: Channel,
+    pub(crate) drain_timeout: Duration,
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts) -> Rc<Self> {
+        let Parts { slot, generation, master, limits, counters, queues, channel, drain_timeout } = parts;
+        let listeners: Vec<_> = queues.iter().map(ListenerInfo::of).collect();
+        Rc::new(Self {
+            slot,
+            generation,
+            master,
+            limits,
+            counters,
+            channel,
+            drain_timeout,
+            most_connections: limits.most_connections(),
+            open: Cell::new(0),
+            boot: RefCell::new(Boot::Booting { claimed: vec![false; listeners.len()], recycle: false }),
+            stage: Cell::new(Stage::Serving),
+            bond: Cell::new(Bond::Whole),
+            listeners,
+            queues: RefCell::new(queues),
+            assigned: RefCell::default(),
+            assignment: Cell::new(0),
+            gates: RefCell::default(),
+            drained: CancellationToken::new(),
+        })
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        self.stage.get()
+    }
+
+    /// Shows in `ps` what this worker is about.
+    pub(crate) fn entitle(&self, what: &str) {
+        title::set(&format!("hatchery: worker {} gen {} {what}", self.slot, self.generation));
+    }
+
+    /// Says something to the master; one that is gone does not hear it.
+    pub(crate) fn say(&self, says: &WorkerSays) {
+        if let Err(error) = self.channel.send(&says.encode(), &[]) {
+            // The channel's end is what tells that the master is gone. `WouldBlock`
+            // takes hundreds of messages that it has not read.
+            debug!("cannot tell the master {says:?}: {error}");
+        }
+    }
+}
+
+/// Connections.
+impl Shared {
+    pub(crate) fn is_full(&self) -> bool {
+        self.open.get() >= self.most_connections
+    }
+
+    pub(crate) fn opened(&self) {
+        self.open.set(self.open.get() + 1);
+        self.counters.opened(self.open.get());
+    }
+
+    pub(crate) fn closed(&self) {
+        let was_full = self.is_full();
+        self.open.set(self.open.get() - 1);
+        self.counters.closed(self.open.get());
+        if was_full && !self.is_full() && self.stage().accepts() {
+            self.wake_gates();
+        }
+    }
+
+    pub(crate) fn enter_gate(&self, gate: &Rc<Gate>) {
+        self.gates.borrow_mut().push(Rc::clone(gate));
+    }
+
+    /// A call of `accept` has ended, or was dropped.
+    pub(crate) fn leave_gate(&self, gate: &Rc<Gate>) {
+        self.gates.borrow_mut().retain(|known| !Rc::ptr_eq(known, gate));
+        self.check_empty();
+        self.check_shut();
+    }
+
+    pub(crate) fn wake_gates(&self) {
+        for gate in &*self.gates.borrow() {
+            gate.wake();
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("slot", &self.slot)
+            .field("generation", &self.generation)
+            .field("stage", &self.stage)
+            .field("open", &self.open)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,153 @@
+//! Why a server does not start.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::settings::SettingsError;
+
+/// Any error, ready to be logged.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a server did not start, or could not go on.
+///
+/// `Display` says one level; what was behind it is in `source`. [`Exit`](crate::Exit)
+/// prints both in one line, and carries the exit code.
+///
+/// ```
+/// let error = hatchery::Server::new().bind("localhost").settings().unwrap_err();
+/// assert!(matches!(error, hatchery::Error::Settings(_)));
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting cannot be, or several cannot be together.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A listener could not be had.
+    #[error(transparent)]
+    Listen(#[from] hatchery_net::ListenError),
+    /// The pid file could not be had.
+    #[error(transparent)]
+    PidFile(#[from] hatchery_master::pid_file::PidFileError),
+    /// What a predecessor handed over is not what it said.
+    #[error(transparent)]
+    Handoff(#[from] hatchery_master::predecessor::HandoffError),
+    /// The log file could not be opened.
+    #[error("cannot append to the log file {}", path.display())]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The variable `RUST_LOG` does not say what to log.
+    #[error("RUST_LOG (environment) says no levels; expected for example `info` or `warn,hatchery=debug`")]
+    LogFilter {
+        /// Why not.
+        source: BoxError,
+    },
+    /// The folder to work in could not be entered.
+    #[error("working-dir: cannot work in {}", path.display())]
+    WorkingDir {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The process has threads, which a fork would lose.
+    #[error(
+        "cannot fork: this process has other threads ({}); start threads, runtimes and pools in `run`, not before it",
+        names.join(", ")
+    )]
+    Threads {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// What is loaded before the first worker could not be loaded.
+    #[error("the application failed to boot")]
+    Preload {
+        /// Why not.
+        source: BoxError,
+    },
+    /// How this program was started could not be found out.
+    #[error("cannot tell how this program was started, as an upgrade needs")]
+    Origin(#[source] io::Error),
+    /// No memory could be shared with the workers.
+    #[error("cannot share memory with the workers")]
+    Board(#[source] io::Error),
+    /// Signals could not be received.
+    #[error("cannot receive signals")]
+    Signals(#[source] io::Error),
+}
+
+impl Error {
+    /// The error and everything behind it, in one line.
+    pub(crate) fn one_line(&self) -> String {
+        one_line(self)
+    }
+
+    /// The code that the process ends with: 3 where the application is to
+    /// blame, 1 for everything else.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Preload { .. } => 3,
+            Self::Settings(_)
+            | Self::Listen(_)
+            | Self::PidFile(_)
+            | Self::Handoff(_)
+            | Self::Log { .. }
+            | Self::LogFilter { .. }
+            | Self::WorkingDir { .. }
+            | Self::Threads { .. }
+            | Self::Origin(_)
+            | Self::Board(_)
+            | Self::Signals(_) => 1,
+        }
+    }
+}
+
+/// The chain of an error, joined by colons; line breaks within become semicolons.
+pub(crate) fn one_line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        // Some errors of other crates say their cause themselves.
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_is_one_line() {
+        let source = io::Error::other("no\n\n  space left\n").into();
+        let error = Error::Preload { source };
+        assert_eq!(error.to_string(), "the application failed to boot");
+        assert_eq!(error.one_line(), "the application failed to boot: no; space left");
+        assert_eq!(error.exit_code(), 3);
+    }
+
+    #[test]
+    fn a_cause_that_is_said_already_is_not_said_twice() {
+        #[derive(Debug, Error)]
+        #[error("outer: {0}")]
+        struct Outer(#[source] io::Error);
+        assert_eq!(one_line(&Outer(io::Error::other("inner"))), "outer: inner");
+    }
+
+    #[test]
+    fn threads_are_named() {
+        let error = Error::Threads { names: vec!["tokio-rt-worker".into(), "pool".into()] };
+        assert!(error.one_line().contains("(tokio-rt-worker, pool)"));
+    }
+}

@@ -1,0 +1,25 @@
+//! The one-thread check before the first fork.
+
+use std::time::Duration;
+
+use hatchery_sys::threads::{self, Threads};
+use tracing::warn;
+
+use crate::Error;
+
+/// A thread that was joined a moment ago may still be counted by the kernel.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// A fork copies one thread only: locks that others hold stay locked in the
+/// child for ever. So a master with threads is refused before it has a worker;
+/// later, a running service is never left without one for this reason.
+pub(super) fn check() -> Result<(), Error> {
+    match threads::count(PATIENCE) {
+        Threads::One => Ok(()),
+        Threads::Many { names } => Err(Error::Threads { names }),
+        Threads::Unknown { why } => {
+            warn!("cannot tell whether this process has one thread only, as forking needs: {why}");
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The listeners of this generation: its predecessor's where the address is the same, others bound anew.
+
+use hatchery_master::Predecessor;
+use hatchery_net::{Listeners, Spec};
+use hatchery_sys::board::Board;
+use hatchery_sys::channel::Channel;
+use tracing::info;
+
+use crate::{Error, ListenMode, Settings};
+
+/// Also takes over what the predecessor has counted, and keeps its link.
+pub(super) fn claim(
+    settings: &Settings,
+    named: &[Spec],
+    predecessor: Option<Predecessor>,
+    board: &Board,
+) -> Result<(Listeners, Option<Channel>), Error> {
+    let (inherited, link) = match predecessor {
+        Some(predecessor) => {
+            board.adopt(predecessor.totals);
+            (predecessor.listeners, Some(predecessor.link))
+        }
+        None => (Vec::new(), None),
+    };
+    let specs: Vec<Spec> = settings.binds().into_iter().chain(named.iter().cloned()).collect();
+    let queues = match settings.listen_mode {
+        ListenMode::Shared => 1,
+        ListenMode::Reuseport => settings.workers,
+    };
+    let (listeners, unasked) = hatchery_net::claim(&specs, inherited, settings.listen_mode, queues, settings.backlog)?;
+    for listener in unasked {
+        info!("{} is not served any more: no setting asks for it", listener.address);
+    }
+    Ok((listeners, link))
+}

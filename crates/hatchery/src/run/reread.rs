@@ -1,0 +1,47 @@
+//! Settings that are read again at a reload, or kept across an upgrade.
+
+use std::cell::RefCell;
+
+use hatchery_core::Policy;
+use hatchery_master::Predecessor;
+use tracing::{info, warn};
+
+use crate::{Error, Settings};
+use crate::settings::Sources;
+
+/// Resolves the settings again; on success they are the current ones.
+pub(super) fn again(sources: &Sources, current: &RefCell<Settings>) -> Result<Policy, String> {
+    let settings = sources.resolve().map_err(|error| Error::from(error).one_line())?;
+    for setting in fixed_ones_that_differ(&current.borrow(), &settings) {
+        warn!("`{setting}` has changed: it takes effect at the next upgrade (SIGUSR2), not at a reload");
+    }
+    let policy = settings.policy();
+    current.replace(settings);
+    Ok(policy)
+}
+
+/// An operator's scaling survives an upgrade, as long as the setting is the one that was scaled.
+pub(super) fn kept_scale(predecessor: &Predecessor, settings: &Settings) -> Option<u16> {
+    let (workers, configured) = predecessor.scaled?;
+    if configured != settings.workers {
+        return None;
+    }
+    info!("{workers} workers, as the predecessor was scaled to");
+    Some(workers)
+}
+
+/// What a master cannot change once it runs.
+fn fixed_ones_that_differ(old: &Settings, new: &Settings) -> Vec<&'static str> {
+    [
+        ("bind", old.binds() != new.binds()),
+        ("listen-mode", old.listen_mode != new.listen_mode),
+        ("backlog", old.backlog != new.backlog),
+        ("pid-file", old.pid_file != new.pid_file),
+        ("log-format", old.log_format != new.log_format),
+        ("umask", old.umask != new.umask),
+        ("working-dir", old.working_dir != new.working_dir),
+    ]
+    .into_iter()
+    .filter_map(|(name, differs)| differs.then_some(name))
+    .collect()
+}

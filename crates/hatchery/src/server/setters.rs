@@ -1,0 +1,322 @@
+//! The settings, as the program itself wants them.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use hatchery_core::ListenMode;
+
+use super::Server;
+use crate::settings::sources::Given;
+use crate::settings::table::Setting;
+use crate::settings::{self, LogFormat, Origin};
+
+/// What the program wants by default; see [`Settings`](crate::Settings).
+impl<P> Server<P> {
+    /// How many worker processes to run: 1 to 512. By default as many as there
+    /// are CPUs that this process may use.
+    ///
+    /// ```
+    /// let settings = hatchery::Server::new().workers(4).settings()?;
+    /// assert_eq!(settings.workers, 4);
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn workers(self, count: u16) -> Self {
+        self.set("workers", count.to_string())
+    }
+
+    /// How many accept queues a TCP address has; by default one that all workers share.
+    ///
+    /// ```
+    /// let settings = hatchery::Server::new().listen_mode(hatchery::ListenMode::Reuseport).settings()?;
+    /// assert_eq!(settings.listen_mode.to_string(), "reuseport");
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn listen_mode(self, mode: ListenMode) -> Self {
+        self.set("listen-mode", mode.to_string())
+    }
+
+    /// How many connections may wait to be accepted; by default 4096.
+    ///
+    /// ```
+    /// let settings = hatchery::Server::new().backlog(1024).settings()?;
+    /// assert_eq!(settings.backlog, 1024);
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn backlog(self, connections: u32) -> Self {
+        self.set("backlog", connections.to_string())
+    }
+
+    /// Where to write the pid of the serving master. While a predecessor
+    /// drains, its own stands in a file of the same name with `.oldbin` added.
+    ///
+    /// ```
+    /// let settings = hatchery::Server::new().pid_file("/run/app.pid").settings()?;
+    /// assert_eq!(settings.pid_file, Some("/run/app.pid".into()));
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn pid_file(self, path: impl AsRef<Path>) -> Self {
+        self.set("pid-file", path.as_ref())
+    }
+
+    /// From the start of a worker, or of a successor, to ready; by default 30 s.
+    ///
+    /// Timeouts are kept in milliseconds, rounded up.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let settings = hatchery::Server::new().boot_timeout(Duration::from_secs(60)).settings()?;
+    /// assert_eq!(settings.boot_timeout, Duration::from_secs(60));
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn boot_timeout(self, timeout: Duration) -> Self {
+        self.set("boot-timeout", settings::spell(timeout))
+    }
+
+    /// From the order to drain to SIGKILL; by default 30 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let settings = hatchery::Server::new().drain_timeout(Duration::from_secs(120)).settings()?;
+    /// assert_eq!(settings.drain_timeout, Duration::from_secs(120));
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn drain_timeout(self, timeout: Duration) -> Self {
+        self.set("drain-timeout", settings::spell(timeout))
+    }
+
+    /// For a request's head, from its first byte or from accept, never
+    /// refreshed; by default 15 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let settings = hatchery::Server::new().header_timeout(Duration::from_secs(5)).settings()?;
+    /// assert_eq!(settings.header_timeout, Duration::from_secs(5));
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn header_timeout(self, timeout: Duration) -> Self {
+        self.set("header-timeout", settings::spell(timeout))
+    }
+
+    /// For a request's body without progress; by default 30 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let settings = hatchery::Server::new().body_timeout(Duration::from_secs(10)).settings()?;
+    /// assert_eq!(settings.body_timeout, Duration::from_secs(10));
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn body_timeout(self, timeout: Duration) -> Self {
+        self.set("body-timeout", settings::spell(timeout))
+    }
+
+    /// For an answer that the client does not read; by default 30 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let settings = hatchery::Server::new().send_timeout(Duration::from_secs(10)).settings()?;
+    /// assert_eq!(settings.send_timeout, Duration::from_secs(10));
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn send_timeout(self, timeout: Duration) -> Self {
+        self.set("send-timeout", settings::spell(timeout))
+    }
+
+    /// For a connection between two requests; by default 75 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let settings = hatchery::Server::new().keep_alive_timeout(Duration::from_secs(20)).settings()?;
+    /// assert_eq!(settings.keep_alive_timeout, Duration::from_secs(20));
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn keep_alive_timeout(self, timeout: Duration) -> Self {
+        self.set("keep-alive-timeout", settings::spell(timeout))
+    }
+
+    /// How many open connections a worker takes before it stops accepting; 0,
+    /// the default: as many as its limit of open files allows.
+    ///
+    /// ```
+    /// let settings = hatchery::Server::new().max_connections(1000).settings()?;
+    /// assert_eq!(settings.max_connections, 1000);
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn max_connections(self, connections: u32) -> Self {
+        self.set("max-connections", connections.to_string())
+    }
+
+    /// How many crashes in a row, of workers that did not stay ready for a
+    /// second, make the master give up; by default 8.
+    ///
+    /// ```
+    /// let settings = hatchery::Server::new().crash_limit(3).settings()?;
+    /// assert_eq!(settings.crash_limit, 3);
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn crash_limit(self, crashes: u32) -> Self {
+        self.set("crash-limit", crashes.to_string())
+    }
+
+    /// How long the workers of a predecessor wait, serving what they have but
+    /// not accepting, before they drain; by default 2 s. As long as they wait,
+    /// a successor that dies is taken back from at no cost.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let settings = hatchery::Server::new().upgrade_probation(Duration::from_secs(10)).settings()?;
+    /// assert_eq!(settings.upgrade_probation, Duration::from_secs(10));
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn upgrade_probation(self, probation: Duration) -> Self {
+        self.set("upgrade-probation", settings::spell(probation))
+    }
+
+    /// The file that standard output and standard error are appended to, in the
+    /// master and every worker. SIGUSR1 opens it again.
+    ///
+    /// ```
+    /// let settings = hatchery::Server::new().log("/var/log/app.log").settings()?;
+    /// assert_eq!(settings.log, Some("/var/log/app.log".into()));
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn log(self, path: impl AsRef<Path>) -> Self {
+        self.set("log", path.as_ref())
+    }
+
+    /// What a log line looks like; by default text.
+    ///
+    /// ```
+    /// let settings = hatchery::Server::new().log_format(hatchery::LogFormat::Json).settings()?;
+    /// assert_eq!(settings.log_format, hatchery::LogFormat::Json);
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn log_format(self, format: LogFormat) -> Self {
+        self.set("log-format", format.to_string())
+    }
+
+    /// The folder to work in. Relative paths of other settings begin in the
+    /// folder that the program was started in, whatever this one is.
+    ///
+    /// ```
+    /// let settings = hatchery::Server::new().working_dir("/srv/app").settings()?;
+    /// assert_eq!(settings.working_dir, Some("/srv/app".into()));
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn working_dir(self, path: impl AsRef<Path>) -> Self {
+        self.set("working-dir", path.as_ref())
+    }
+
+    /// The mode bits that new files do not get, for example `0o027`.
+    ///
+    /// ```
+    /// let settings = hatchery::Server::new().umask(0o027).settings()?;
+    /// assert_eq!(settings.umask, Some(0o027));
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn umask(self, mask: u32) -> Self {
+        self.set("umask", format!("{mask:03o}"))
+    }
+
+    /// Stores what the program wants as if it had been written somewhere: one parser for all.
+    pub(super) fn set(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        let given = Given { setting: Setting::named(name), values: vec![value.into()], origin: Origin::Program };
+        self.sources.program.push(given);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hatchery_net::Address;
+    use hatchery_sys::origin::Origin as Start;
+
+    use super::*;
+    use crate::Settings;
+
+    #[test]
+    fn every_method_has_its_setting() {
+        let ms = Duration::from_millis;
+        let settings = Server::new()
+            .bind("127.0.0.1:1")
+            .bind("unix:app.sock")
+            .workers(2)
+            .listen_mode(ListenMode::Reuseport)
+            .backlog(3)
+            .pid_file("app.pid")
+            .boot_timeout(ms(4))
+            .drain_timeout(ms(5))
+            .header_timeout(ms(6))
+            .body_timeout(ms(7))
+            .send_timeout(ms(8))
+            .keep_alive_timeout(ms(9))
+            .max_connections(10)
+            .crash_limit(11)
+            .upgrade_probation(ms(12))
+            .log("/var/log/app")
+            .log_format(LogFormat::Json)
+            .working_dir("/")
+            .umask(0o7)
+            .settings()
+            .unwrap();
+        let start = Start::capture().unwrap().dir;
+        let expected = Settings {
+            config: None,
+            bind: vec!["127.0.0.1:1".parse().unwrap(), Address::Unix(start.join("app.sock"))],
+            workers: 2,
+            listen_mode: ListenMode::Reuseport,
+            backlog: 3,
+            pid_file: Some(start.join("app.pid")),
+            boot_timeout: ms(4),
+            drain_timeout: ms(5),
+            header_timeout: ms(6),
+            body_timeout: ms(7),
+            send_timeout: ms(8),
+            keep_alive_timeout: ms(9),
+            max_connections: 10,
+            crash_limit: 11,
+            upgrade_probation: ms(12),
+            log: Some("/var/log/app".into()),
+            log_format: LogFormat::Json,
+            working_dir: Some("/".into()),
+            umask: Some(0o7),
+        };
+        assert_eq!(settings, expected);
+    }
+
+    #[test]
+    fn what_cannot_be_is_said_when_the_settings_are_made() {
+        let error = |server: Server| server.settings().unwrap_err().to_string();
+        assert_eq!(
+            error(Server::new().workers(0)),
+            "workers (set by the program): `0`: expected a whole number from 1 to 512"
+        );
+        assert!(
+            error(Server::new().boot_timeout(Duration::ZERO)).starts_with("boot_timeout (set by the program): `0ms`: ")
+        );
+        assert!(error(Server::new().umask(0o1000)).starts_with("umask (set by the program): `1000`: "));
+        assert!(
+            error(Server::new().bind("nowhere")).starts_with("bind (set by the program): `nowhere` is no address: ")
+        );
+        assert!(
+            error(Server::new().bind_named("raw", "nowhere"))
+                .starts_with("bind_named \"raw\" (set by the program): `nowhere` is no address: ")
+        );
+    }
+
+    #[test]
+    fn a_named_address_alone_is_enough() {
+        let named = || Server::new().bind_named("raw", "127.0.0.1:1");
+        assert!(named().settings().unwrap().bind.is_empty());
+        assert_eq!(named().bind("127.0.0.1:2").settings().unwrap().bind.len(), 1);
+        let error = named().bind("127.0.0.1:1").settings().unwrap_err().to_string();
+        assert_eq!(error, "bind: 127.0.0.1:1 is there twice; expected each address once");
+    }
+}

@@ -1,0 +1,165 @@
+//! The settings of a server, as validated types.
+//!
+//! [`table`] is the one place that says which settings there are; flags,
+//! environment variables, the keys of the file and the builder's methods all go
+//! through its parsers.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hatchery_core::{ListenMode, Policy};
+use hatchery_net::{Address, Spec};
+use hatchery_worker::Limits;
+
+pub use error::{Origin, SettingsError};
+pub(crate) use sources::Sources;
+pub(crate) use value::spell;
+pub use value::{LogFormat, UnknownLogFormat};
+
+mod contradictions;
+mod error;
+mod file;
+pub(crate) mod sources;
+pub(crate) mod table;
+mod value;
+
+/// What a server runs with: every setting has a value, and the values go together.
+///
+/// Settings are made by [`Server::settings`](crate::Server::settings), from the
+/// command line, the environment, the file and the program's own values, in this
+/// order: the first one that names a setting decides.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use hatchery::Server;
+///
+/// let settings = Server::new().workers(4).drain_timeout(Duration::from_secs(10)).settings()?;
+/// assert_eq!(settings.workers, 4);
+/// assert_eq!(settings.drain_timeout, Duration::from_secs(10));
+/// assert_eq!(settings.bind[0].to_string(), "127.0.0.1:8080");
+/// # Ok::<(), hatchery::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The file that was read, and that a reload reads again.
+    pub config: Option<PathBuf>,
+    /// Where to listen.
+    pub bind: Vec<Address>,
+    /// Worker processes: 1 to 512. By default as many as there are CPUs that
+    /// this process may use.
+    pub workers: u16,
+    /// How many accept queues a TCP address has.
+    pub listen_mode: ListenMode,
+    /// How many connections may wait to be accepted, by default 4096; the
+    /// kernel may allow less.
+    pub backlog: u32,
+    /// The file with the pid of the serving master.
+    pub pid_file: Option<PathBuf>,
+    /// From the start of a worker, or of a successor, to ready; 30 s by default.
+    pub boot_timeout: Duration,
+    /// From the order to drain to SIGKILL; 30 s by default.
+    pub drain_timeout: Duration,
+    /// For a request's head, from its first byte or from accept; 15 s by default.
+    pub header_timeout: Duration,
+    /// For a request's body without progress; 30 s by default.
+    pub body_timeout: Duration,
+    /// For an answer that the client does not read; 30 s by default.
+    pub send_timeout: Duration,
+    /// For a connection between two requests; 75 s by default.
+    pub keep_alive_timeout: Duration,
+    /// Open connections that a worker takes before it stops accepting; 0, the
+    /// default: as many as its limit of open files allows.
+    pub max_connections: usize,
+    /// Crashes in a row, of workers that did not stay ready for a second, before
+    /// the master gives up; 8 by default.
+    pub crash_limit: u32,
+    /// How long the workers of a predecessor wait, serving what they have,
+    /// before they drain; 2 s by default.
+    pub upgrade_probation: Duration,
+    /// The file that standard output and standard error go to.
+    pub log: Option<PathBuf>,
+    /// What a log line looks like.
+    pub log_format: LogFormat,
+    /// The folder that the server works in.
+    pub working_dir: Option<PathBuf>,
+    /// The mode bits that new files do not get.
+    pub umask: Option<u32>,
+}
+
+impl Settings {
+    /// What the master decides by.
+    pub(crate) fn policy(&self) -> Policy {
+        Policy {
+            workers: self.workers,
+            boot_timeout: self.boot_timeout,
+            drain_timeout: self.drain_timeout,
+            crash_limit: self.crash_limit,
+            probation: self.upgrade_probation,
+        }
+    }
+
+    /// What the workers enforce.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            head: self.header_timeout,
+            body: self.body_timeout,
+            send: self.send_timeout,
+            idle: self.keep_alive_timeout,
+            max_connections: self.max_connections,
+        }
+    }
+
+    /// The addresses of `bind` as listeners without a name.
+    pub(crate) fn binds(&self) -> Vec<Spec> {
+        self.bind.iter().map(|address| Spec { name: None, address: address.clone() }).collect()
+    }
+
+    /// Nothing is set; [`table`] fills in the defaults.
+    pub(crate) fn blank() -> Self {
+        Self {
+            config: None,
+            bind: Vec::new(),
+            workers: 1,
+            listen_mode: ListenMode::default(),
+            backlog: 1,
+            pid_file: None,
+            boot_timeout: Duration::ZERO,
+            drain_timeout: Duration::ZERO,
+            header_timeout: Duration::ZERO,
+            body_timeout: Duration::ZERO,
+            send_timeout: Duration::ZERO,
+            keep_alive_timeout: Duration::ZERO,
+            max_connections: 0,
+            crash_limit: 1,
+            upgrade_probation: Duration::ZERO,
+            log: None,
+            log_format: LogFormat::Text,
+            working_dir: None,
+            umask: None,
+        }
+    }
+
+    /// Makes every path absolute, so that neither `working-dir` nor a later
+    /// master changes what it means.
+    fn make_absolute(&mut self, start: &Path) {
+        for path in [&mut self.config, &mut self.pid_file, &mut self.log, &mut self.working_dir].into_iter().flatten() {
+            *path = start.join(&*path);
+        }
+        for address in &mut self.bind {
+            absolute(address, start);
+        }
+    }
+}
+
+/// The address with its path, if it has one, made absolute.
+pub(crate) fn absolute(address: &mut Address, start: &Path) {
+    match address {
+        Address::Unix(path) => *path = start.join(&*path),
+        Address::Tcp(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! Settings that are right one by one, but not together.
+
+use hatchery_core::ListenMode;
+use hatchery_net::Address;
+
+use super::Settings;
+use super::error::SettingsError;
+
+/// Refuses settings that cannot all be done.
+pub(super) fn refuse(settings: &Settings, named: &[Address]) -> Result<(), SettingsError> {
+    one_listener_an_address(settings, named)?;
+    countable_queues(settings, named)?;
+    files_of_their_own(settings)
+}
+
+fn one_listener_an_address(settings: &Settings, named: &[Address]) -> Result<(), SettingsError> {
+    let all: Vec<&Address> = settings.bind.iter().chain(named).collect();
+    for (index, address) in all.iter().enumerate() {
+        // Port 0 is another port each time.
+        let any_port = matches!(address, Address::Tcp(address) if address.port() == 0);
+        if !any_port && all[..index].contains(address) {
+            let reason = format!("{address} is there twice; expected each address once");
+            return Err(SettingsError::Contradiction { settings: "bind", reason });
+        }
+    }
+    Ok(())
+}
+
+/// Queues are numbered with 16 bits.
+fn countable_queues(settings: &Settings, named: &[Address]) -> Result<(), SettingsError> {
+    let addresses = settings.bind.len() + named.len();
+    let each = match settings.listen_mode {
+        ListenMode::Shared => 1,
+        ListenMode::Reuseport => usize::from(settings.workers),
+    };
+    let queues = addresses.saturating_mul(each);
+    if queues <= usize::from(u16::MAX) {
+        return Ok(());
+    }
+    let reason = format!("{addresses} addresses with {each} queues each; expected 65535 queues at most");
+    Err(SettingsError::Contradiction { settings: "bind, workers and listen-mode", reason })
+}
+
+/// A log would be appended to the pid file, a pid file put in the place of the settings.
+fn files_of_their_own(settings: &Settings) -> Result<(), SettingsError> {
+    let pairs = [
+        ("config and pid-file", &settings.config, &settings.pid_file),
+        ("config and log", &settings.config, &settings.log),
+        ("pid-file and log", &settings.pid_file, &settings.log),
+    ];
+    for (settings, one, other) in pairs {
+        if let Some(path) = one
+            && one == other
+        {
+            let reason = format!("both are {}; expected a file each", path.display());
+            return Err(SettingsError::Contradiction { settings, reason });
+        }
+    }
+    Ok(())
+}

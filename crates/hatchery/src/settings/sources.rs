@@ -1,0 +1,147 @@
+//! Where settings come from, and which of them decides.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::{env, thread};
+
+use hatchery_core::policy::MAX_WORKERS;
+use hatchery_net::Address;
+
+use super::error::{Origin, SettingsError};
+use super::table::{Kind, Setting, TABLE, Unset};
+use super::{Settings, contradictions, file};
+
+/// Everything that settings are made of, kept as it was given: a reload makes
+/// them again from the same command line, environment and program, and from the
+/// file as it is then.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sources {
+    pub(crate) command_line: Vec<Given>,
+    pub(crate) environment: Vec<Given>,
+    pub(crate) program: Vec<Given>,
+    /// The folder that the program was started in: relative paths begin there.
+    pub(crate) start: PathBuf,
+    /// Addresses that the program listens on by name, beside `bind`.
+    pub(crate) named: Vec<Address>,
+    /// What the program has asked for and cannot have: a setting, and why.
+    pub(crate) refused: Option<(String, String)>,
+}
+
+/// A setting as it was given: one value, or several for a list.
+#[derive(Clone, Debug)]
+pub(crate) struct Given {
+    pub(crate) setting: &'static Setting,
+    pub(crate) values: Vec<OsString>,
+    pub(crate) origin: Origin,
+}
+
+impl Sources {
+    /// Makes the settings.
+    ///
+    /// Every value has to be right, also one that another outranks: who removes
+    /// that other one must not be surprised.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub(crate) fn resolve(&self) -> Result<Settings, SettingsError> {
+        if let Some((setting, reason)) = &self.refused {
+            let (setting, reason) = (setting.clone(), reason.clone());
+            return Err(SettingsError::Value { setting, origin: Origin::Program, reason });
+        }
+        let in_file = match self.file()? {
+            Some((path, named_by)) => file::read(&path, &named_by)?,
+            None => Vec::new(),
+        };
+        let mut settings = Settings::blank();
+        for setting in TABLE.iter().filter(|setting| setting.kind != Kind::List) {
+            put_default(setting, &mut settings);
+        }
+        // Whatever comes later decides.
+        for given in self.program.iter().chain(&in_file).chain(&self.environment).chain(&self.command_line) {
+            given.put(&mut settings)?;
+        }
+        // An empty list cannot be given, so nobody has said where to listen.
+        if settings.bind.is_empty() && self.named.is_empty() {
+            TABLE.iter().filter(|setting| setting.kind == Kind::List).for_each(|list| put_default(list, &mut settings));
+        }
+        settings.make_absolute(&self.start);
+        contradictions::refuse(&settings, &self.named)?;
+        Ok(settings)
+    }
+
+    /// The file to read, and the flag or variable that names it: the program
+    /// and the file itself cannot.
+    fn file(&self) -> Result<Option<(PathBuf, String)>, SettingsError> {
+        let mut outranking = self.environment.iter().chain(&self.command_line);
+        let Some(given) = outranking.rfind(|given| given.setting.kind == Kind::File) else {
+            return Ok(None);
+        };
+        let mut settings = Settings::blank();
+        given.put(&mut settings)?;
+        settings.make_absolute(&self.start);
+        Ok(settings.config.map(|path| (path, given.name())))
+    }
+}
+
+impl Given {
+    /// The environment's settings, as they are now.
+    pub(crate) fn in_environment() -> Vec<Self> {
+        let given = |setting: &'static Setting| {
+            let value = env::var_os(setting.variable())?;
+            let values = match (setting.kind, value.to_str()) {
+                (Kind::List, Some(list)) => list.split(',').map(|item| item.trim().into()).collect(),
+                (Kind::List, None) | (Kind::Text | Kind::Number | Kind::File, _) => vec![value],
+            };
+            Some(Self { setting, values, origin: Origin::Environment })
+        };
+        TABLE.iter().filter_map(given).collect()
+    }
+
+    /// The setting, written as it is where it was given.
+    fn name(&self) -> String {
+        match self.origin {
+            Origin::CommandLine => format!("--{}", self.setting.name),
+            Origin::Environment => self.setting.variable(),
+            Origin::File { .. } | Origin::Program => self.setting.key(),
+        }
+    }
+
+    /// Parses what was given and stores it; a list replaces the one that was there.
+    pub(crate) fn put(&self, settings: &mut Settings) -> Result<(), SettingsError> {
+        if self.setting.kind == Kind::List {
+            // There is one list.
+            settings.bind.clear();
+        }
+        if self.values.is_empty() {
+            return Err(self.error("expected at least one value".to_owned()));
+        }
+        for value in &self.values {
+            let Some(text) = value.to_str() else {
+                return Err(self.error(format!("{} is not valid UTF-8", value.display())));
+            };
+            (self.setting.put)(settings, text).map_err(|reason| self.error(reason))?;
+        }
+        Ok(())
+    }
+
+    fn error(&self, reason: String) -> SettingsError {
+        SettingsError::Value { setting: self.name(), origin: self.origin.clone(), reason }
+    }
+}
+
+fn put_default(setting: &Setting, settings: &mut Settings) {
+    match setting.unset {
+        Unset::Off => {}
+        Unset::Text(text) => {
+            let put = (setting.put)(settings, text);
+            debug_assert_eq!(put, Ok(()), "the default of {} is one of its values", setting.name);
+        }
+        Unset::Cpus => settings.workers = cpus(),
+    }
+}
+
+/// How many CPUs this process may use, by its affinity and its control group.
+fn cpus() -> u16 {
+    let cpus = thread::available_parallelism().map_or(1, usize::from);
+    u16::try_from(cpus).unwrap_or(MAX_WORKERS).min(MAX_WORKERS)
+}

@@ -1,0 +1,256 @@
+//! Which settings there are: the one table that flags, environment variables,
+//! the keys of the file and the program's own values are read by.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use hatchery_core::policy::MAX_WORKERS;
+use hatchery_net::{Address, AddressError};
+
+use super::Settings;
+use super::value;
+
+/// One setting.
+pub(crate) struct Setting {
+    /// The flag without its dashes.
+    pub(crate) name: &'static str,
+    /// What stands for the value in the help.
+    pub(crate) value: &'static str,
+    pub(crate) help: &'static str,
+    pub(crate) unset: Unset,
+    pub(crate) kind: Kind,
+    /// Parses the text and stores it, or says what is wrong and what would be right.
+    pub(crate) put: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// What a setting is when nobody gives it.
+#[derive(Debug)]
+pub(crate) enum Unset {
+    /// Nothing: what it is for is not done.
+    Off,
+    /// The same as if this had been given.
+    Text(&'static str),
+    /// As many as the process may use CPUs.
+    Cpus,
+}
+
+/// How a setting is written in TOML, and whether it may be given more than once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A string.
+    Text,
+    /// An integer.
+    Number,
+    /// An array of strings.
+    List,
+    /// A string: the path of the settings file, which cannot name itself.
+    File,
+}
+
+/// Every setting, in the order of the help.
+pub(crate) const TABLE: &[Setting] = &[
+    Setting {
+        name: "config",
+        value: "FILE",
+        help: "TOML file with any of these settings (pid_file = \"...\"), read again on reload; \
+               each is also an environment variable (HATCHERY_PID_FILE)",
+        unset: Unset::Off,
+        kind: Kind::File,
+        put: |settings, text| value::path(text).map(|path| settings.config = Some(path)),
+    },
+    Setting {
+        name: "bind",
+        value: "ADDR",
+        help: "Address to listen on: 127.0.0.1:8080, [::1]:8080, unix:/run/x.sock; may be repeated",
+        unset: Unset::Text("127.0.0.1:8080"),
+        kind: Kind::List,
+        put: |settings, text| {
+            let address: Address = text.parse().map_err(|error: AddressError| error.to_string())?;
+            settings.bind.push(address);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "workers",
+        value: "N",
+        help: "Worker processes",
+        unset: Unset::Cpus,
+        kind: Kind::Number,
+        put: |settings, text| number(text, 1, MAX_WORKERS, &mut settings.workers),
+    },
+    Setting {
+        name: "listen-mode",
+        value: "MODE",
+        help: "shared: one queue that all workers accept from; reuseport: one queue a worker",
+        unset: Unset::Text("shared"),
+        kind: Kind::Text,
+        put: |settings, text| parsed(text, &mut settings.listen_mode),
+    },
+    Setting {
+        name: "backlog",
+        value: "N",
+        help: "Connections that may wait to be accepted",
+        unset: Unset::Text("4096"),
+        kind: Kind::Number,
+        put: |settings, text| number(text, 1, i32::MAX.unsigned_abs(), &mut settings.backlog),
+    },
+    Setting {
+        name: "pid-file",
+        value: "PATH",
+        help: "File for the pid of the serving master",
+        unset: Unset::Off,
+        kind: Kind::Text,
+        put: |settings, text| value::path(text).map(|path| settings.pid_file = Some(path)),
+    },
+    Setting {
+        name: "boot-timeout",
+        value: "DUR",
+        help: "From the start of a worker, or of a successor, to ready",
+        unset: Unset::Text("30s"),
+        kind: Kind::Text,
+        put: |settings, text| span(text, &mut settings.boot_timeout),
+    },
+    Setting {
+        name: "drain-timeout",
+        value: "DUR",
+        help: "From the order to drain to SIGKILL",
+        unset: Unset::Text("30s"),
+        kind: Kind::Text,
+        put: |settings, text| span(text, &mut settings.drain_timeout),
+    },
+    Setting {
+        name: "header-timeout",
+        value: "DUR",
+        help: "For a request's head, from its first byte or from accept",
+        unset: Unset::Text("15s"),
+        kind: Kind::Text,
+        put: |settings, text| span(text, &mut settings.header_timeout),
+    },
+    Setting {
+        name: "body-timeout",
+        value: "DUR",
+        help: "For a request's body without progress",
+        unset: Unset::Text("30s"),
+        kind: Kind::Text,
+        put: |settings, text| span(text, &mut settings.body_timeout),
+    },
+    Setting {
+        name: "send-timeout",
+        value: "DUR",
+        help: "For an answer that the client does not read",
+        unset: Unset::Text("30s"),
+        kind: Kind::Text,
+        put: |settings, text| span(text, &mut settings.send_timeout),
+    },
+    Setting {
+        name: "keep-alive-timeout",
+        value: "DUR",
+        help: "For a connection between two requests",
+        unset: Unset::Text("75s"),
+        kind: Kind::Text,
+        put: |settings, text| span(text, &mut settings.keep_alive_timeout),
+    },
+    Setting {
+        name: "max-connections",
+        value: "N",
+        help: "Open connections that a worker takes; 0: as many as its limit of open files allows",
+        unset: Unset::Text("0"),
+        kind: Kind::Number,
+        put: |settings, text| number(text, 0, u32::MAX, &mut settings.max_connections),
+    },
+    Setting {
+        name: "crash-limit",
+        value: "N",
+        help: "Crashes in a row, of workers that did not stay ready for 1 s, before the master gives up",
+        unset: Unset::Text("8"),
+        kind: Kind::Number,
+        put: |settings, text| number(text, 1, u32::MAX, &mut settings.crash_limit),
+    },
+    Setting {
+        name: "upgrade-probation",
+        value: "DUR",
+        help: "How long a predecessor's workers wait before they drain; 0: not at all",
+        unset: Unset::Text("2s"),
+        kind: Kind::Text,
+        put: |settings, text| value::span_or_zero(text).map(|span| settings.upgrade_probation = span),
+    },
+    Setting {
+        name: "log",
+        value: "FILE",
+        help: "File that standard output and standard error are appended to",
+        unset: Unset::Off,
+        kind: Kind::Text,
+        put: |settings, text| value::path(text).map(|path| settings.log = Some(path)),
+    },
+    Setting {
+        name: "log-format",
+        value: "FORMAT",
+        help: "text or json",
+        unset: Unset::Text("text"),
+        kind: Kind::Text,
+        put: |settings, text| parsed(text, &mut settings.log_format),
+    },
+    Setting {
+        name: "working-dir",
+        value: "PATH",
+        help: "Folder to work in",
+        unset: Unset::Off,
+        kind: Kind::Text,
+        put: |settings, text| value::path(text).map(|path| settings.working_dir = Some(path)),
+    },
+    Setting {
+        name: "umask",
+        value: "MODE",
+        help: "Mode bits that new files do not get, in octal: 027",
+        unset: Unset::Off,
+        kind: Kind::Text,
+        put: |settings, text| value::mode(text).map(|mode| settings.umask = Some(mode)),
+    },
+];
+
+impl Setting {
+    /// The row of this name.
+    ///
+    /// # Panics
+    /// If there is none: the names are literals of this crate.
+    pub(crate) fn named(name: &str) -> &'static Self {
+        TABLE.iter().find(|setting| setting.name == name).unwrap_or_else(|| panic!("no setting is called {name}"))
+    }
+
+    /// The row of this key of the file.
+    pub(super) fn of_key(key: &str) -> Option<&'static Self> {
+        TABLE.iter().find(|setting| setting.kind != Kind::File && setting.key() == key)
+    }
+
+    /// The key in the file: `pid_file`.
+    pub(crate) fn key(&self) -> String {
+        self.name.replace('-', "_")
+    }
+
+    /// The environment variable: `HATCHERY_PID_FILE`.
+    pub(crate) fn variable(&self) -> String {
+        format!("HATCHERY_{}", self.key().to_ascii_uppercase())
+    }
+}
+
+fn number<T: TryFrom<u64>>(text: &str, least: u64, most: impl Into<u64>, place: &mut T) -> Result<(), String> {
+    let most = most.into();
+    let number = value::number(text, least, most)?;
+    *place = T::try_from(number).map_err(|_| value::expected(text, &format!("{most} at most")))?;
+    Ok(())
+}
+
+fn span(text: &str, place: &mut Duration) -> Result<(), String> {
+    value::span(text).map(|span| *place = span)
+}
+
+fn parsed<T: FromStr<Err: fmt::Display>>(text: &str, place: &mut T) -> Result<(), String> {
+    text.parse().map(|value| *place = value).map_err(|error: T::Err| format!("`{text}`: {error}"))
+}

@@ -1,0 +1,272 @@
+//! Each source, each rank, each error.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+
+use super::sources::Given;
+use super::table::{Kind, Setting, TABLE, Unset};
+use super::*;
+
+/// Sources with settings from a command line, an environment, a file and a program.
+struct Case {
+    sources: Sources,
+    dir: tempfile::TempDir,
+}
+
+impl Case {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { sources: Sources { start: dir.path().to_owned(), ..Sources::default() }, dir }
+    }
+
+    fn flag(mut self, name: &str, values: &[&str]) -> Self {
+        self.sources.command_line.push(given(name, values, Origin::CommandLine));
+        self
+    }
+
+    fn variable(mut self, name: &str, values: &[&str]) -> Self {
+        self.sources.environment.push(given(name, values, Origin::Environment));
+        self
+    }
+
+    fn program(mut self, name: &str, values: &[&str]) -> Self {
+        self.sources.program.push(given(name, values, Origin::Program));
+        self
+    }
+
+    fn file(self, text: impl AsRef<[u8]>) -> Self {
+        fs::write(self.dir.path().join("app.toml"), text).unwrap();
+        self.flag("config", &["app.toml"])
+    }
+
+    fn settings(&self) -> Settings {
+        self.sources.resolve().unwrap()
+    }
+
+    /// The error, with the folder of the file left out.
+    fn error(&self) -> String {
+        let error = crate::Error::from(self.sources.resolve().unwrap_err()).one_line();
+        assert_eq!(error.lines().count(), 1, "{error}");
+        error.replace(&format!("{}/", self.dir.path().display()), "")
+    }
+}
+
+fn given(name: &str, values: &[&str], origin: Origin) -> Given {
+    Given { setting: Setting::named(name), values: values.iter().map(OsString::from).collect(), origin }
+}
+
+#[test]
+fn defaults_are_those_of_the_crates_that_obey_them() {
+    let settings = Case::new().settings();
+    let policy = Policy { workers: settings.workers, ..Policy::default() };
+    assert_eq!(settings.policy(), policy);
+    let (limits, default) = (settings.limits(), Limits::default());
+    assert_eq!(
+        (limits.head, limits.body, limits.send, limits.idle, limits.max_connections),
+        (default.head, default.body, default.send, default.idle, default.max_connections)
+    );
+    assert_eq!(settings.binds(), [Spec { name: None, address: "127.0.0.1:8080".parse().unwrap() }]);
+    assert_eq!((settings.backlog, settings.listen_mode), (4096, ListenMode::Shared));
+    assert!((1..=512).contains(&settings.workers));
+    assert_eq!(settings.header_timeout, Duration::from_secs(15));
+    assert_eq!(settings.keep_alive_timeout, Duration::from_secs(75));
+    assert_eq!((settings.pid_file, settings.log, settings.umask, settings.config), (None, None, None, None));
+}
+
+#[test]
+fn every_default_is_a_value_of_its_setting() {
+    for setting in TABLE {
+        if let Unset::Text(text) = setting.unset {
+            (setting.put)(&mut Settings::blank(), text).unwrap();
+        }
+    }
+}
+
+#[test]
+fn names_are_derived_from_one() {
+    let setting = Setting::named("keep-alive-timeout");
+    assert_eq!(setting.key(), "keep_alive_timeout");
+    assert_eq!(setting.variable(), "HATCHERY_KEEP_ALIVE_TIMEOUT");
+    assert!(Setting::of_key("keep_alive_timeout").is_some());
+    assert!(Setting::of_key("keep-alive-timeout").is_none());
+    assert!(Setting::of_key("config").is_none());
+}
+
+#[test]
+fn the_command_line_beats_the_environment_beats_the_file_beats_the_program() {
+    let case = Case::new();
+    let case = case.program("backlog", &["1"]);
+    assert_eq!(case.settings().backlog, 1);
+    let case = case.file("backlog = 2");
+    assert_eq!(case.settings().backlog, 2);
+    let case = case.variable("backlog", &["3"]);
+    assert_eq!(case.settings().backlog, 3);
+    let case = case.flag("backlog", &["4"]);
+    assert_eq!(case.settings().backlog, 4);
+}
+
+#[test]
+fn each_setting_is_ranked_by_itself() {
+    let case = Case::new().file("workers = 2\nbacklog = 2").variable("workers", &["3"]).flag("crash-limit", &["4"]);
+    let settings = case.settings();
+    assert_eq!((settings.workers, settings.backlog, settings.crash_limit), (3, 2, 4));
+}
+
+#[test]
+fn a_list_replaces_the_one_it_outranks() {
+    let bound = |case: Case| case.settings().bind.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let case = || Case::new().program("bind", &["127.0.0.1:1"]).file("bind = ['127.0.0.1:2', '127.0.0.1:3']");
+    assert_eq!(bound(case()), ["127.0.0.1:2", "127.0.0.1:3"]);
+    assert_eq!(bound(case().flag("bind", &["127.0.0.1:4"])), ["127.0.0.1:4"]);
+}
+
+#[test]
+fn every_setting_can_stand_in_the_file() {
+    for setting in TABLE.iter().filter(|setting| setting.kind != Kind::File) {
+        let value = match (setting.name, setting.kind, &setting.unset) {
+            (_, Kind::Number, _) => "7".to_owned(),
+            (_, Kind::List, _) => "['127.0.0.1:7']".to_owned(),
+            (_, Kind::Text | Kind::File, Unset::Text(text)) => format!("'{text}'"),
+            ("umask", ..) => "'027'".to_owned(),
+            (_, Kind::Text | Kind::File, Unset::Off | Unset::Cpus) => "'path'".to_owned(),
+        };
+        Case::new().file(format!("{} = {value}", setting.key())).settings();
+    }
+}
+
+#[test]
+fn the_file_is_read_again_each_time() {
+    let case = Case::new().file("workers = 2");
+    assert_eq!(case.settings().workers, 2);
+    fs::write(case.dir.path().join("app.toml"), "workers = 3").unwrap();
+    assert_eq!(case.settings().workers, 3);
+    fs::write(case.dir.path().join("app.toml"), "workers = 0").unwrap();
+    assert_eq!(case.error(), "workers (app.toml line 1): `0`: expected a whole number from 1 to 512");
+}
+
+#[test]
+fn the_environment_may_name_the_file_and_the_command_line_another() {
+    let case = Case::new().file("workers = 2").variable("config", &["/no/such/file"]);
+    assert_eq!(case.settings().workers, 2, "the flag outranks the variable");
+}
+
+#[test]
+fn paths_begin_where_the_program_was_started() {
+    let case = Case::new()
+        .file("pid_file = 'app.pid'\nlog = '/var/log/app'\nbind = 'unix:run/app.sock'\nworking_dir = 'work'");
+    let (settings, dir) = (case.settings(), case.dir.path());
+    assert_eq!(settings.config, Some(dir.join("app.toml")));
+    assert_eq!(settings.pid_file, Some(dir.join("app.pid")));
+    assert_eq!(settings.log, Some("/var/log/app".into()));
+    assert_eq!(settings.working_dir, Some(dir.join("work")));
+    assert_eq!(settings.bind, [Address::Unix(dir.join("run/app.sock"))]);
+}
+
+#[test]
+fn what_is_wrong_names_the_setting_its_source_and_what_would_be_right() {
+    let number = "`many`: expected a whole number from 1 to 512";
+    let table = [
+        (Case::new().flag("workers", &["many"]), format!("--workers (command line): {number}")),
+        (Case::new().variable("workers", &["many"]), format!("HATCHERY_WORKERS (environment): {number}")),
+        (Case::new().program("workers", &["many"]), format!("workers (set by the program): {number}")),
+        (
+            Case::new().file("\nworkers = 513"),
+            "workers (app.toml line 2): `513`: expected a whole number from 1 to 512".to_owned(),
+        ),
+        (
+            Case::new().flag("listen-mode", &["both"]),
+            "--listen-mode (command line): `both`: expected `shared` or `reuseport`".to_owned(),
+        ),
+        (
+            Case::new().file("log_format = 'xml'"),
+            "log_format (app.toml line 1): `xml`: expected `text` or `json`".to_owned(),
+        ),
+        (
+            Case::new().variable("drain-timeout", &["soon"]),
+            "HATCHERY_DRAIN_TIMEOUT (environment): `soon`: \
+             expected a whole number and its unit, as in `500ms`, `10s` or `2m`"
+                .to_owned(),
+        ),
+        (
+            Case::new().flag("header-timeout", &["0"]),
+            "--header-timeout (command line): `0`: expected more than 0, as in `500ms`, `10s` or `2m`".to_owned(),
+        ),
+        (
+            Case::new().flag("backlog", &["0"]),
+            "--backlog (command line): `0`: expected a whole number from 1 to 2147483647".to_owned(),
+        ),
+        (Case::new().flag("pid-file", &[""]), "--pid-file (command line): ``: expected a path".to_owned()),
+        (
+            Case::new().flag("umask", &["rwx"]),
+            "--umask (command line): `rwx`: expected octal digits from `000` to `777`".to_owned(),
+        ),
+        (Case::new().file("bind = []"), "bind (app.toml line 1): expected at least one value".to_owned()),
+        (
+            Case::new().file("wrokers = 1"),
+            "wrokers (app.toml line 1): there is no such setting; did you mean `workers`?".to_owned(),
+        ),
+        (
+            Case::new().flag("config", &["missing.toml"]),
+            "cannot read the settings file missing.toml that --config names: No such file or directory (os error 2)"
+                .to_owned(),
+        ),
+        (
+            Case::new().variable("config", &["."]),
+            "cannot read the settings file . that HATCHERY_CONFIG names: Is a directory (os error 21)".to_owned(),
+        ),
+        (
+            Case::new().file(b"log = '\xff'"),
+            "cannot read the settings file app.toml that --config names: stream did not contain valid UTF-8".to_owned(),
+        ),
+        (
+            Case::new().flag("bind", &["127.0.0.1:80", "127.0.0.1:80"]),
+            "bind: 127.0.0.1:80 is there twice; expected each address once".to_owned(),
+        ),
+        (
+            Case::new().flag("log", &["x"]).flag("pid-file", &["./x"]),
+            "pid-file and log: both are ./x; expected a file each".to_owned(),
+        ),
+    ];
+    for (case, expected) in table {
+        assert_eq!(case.error(), expected);
+    }
+}
+
+#[test]
+fn addresses_are_refused_in_the_words_of_the_listeners() {
+    let error = Case::new().flag("bind", &["localhost:80"]).error();
+    assert!(error.starts_with("--bind (command line): `localhost:80` is no address: "), "{error}");
+}
+
+#[test]
+fn the_system_may_choose_two_ports() {
+    assert_eq!(Case::new().flag("bind", &["127.0.0.1:0", "127.0.0.1:0"]).settings().bind.len(), 2);
+}
+
+#[test]
+fn more_queues_than_can_be_counted_are_refused() {
+    let addresses: Vec<String> = (1..=128).map(|port| format!("127.0.0.1:{port}")).collect();
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let case = |mode| Case::new().flag("bind", &addresses).flag("workers", &["512"]).flag("listen-mode", &[mode]);
+    assert_eq!(case("shared").settings().bind.len(), 128);
+    let error = case("reuseport").error();
+    assert_eq!(
+        error,
+        "bind, workers and listen-mode: 128 addresses with 512 queues each; expected 65535 queues at most"
+    );
+}
+
+#[test]
+fn a_value_that_is_outranked_has_to_be_right_as_well() {
+    let case = Case::new().variable("workers", &["many"]).flag("workers", &["2"]);
+    assert!(case.error().starts_with("HATCHERY_WORKERS (environment): "));
+}
+
+#[test]
+fn text_that_is_not_utf_8_is_refused() {
+    let mut case = Case::new();
+    let values = vec![OsStr::from_bytes(b"/run/\xff").to_owned()];
+    case.sources.command_line.push(Given { setting: Setting::named("pid-file"), values, origin: Origin::CommandLine });
+    assert_eq!(case.error(), "--pid-file (command line): /run/\u{fffd} is not valid UTF-8");
+}

@@ -1,0 +1,163 @@
+//! From text to values. An error quotes the text and says what would have been right.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// No limit may be longer: a year is for ever, and clocks can still add it.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// What a log line looks like.
+///
+/// ```
+/// use hatchery::LogFormat;
+///
+/// assert_eq!("json".parse(), Ok(LogFormat::Json));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line for people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
+}
+
+impl FromStr for LogFormat {
+    type Err = UnknownLogFormat;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(UnknownLogFormat),
+        }
+    }
+}
+
+/// The text names no [`LogFormat`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected `text` or `json`")]
+pub struct UnknownLogFormat;
+
+/// A whole number from `least` to `most`.
+pub(super) fn number(text: &str, least: u64, most: u64) -> Result<u64, String> {
+    // Digits only: Rust's own parser would also take a plus sign.
+    digits(text)
+        .and_then(|digits| digits.parse().ok())
+        .filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| expected(text, &format!("a whole number from {least} to {most}")))
+}
+
+/// A duration of more than nothing.
+pub(super) fn span(text: &str) -> Result<Duration, String> {
+    match span_or_zero(text)? {
+        Duration::ZERO => Err(expected(text, "more than 0, as in `500ms`, `10s` or `2m`")),
+        span => Ok(span),
+    }
+}
+
+/// A whole number and its unit, or a plain `0`, which needs none.
+pub(super) fn span_or_zero(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let no_span = || expected(text, "a whole number and its unit, as in `500ms`, `10s` or `2m`");
+    let amount = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let millis = match &text[amount.len()..] {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60 * 1000,
+        _ => return Err(no_span()),
+    };
+    // Only what is too long for the type does not parse.
+    let amount: u64 = digits(amount).ok_or_else(no_span)?.parse().unwrap_or(u64::MAX);
+    let span = Duration::from_millis(amount.saturating_mul(millis));
+    if span > LONGEST { Err(expected(text, "a year at most")) } else { Ok(span) }
+}
+
+/// How a duration is written so that [`span_or_zero`] reads it: in whole
+/// milliseconds, rounded up, since a limit is never shorter than was said.
+pub(crate) fn spell(span: Duration) -> String {
+    format!("{}ms", span.as_nanos().div_ceil(1_000_000))
+}
+
+/// A path that is not empty.
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err(expected(text, "a path")) } else { Ok(PathBuf::from(text)) }
+}
+
+/// Permission bits in octal.
+pub(super) fn mode(text: &str) -> Result<u32, String> {
+    digits(text)
+        .filter(|digits| digits.len() <= 4)
+        .and_then(|digits| u32::from_str_radix(digits, 8).ok())
+        .filter(|mode| *mode <= 0o777)
+        .ok_or_else(|| expected(text, "octal digits from `000` to `777`"))
+}
+
+/// The words for a text that is not what it should be.
+pub(super) fn expected(text: &str, what: &str) -> String {
+    format!("`{text}`: expected {what}")
+}
+
+fn digits(text: &str) -> Option<&str> {
+    (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, millis) in [("500ms", 500), ("10s", 10_000), ("2m", 120_000), ("0", 0), ("0s", 0), ("007ms", 7)] {
+            assert_eq!(span_or_zero(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        assert_eq!(span_or_zero("525600m"), Ok(LONGEST));
+        for text in ["", "s", "10", "1.5s", "-1s", "+1s", " 1s", "1 s", "1h", "1S", "1m30s", "١s", "00"] {
+            assert!(span_or_zero(text).unwrap_err().contains("`500ms`, `10s` or `2m`"), "{text}");
+        }
+        for text in ["525601m", "99999999999999999999s", "18446744073709551615m"] {
+            assert_eq!(span_or_zero(text).unwrap_err(), format!("`{text}`: expected a year at most"));
+        }
+        assert!(span("0").is_err() && span("0ms").is_err() && span("1ms").is_ok());
+    }
+
+    #[test]
+    fn a_duration_that_is_spelled_is_never_shorter() {
+        for (nanos, text) in [(0, "0ms"), (1, "1ms"), (1_000_000, "1ms"), (1_500_000_001, "1501ms")] {
+            assert_eq!(spell(Duration::from_nanos(nanos)), text);
+        }
+        assert_eq!(span_or_zero(&spell(Duration::from_secs(90))), Ok(Duration::from_secs(90)));
+    }
+
+    #[test]
+    fn numbers() {
+        assert_eq!(number("1", 1, 512), Ok(1));
+        assert_eq!(number("512", 1, 512), Ok(512));
+        for text in ["", "0", "513", "many", "-1", "+1", "1.0", "1_0", "0x1", "99999999999999999999"] {
+            assert_eq!(number(text, 1, 512).unwrap_err(), format!("`{text}`: expected a whole number from 1 to 512"));
+        }
+    }
+
+    #[test]
+    fn modes() {
+        for (text, bits) in [("022", 0o22), ("27", 0o27), ("0077", 0o77), ("000", 0), ("777", 0o777)] {
+            assert_eq!(mode(text), Ok(bits), "{text}");
+        }
+        for text in ["", "8", "0o22", "1000", "00022", "u=rw"] {
+            assert!(mode(text).is_err(), "{text}");
+        }
+    }
+}

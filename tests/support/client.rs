@@ -1,0 +1,360 @@
+//! An HTTP/1.1 client that never retries and tells how a connection ended.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// How long a client waits for an answer, if it is not told otherwise.
+pub const ANSWER: Duration = Duration::from_secs(20);
+
+/// One connection.
+#[derive(Debug)]
+pub struct Client {
+    stream: Stream,
+    /// What was read and belongs to no answer yet.
+    read: Vec<u8>,
+}
+
+/// An answer, read to its end.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The headers, with their names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body, without its framing.
+    pub body: Vec<u8>,
+}
+
+/// Why there was no answer.
+#[derive(Debug)]
+pub enum Failure {
+    /// No connection was made.
+    NotConnected(io::Error),
+    /// The connection was closed in order before the first byte of an answer.
+    ClosedBeforeAnswer,
+    /// The connection was closed within an answer.
+    CutOff {
+        /// What had come of it.
+        got: String,
+    },
+    /// The connection was reset, or broke in another way.
+    Broken(io::Error),
+    /// Nothing came in time.
+    Silent,
+    /// What came was no HTTP/1.1 answer.
+    Garbled(String),
+}
+
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Client {
+    /// Connects to `HOST:PORT` or `unix:PATH`.
+    ///
+    /// # Errors
+    /// [`Failure::NotConnected`]
+    pub fn connect(address: &str) -> Result<Self, Failure> {
+        let stream = match address.strip_prefix("unix:") {
+            Some(path) => UnixStream::connect(path).map(Stream::Unix),
+            None => TcpStream::connect(address).and_then(|stream| {
+                stream.set_nodelay(true)?;
+                Ok(Stream::Tcp(stream))
+            }),
+        };
+        let client = Self { stream: stream.map_err(Failure::NotConnected)?, read: Vec::new() };
+        client.wait_at_most(ANSWER);
+        Ok(client)
+    }
+
+    /// Sets how long reading and writing may take.
+    ///
+    /// # Panics
+    /// When `span` is zero.
+    pub fn wait_at_most(&self, span: Duration) {
+        let set = match &self.stream {
+            Stream::Tcp(stream) => stream.set_read_timeout(Some(span)).and(stream.set_write_timeout(Some(span))),
+            Stream::Unix(stream) => stream.set_read_timeout(Some(span)).and(stream.set_write_timeout(Some(span))),
+        };
+        set.expect("a socket takes a timeout");
+    }
+
+    /// Sends these bytes, whatever they are.
+    ///
+    /// # Errors
+    /// [`Failure::Broken`], [`Failure::Silent`] when nobody reads.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> Result<(), Failure> {
+        let written = match &mut self.stream {
+            Stream::Tcp(stream) => stream.write_all(bytes.as_ref()),
+            Stream::Unix(stream) => stream.write_all(bytes.as_ref()),
+        };
+        written.map_err(Failure::from_io)
+    }
+
+    /// Sends the head of a GET request.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn ask(&mut self, path: &str) -> Result<(), Failure> {
+        self.send(request(path, ""))
+    }
+
+    /// Sends a GET request and reads its answer.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send) and [`answer`](Self::answer).
+    pub fn get(&mut self, path: &str) -> Result<Answer, Failure> {
+        self.ask(path)?;
+        self.answer()
+    }
+
+    /// Sends a GET request and waits for the first byte of its answer: it is
+    /// being served then. [`answer`](Self::answer) reads the whole.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send) and [`answer`](Self::answer).
+    pub fn begin(&mut self, path: &str) -> Result<(), Failure> {
+        self.ask(path)?;
+        self.have(1)
+    }
+
+    /// Sends a POST request with the beginning of its body, and waits for the
+    /// first byte of its answer; `headers` are whole lines.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send) and [`answer`](Self::answer).
+    pub fn begin_post(&mut self, path: &str, headers: &str, body: &str) -> Result<(), Failure> {
+        self.send(format!("POST {path} HTTP/1.1\r\nHost: lab\r\n{headers}\r\n{body}"))?;
+        self.have(1)
+    }
+
+    /// Reads one answer to its end.
+    ///
+    /// # Errors
+    /// All but [`Failure::NotConnected`].
+    pub fn answer(&mut self) -> Result<Answer, Failure> {
+        let end = loop {
+            if let Some(end) = find(&self.read, b"\r\n\r\n") {
+                break end;
+            }
+            if self.more()? == 0 {
+                return Err(self.ended());
+            }
+        };
+        let head = String::from_utf8_lossy(&self.read[..end]).into_owned();
+        let (status, headers) = parse_head(&head).ok_or_else(|| Failure::Garbled(head.clone()))?;
+        let mut answer = Answer { status, headers, body: Vec::new() };
+        // Until the body is whole `read` keeps everything, for the report of an answer that was cut off.
+        let (body, used) = self.body(&answer, end + 4)?;
+        self.read.drain(..used);
+        answer.body = body;
+        Ok(answer)
+    }
+
+    /// Whether the other side has closed; does not wait.
+    ///
+    /// # Errors
+    /// [`Failure::Broken`] when the connection was reset.
+    ///
+    /// # Panics
+    /// When the socket does not take `O_NONBLOCK`.
+    pub fn is_closed(&mut self) -> Result<bool, Failure> {
+        self.set_nonblocking(true);
+        let got = self.more();
+        self.set_nonblocking(false);
+        match got {
+            Ok(got) => Ok(got == 0),
+            Err(Failure::Silent) => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Reads until the other side closes, and returns all that came.
+    ///
+    /// # Errors
+    /// [`Failure::Broken`], [`Failure::Silent`].
+    pub fn read_to_end(&mut self) -> Result<Vec<u8>, Failure> {
+        while self.more()? > 0 {}
+        Ok(std::mem::take(&mut self.read))
+    }
+
+    /// Reads one line, without its end; for raw protocols.
+    ///
+    /// # Errors
+    /// All but [`Failure::NotConnected`].
+    pub fn line(&mut self) -> Result<String, Failure> {
+        loop {
+            if let Some(end) = find(&self.read, b"\n") {
+                let line = self.read.drain(..=end).collect::<Vec<_>>();
+                return Ok(String::from_utf8_lossy(&line).trim_end().to_owned());
+            }
+            if self.more()? == 0 {
+                return Err(self.ended());
+            }
+        }
+    }
+
+    /// Tells the other side that nothing more comes, and goes on reading.
+    pub fn finish_sending(&self) {
+        let _ = match &self.stream {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+        };
+    }
+
+    /// The body that starts at `start`, and where the next answer starts.
+    fn body(&mut self, answer: &Answer, start: usize) -> Result<(Vec<u8>, usize), Failure> {
+        if let Some(length) = answer.header("content-length") {
+            let length: usize = length.parse().map_err(|_| Failure::Garbled(length.to_owned()))?;
+            self.have(start + length)?;
+            return Ok((self.read[start..start + length].to_vec(), start + length));
+        }
+        if answer.header("transfer-encoding").is_some() {
+            return self.chunks(start);
+        }
+        while self.more()? > 0 {}
+        Ok((self.read[start..].to_vec(), self.read.len()))
+    }
+
+    fn chunks(&mut self, mut at: usize) -> Result<(Vec<u8>, usize), Failure> {
+        let mut body = Vec::new();
+        loop {
+            let line_end = loop {
+                if let Some(end) = find(&self.read[at..], b"\r\n") {
+                    break at + end;
+                }
+                self.have(self.read.len() + 1)?;
+            };
+            let size = String::from_utf8_lossy(&self.read[at..line_end]).into_owned();
+            let size = usize::from_str_radix(size.trim(), 16).map_err(|_| Failure::Garbled(size))?;
+            at = line_end + 2;
+            self.have(at + size + 2)?;
+            body.extend_from_slice(&self.read[at..at + size]);
+            at += size + 2;
+            if size == 0 {
+                return Ok((body, at));
+            }
+        }
+    }
+
+    /// Reads until `length` bytes are there.
+    fn have(&mut self, length: usize) -> Result<(), Failure> {
+        while self.read.len() < length {
+            if self.more()? == 0 {
+                return Err(self.ended());
+            }
+        }
+        Ok(())
+    }
+
+    fn more(&mut self) -> Result<usize, Failure> {
+        let mut buffer = [0; 16 * 1024];
+        let got = match &mut self.stream {
+            Stream::Tcp(stream) => stream.read(&mut buffer),
+            Stream::Unix(stream) => stream.read(&mut buffer),
+        };
+        let got = got.map_err(Failure::from_io)?;
+        self.read.extend_from_slice(&buffer[..got]);
+        Ok(got)
+    }
+
+    fn ended(&self) -> Failure {
+        if self.read.is_empty() {
+            return Failure::ClosedBeforeAnswer;
+        }
+        Failure::CutOff { got: String::from_utf8_lossy(&self.read).into_owned() }
+    }
+
+    fn set_nonblocking(&self, nonblocking: bool) {
+        let set = match &self.stream {
+            Stream::Tcp(stream) => stream.set_nonblocking(nonblocking),
+            Stream::Unix(stream) => stream.set_nonblocking(nonblocking),
+        };
+        set.expect("a socket takes O_NONBLOCK");
+    }
+}
+
+impl Answer {
+    /// The first header of this name, which is to be in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether it says that the connection ends with it.
+    #[must_use]
+    pub fn announces_close(&self) -> bool {
+        self.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
+    }
+
+    /// The body as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+impl Failure {
+    /// Whether the connection ended, in whatever way, rather than stayed silent.
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        !matches!(self, Self::Silent | Self::Garbled(_))
+    }
+
+    fn from_io(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::Silent,
+            _ => Self::Broken(error),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotConnected(error) => write!(f, "not connected: {error}"),
+            Self::ClosedBeforeAnswer => f.write_str("closed before an answer"),
+            Self::CutOff { got } => write!(f, "cut off after {} bytes: {:.200}", got.len(), got),
+            Self::Broken(error) => write!(f, "broken: {error}"),
+            Self::Silent => f.write_str("no answer in time"),
+            Self::Garbled(what) => write!(f, "no HTTP/1.1 answer: {what:.200}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// One GET request on a connection of its own.
+///
+/// # Errors
+/// As [`Client::connect`] and [`Client::get`].
+pub fn get(address: &str, path: &str) -> Result<Answer, Failure> {
+    let mut client = Client::connect(address)?;
+    client.send(request(path, "Connection: close\r\n"))?;
+    client.answer()
+}
+
+/// The head of a GET request; `headers` are whole lines.
+#[must_use]
+pub fn request(path: &str, headers: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: lab\r\n{headers}\r\n")
+}
+
+fn parse_head(head: &str) -> Option<(u16, Vec<(String, String)>)> {
+    let mut lines = head.split("\r\n");
+    let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+    let headers = lines.map(|line| {
+        let (name, value) = line.split_once(':')?;
+        Some((name.to_ascii_lowercase(), value.trim().to_owned()))
+    });
+    Some((status, headers.collect::<Option<_>>()?))
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}

@@ -1,0 +1,25 @@
+//! What the tests share: they start real servers, talk to them with clients
+//! that never retry, and look at what the kernel says about the processes.
+//!
+//! * [`lab`]: a running server in a process group of its own, [`start`]: how it is started
+//! * [`program`]: where the examples are, and what can stand in for a new version
+//! * [`client`], [`load`]: one careful client, and many at once
+//! * [`procfs`]: processes, their titles and their descriptors
+//! * [`log`]: every log line that a test relies on
+//! * [`pty`]: a server under a terminal
+//! * [`wait`]: waiting for an event under a deadline, the one place that sleeps
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod lab;
+pub mod load;
+pub mod log;
+pub mod procfs;
+pub mod program;
+pub mod pty;
+pub mod start;
+pub mod wait;
+
+pub use lab::{End, Lab, Whoami};
+pub use program::Program;
+pub use start::{Ended, Start};

@@ -1,0 +1,108 @@
+//! Every log line that a test relies on, so that a change of words is mended in one place.
+
+use std::net::SocketAddr;
+
+/// A log line, by what it has to contain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line(pub &'static [&'static str]);
+
+/// A worker said that it has booted.
+pub const WORKER_READY: Line = Line(&["worker ", " is ready"]);
+/// A worker is gone, and why.
+pub const WORKER_EXITED: Line = Line(&["worker ", " exited: "]);
+/// The application in a worker returned an error.
+pub const BOOT_FAILED: Line = Line(&["failed to boot", "lab told to fail"]);
+/// A worker was killed at its drain deadline.
+pub const DRAIN_TIMEOUT: Line = Line(&["exited: ", "drain-timeout"]);
+/// A worker was killed at its boot deadline.
+pub const BOOT_TIMEOUT: Line = Line(&["exited: ", "boot-timeout"]);
+/// All workers have booted.
+pub const READY: Line = Line(&["generation ", " is ready"]);
+/// The master will not start workers any more.
+pub const GAVE_UP: Line = Line(&["giving up"]);
+/// Workers crash, and the master tries on.
+pub const DEGRADED: Line = Line(&["degraded"]);
+/// An operation was refused.
+pub const REFUSED: Line = Line(&[" refused: "]);
+/// A reload was refused.
+pub const RELOAD_REFUSED: Line = Line(&["reload refused: "]);
+/// An upgrade was refused.
+pub const UPGRADE_REFUSED: Line = Line(&["upgrade refused: "]);
+/// One worker more was refused.
+pub const MORE_REFUSED: Line = Line(&["one worker more refused: "]);
+/// One worker less was refused.
+pub const FEWER_REFUSED: Line = Line(&["one worker less refused: "]);
+/// A roll-out begins.
+pub const RELOAD_BEGUN: Line = Line(&["reload begins"]);
+/// A roll-out has ended well.
+pub const RELOAD_DONE: Line = Line(&["reload is done"]);
+/// A roll-out has ended badly.
+pub const RELOAD_FAILED: Line = Line(&["reload failed"]);
+/// One worker is being replaced.
+pub const RECYCLE_BEGUN: Line = Line(&["is being replaced"]);
+/// All workers go, and the master stays.
+pub const RESTING: Line = Line(&["workers drain, the master keeps the queues"]);
+/// An upgrade begins.
+pub const UPGRADE_BEGUN: Line = Line(&["upgrade begins"]);
+/// The successor was told to take over.
+pub const UPGRADE_COMMITTED: Line = Line(&["is ready, it takes over"]);
+/// The successor has taken over.
+pub const UPGRADE_DONE: Line = Line(&["upgrade is done"]);
+/// The successor was not to be had.
+pub const UPGRADE_FAILED: Line = Line(&["upgrade failed"]);
+/// The predecessor serves again.
+pub const TAKEN_BACK: Line = Line(&["taken back"]);
+/// The predecessor's workers begin to drain.
+pub const RETIRING: Line = Line(&["probation is over"]);
+/// The predecessor has died under the successor, which takes over without it.
+pub const PREDECESSOR_LOST: Line = Line(&["the predecessor died"]);
+/// A stop begins.
+pub const STOP_BEGUN: Line = Line(&["stop begins"]);
+/// A second stop has come.
+pub const STOP_NOW: Line = Line(&["stop now"]);
+
+impl Line {
+    /// Whether this is such a line.
+    #[must_use]
+    pub fn is(self, line: &str) -> bool {
+        self.0.iter().all(|part| line.contains(part))
+    }
+
+    /// How many such lines a log has.
+    #[must_use]
+    pub fn count(self, log: &str) -> usize {
+        log.lines().filter(|line| self.is(line)).count()
+    }
+
+    /// Where in the log the first such line is.
+    #[must_use]
+    pub fn position(self, log: &str) -> Option<usize> {
+        log.lines().position(|line| self.is(line))
+    }
+}
+
+/// The addresses that a log says are listened on, with their real ports.
+#[must_use]
+pub fn listening(log: &str) -> Vec<SocketAddr> {
+    let mut found: Vec<SocketAddr> = Vec::new();
+    for line in log.lines().filter(|line| line.contains("listening")) {
+        let words = line.split(|c: char| c.is_whitespace() || c == ',' || c == '=' || c == '"');
+        for address in words.filter_map(|word| word.parse::<SocketAddr>().ok()) {
+            if address.port() != 0 && !found.contains(&address) {
+                found.push(address);
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn real_ports_are_found() {
+        let log = "INFO hatchery: listening on 127.0.0.1:34567 (asked for 127.0.0.1:0)\nINFO listening addr=[::1]:80,";
+        assert_eq!(listening(log), ["127.0.0.1:34567".parse().unwrap(), "[::1]:80".parse().unwrap()]);
+    }
+}

@@ -1,0 +1,187 @@
+//! What the kernel says about processes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+
+/// One process, as it was when `/proc` was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its id.
+    pub pid: i32,
+    /// Its parent's id.
+    pub parent: i32,
+    /// Its process group.
+    pub group: i32,
+    /// `R`, `S`, `T`, `Z` and so on.
+    pub state: char,
+    /// Its command line, which a server overwrites with its title.
+    pub title: String,
+}
+
+/// What a process is, by its title.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `hatchery: master gen G`
+    Master {
+        /// `G`
+        generation: u32,
+    },
+    /// `hatchery: worker S gen G STAGE`
+    Worker {
+        /// `S`
+        slot: u16,
+        /// `G`
+        generation: u32,
+        /// What it does now.
+        stage: Stage,
+    },
+    /// Something else, or not yet told.
+    Other,
+}
+
+/// What a worker does, by its title.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It boots.
+    Starting,
+    /// It has booted.
+    Ready,
+    /// It finishes what is open.
+    Draining,
+}
+
+impl Process {
+    /// Reads one process; `None` if there is none.
+    #[must_use]
+    pub fn read(pid: i32) -> Option<Self> {
+        Some(Self { title: title(pid), ..Self::without_title(pid)? })
+    }
+
+    fn without_title(pid: i32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name may hold spaces and parentheses: fields count from the last one.
+        let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
+        let state = fields.next()?.chars().next()?;
+        let parent = fields.next()?.parse().ok()?;
+        let group = fields.next()?.parse().ok()?;
+        Some(Self { pid, parent, group, state, title: String::new() })
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        let words: Vec<&str> = self.title.split_ascii_whitespace().collect();
+        match words[..] {
+            ["hatchery:", "master", "gen", generation, ..] => {
+                generation.parse().map_or(Role::Other, |generation| Role::Master { generation })
+            }
+            ["hatchery:", "worker", slot, "gen", generation, stage, ..] => {
+                let stage = match stage {
+                    "starting" => Stage::Starting,
+                    "ready" => Stage::Ready,
+                    "draining" => Stage::Draining,
+                    _ => return Role::Other,
+                };
+                match (slot.parse(), generation.parse()) {
+                    (Ok(slot), Ok(generation)) => Role::Worker { slot, generation, stage },
+                    _ => Role::Other,
+                }
+            }
+            _ => Role::Other,
+        }
+    }
+
+    /// Whether it has ended and waits to be reaped.
+    #[must_use]
+    pub fn is_zombie(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
+    }
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pid, parent, group, state, title } = self;
+        write!(f, "{pid:>8} {parent:>8} {group:>8} {state} {title}")
+    }
+}
+
+/// Every process of a process group, by pid.
+///
+/// # Panics
+/// When there is no `/proc`.
+#[must_use]
+pub fn group(group: i32) -> Vec<Process> {
+    let mut found: Vec<Process> = fs::read_dir("/proc")
+        .expect("tests need /proc")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(Process::without_title)
+        .filter(|process| process.group == group)
+        .map(|process| Process { title: title(process.pid), ..process })
+        .collect();
+    found.sort_by_key(|process| process.pid);
+    found
+}
+
+/// The children of a process, zombies too.
+#[must_use]
+pub fn children(pid: i32) -> Vec<i32> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    tasks
+        .filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok())
+        .flat_map(|line| line.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
+/// The open descriptors of a process, and what each is.
+#[must_use]
+pub fn descriptors(pid: i32) -> BTreeMap<i32, String> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return BTreeMap::new() };
+    entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let number = entry.file_name().to_str()?.parse().ok()?;
+            let target = fs::read_link(entry.path()).ok()?;
+            Some((number, target.to_string_lossy().into_owned()))
+        })
+        .collect()
+}
+
+/// The clock ticks of processor time that a process has used.
+#[must_use]
+pub fn ticks(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat[stat.rfind(')')? + 1..].split_ascii_whitespace().collect();
+    Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
+}
+
+fn title(pid: i32) -> String {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let line = String::from_utf8_lossy(&line).replace('\0', " ");
+    line.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn titled(title: &str) -> Process {
+        Process { pid: 2, parent: 1, group: 2, state: 'S', title: title.to_owned() }
+    }
+
+    #[test]
+    fn titles_tell_roles() {
+        assert_eq!(titled("hatchery: master gen 3").role(), Role::Master { generation: 3 });
+        let worker = Role::Worker { slot: 1, generation: 3, stage: Stage::Draining };
+        assert_eq!(titled("hatchery: worker 1 gen 3 draining").role(), worker);
+        assert_eq!(titled("/bin/sh hatchery: worker").role(), Role::Other);
+    }
+
+    #[test]
+    fn this_process_is_there() {
+        let me = Process::read(i32::try_from(std::process::id()).unwrap()).unwrap();
+        assert!(group(me.group).iter().any(|process| process.pid == me.pid));
+        assert!(descriptors(me.pid).len() >= 3);
+        assert!(ticks(me.pid).is_some());
+    }
+}

@@ -1,0 +1,262 @@
+//! How a server is started.
+
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::lab::{End, Expected, Lab};
+use crate::program::Program;
+use crate::pty::Terminal;
+
+/// A server that is about to be started: with two workers, on a free port, with
+/// a pid file, with short waits, in a temporary folder of its own.
+#[derive(Debug)]
+pub struct Start {
+    folder: TempDir,
+    settings: Vec<(String, Option<String>)>,
+    variables: Vec<(String, String)>,
+    arguments: Vec<String>,
+    launcher: Vec<String>,
+    first_argument: Option<OsString>,
+    working_folder: Option<PathBuf>,
+    program: Program,
+    input: Option<Stdio>,
+    output: Option<Stdio>,
+    /// Whether the launcher makes a session, and with it the process group.
+    own_session: bool,
+}
+
+/// A server that has ended by itself.
+#[derive(Debug)]
+pub struct Ended {
+    /// How.
+    pub end: End,
+    /// What it said on its standard streams.
+    pub log: String,
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        let folder = TempDir::with_prefix("hatchery-").expect("a temporary folder");
+        let start = Self {
+            settings: Vec::new(),
+            variables: Vec::new(),
+            arguments: Vec::new(),
+            launcher: Vec::new(),
+            first_argument: None,
+            working_folder: None,
+            program: Program::lab(),
+            input: None,
+            output: None,
+            own_session: false,
+            folder,
+        };
+        let pid_file = start.path("lab.pid").display().to_string();
+        start
+            .set("bind", "127.0.0.1:0")
+            .set("workers", "2")
+            .set("pid-file", &pid_file)
+            .set("boot-timeout", "15s")
+            .set("drain-timeout", "15s")
+            .set("upgrade-probation", "200ms")
+    }
+}
+
+impl Start {
+    /// The lab with the tests' defaults.
+    #[must_use]
+    pub fn lab() -> Self {
+        Self::default()
+    }
+
+    /// Gives a setting on the command line, in place of an earlier value.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.settings.retain(|(known, _)| known != name);
+        self.settings.push((name.to_owned(), Some(value.to_string())));
+        self
+    }
+
+    /// Leaves a setting out.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.settings.retain(|(known, _)| known != name);
+        self
+    }
+
+    /// Adds an argument as it stands.
+    #[must_use]
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Sets an environment variable. All but `PATH` start unset.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Writes a configuration file and names it on the command line.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    #[must_use]
+    pub fn config(self, text: &str) -> Self {
+        let path = self.path("lab.toml");
+        fs::write(&path, text).expect("a configuration file");
+        self.set("config", &path.display().to_string())
+    }
+
+    /// Starts it through another program, which is to become it by exec.
+    #[must_use]
+    pub fn launcher<'a>(mut self, command: impl IntoIterator<Item = &'a str>) -> Self {
+        self.launcher = command.into_iter().map(str::to_owned).collect();
+        self
+    }
+
+    /// Limits the descriptors that each process may open.
+    #[must_use]
+    pub fn open_files(self, limit: u32) -> Self {
+        let script = format!("ulimit -n {limit}; exec \"$@\"");
+        self.launcher(["sh", "-c", &script, "sh"])
+    }
+
+    /// Sets `argv[0]`, by which the program is then found.
+    #[must_use]
+    pub fn first_argument(mut self, argument: impl Into<OsString>) -> Self {
+        self.first_argument = Some(argument.into());
+        self
+    }
+
+    /// Starts it in this folder, in place of its own.
+    #[must_use]
+    pub fn working_folder(mut self, folder: &Path) -> Self {
+        self.working_folder = Some(folder.to_owned());
+        self
+    }
+
+    /// Starts something else than the lab.
+    #[must_use]
+    pub fn program(mut self, program: Program) -> Self {
+        self.program = program;
+        self
+    }
+
+    /// Starts it as the foreground group of a terminal, which is also its standard input.
+    #[must_use]
+    pub fn terminal(mut self, terminal: &Terminal) -> Self {
+        self.input = Some(terminal.input());
+        self.own_session = true;
+        self.launcher(Terminal::LAUNCHER)
+    }
+
+    /// Gives it another standard input than the null device, and another standard output than the log.
+    #[must_use]
+    pub fn streams(mut self, input: Stdio, output: Stdio) -> Self {
+        self.input = Some(input);
+        self.output = Some(output);
+        self
+    }
+
+    /// A path in its folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Starts it and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it does not start or does not become ready.
+    #[must_use]
+    pub fn ready(self) -> Lab {
+        let mut lab = self.spawn();
+        lab.wait_until_ready();
+        lab
+    }
+
+    /// Starts it and waits until it has ended, which has to be soon.
+    ///
+    /// # Panics
+    /// When it does not start, does not end, or leaves processes behind.
+    #[must_use]
+    pub fn ended(self) -> Ended {
+        let lab = self.spawn();
+        let end = lab.end_of(lab.first());
+        lab.until("no process is left", || lab.processes().is_empty());
+        Ended { end, log: lab.log() }
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    #[expect(clippy::zombie_processes, reason = "`Lab` waits for the whole group")]
+    pub fn spawn(mut self) -> Lab {
+        let program = self.path("lab");
+        self.program.install(&program);
+        let mut command = self.command(&program);
+        let log = OpenOptions::new().create(true).append(true).open(self.path("log")).expect("a log");
+        let output = self.output.take().unwrap_or_else(|| log.try_clone().expect("a descriptor").into());
+        command.stdin(self.input.take().unwrap_or_else(Stdio::null)).stdout(output).stderr(log);
+        if !self.own_session {
+            command.process_group(0);
+        }
+        let child = command.spawn().expect("a server");
+        let expected = Expected {
+            workers: self.setting("workers").and_then(|count| count.parse().ok()),
+            pid_file: self.setting("pid-file").is_some(),
+        };
+        let first = i32::try_from(child.id()).expect("a pid");
+        Lab::new(first, self.folder, program, expected)
+    }
+
+    /// The command that starts it, without streams and process group.
+    #[must_use]
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = if let Some((launcher, rest)) = self.launcher.split_first() {
+            let mut command = Command::new(launcher);
+            command.args(rest).arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        if let Some(argument) = &self.first_argument {
+            command.arg0(argument);
+        }
+        for (name, value) in &self.settings {
+            command.arg(format!("--{name}"));
+            command.args(value);
+        }
+        command.args(&self.arguments);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.current_dir(self.working_folder.as_deref().unwrap_or(self.folder.path()));
+        command
+    }
+
+    fn setting(&self, name: &str) -> Option<&str> {
+        self.settings.iter().find(|(known, _)| known == name)?.1.as_deref()
+    }
+}
+
+impl Ended {
+    /// Asserts that it ended with `code` after one line that holds all of `words`.
+    ///
+    /// # Panics
+    /// When it did not.
+    pub fn assert_one_line(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.end, End::Code(code), "log:\n{}", self.log);
+        assert_eq!(self.log.lines().count(), 1, "more or less than one line:\n{}", self.log);
+        for word in words {
+            assert!(self.log.contains(word), "`{word}` is not in: {}", self.log);
+        }
+    }
+}

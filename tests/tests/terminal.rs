@@ -1,0 +1,89 @@
+//! Under a terminal: what the terminal says, and what it does not mean.
+
+use std::sync::Mutex;
+
+use hatchery_tests::client;
+use hatchery_tests::program::example;
+use hatchery_tests::pty::Terminal;
+use hatchery_tests::{End, Lab, Program, Start, log};
+use nix::sys::signal::Signal;
+
+/// `hello` has an address of its own: one at a time.
+static HELLO: Mutex<()> = Mutex::new(());
+
+/// `hello` under a terminal, as it is started by hand.
+fn hello(terminal: &Terminal) -> Lab {
+    let start = ["bind", "workers", "pid-file", "boot-timeout", "drain-timeout", "upgrade-probation"]
+        .into_iter()
+        .fold(Start::lab(), Start::without);
+    start.program(Program::Link(example("hello"))).terminal(terminal).ready()
+}
+
+#[test]
+fn resizing_the_terminal_under_hello_changes_nothing() {
+    let _one = HELLO.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut terminal = Terminal::open();
+    let lab = hello(&terminal);
+    let workers = lab.ready();
+    for columns in 100..120 {
+        terminal.resize(columns, 40);
+        assert_eq!(client::get(lab.address(), "/").expect("an answer").text(), "Hello, World!");
+    }
+    assert_eq!(lab.ready(), workers);
+    assert_eq!(log::RESTING.count(&lab.log()), 0);
+    terminal.interrupt();
+    assert_eq!(lab.end_of(lab.first()), End::Code(0));
+    lab.assert_gone();
+}
+
+#[test]
+fn resizing_the_terminal_under_the_lab_changes_nothing() {
+    let terminal = Terminal::open();
+    let lab = Start::lab().terminal(&terminal).ready();
+    let workers = lab.ready();
+    for columns in 100..110 {
+        terminal.resize(columns, 40);
+        assert_eq!(lab.get("/").expect("an answer").status, 200);
+    }
+    assert_eq!(lab.ready(), workers);
+    // The same signal from a process is meant.
+    lab.signal(Signal::SIGWINCH);
+    lab.until("the workers go", || lab.workers().is_empty());
+    lab.stop();
+}
+
+#[test]
+fn ctrl_c_drains_once() {
+    let mut terminal = Terminal::open();
+    let lab = Start::lab().terminal(&terminal).ready();
+    let mut open = client::Client::connect(lab.address()).expect("a connection");
+    open.begin("/stream?chunks=5&ms=100").expect("the answer begins");
+    terminal.interrupt();
+    assert_eq!(open.answer().expect("what is open is finished").body.len(), 80);
+    assert_eq!(lab.end_of(lab.first()), End::Code(0));
+    assert_eq!(log::STOP_NOW.count(&lab.log()), 0);
+    lab.assert_gone();
+}
+
+#[test]
+fn ctrl_c_twice_stops_now() {
+    let mut terminal = Terminal::open();
+    let lab = Start::lab().set("drain-timeout", "10m").terminal(&terminal).ready();
+    let mut open = client::Client::connect(lab.address()).expect("a connection");
+    open.begin("/stream?chunks=100000&ms=100").expect("the answer begins");
+    terminal.interrupt();
+    lab.until_logged(log::STOP_BEGUN, 1);
+    terminal.interrupt();
+    assert_eq!(lab.end_of(lab.first()), End::Code(2));
+    lab.assert_gone();
+}
+
+#[test]
+fn a_terminal_that_is_gone_is_a_stop() {
+    let terminal = Terminal::open();
+    let lab = Start::lab().terminal(&terminal).ready();
+    drop(terminal);
+    assert_eq!(lab.end_of(lab.first()), End::Code(0));
+    assert_eq!(log::RELOAD_BEGUN.count(&lab.log()), 0);
+    lab.assert_gone();
+}

@@ -1,0 +1,152 @@
+//! Upgrades between versions of the library: what a successor makes of a
+//! handoff variable, and of messages, that are older or newer than its own.
+//!
+//! The predecessor here is the test: it holds a listener and one end of the
+//! channel, and hands the lab the other end as a master would.
+
+use std::net::TcpListener;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use hatchery_tests::client::Client;
+use hatchery_tests::{Lab, Start, procfs, wait};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+
+/// A predecessor of another version.
+struct Predecessor {
+    listener: TcpListener,
+    link: OwnedFd,
+}
+
+impl Predecessor {
+    /// Starts a successor with this variable, in which `PID`, `LISTEN` and `LINK` are filled in.
+    fn start(variable: &str) -> (Self, Start) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let (link, other) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).expect("a channel");
+        let variable = variable
+            .replace("PID", "pid=$$")
+            .replace("LISTEN", &format!("listen=tcp@{address}#8"))
+            .replace("LINK", "link=9");
+        // The shell gets both as its first two streams, and puts them where the variable says;
+        // descriptor 7 is for what only another version knows.
+        let script = format!("HATCHERY_HANDOFF=\"{variable}\" exec \"$@\" 7>stray 8<&0 9>&1 </dev/null >&2");
+        let start = Start::lab()
+            .set("bind", &address)
+            .launcher(["sh", "-c", &script, "sh"])
+            .streams(OwnedFd::from(listener.try_clone().expect("a descriptor")).into(), other.into());
+        (Self { listener, link }, start)
+    }
+
+    fn say(&self, message: &str) {
+        let sent = send(self.link.as_raw_fd(), message.as_bytes(), MsgFlags::MSG_NOSIGNAL).expect("the link is open");
+        assert_eq!(sent, message.len());
+    }
+
+    /// Waits for a message with this verb, past others.
+    fn hear(&self, verb: &str) {
+        let mut heard = Vec::new();
+        let mut buffer = [0; 4096];
+        wait::until(&format!("the successor says {verb}"), || {
+            let length = recv(self.link.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT).ok()?;
+            assert_ne!(length, 0, "the link was closed after {heard:?}");
+            let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            let found = message.split(';').next() == Some(verb);
+            heard.push(message);
+            found.then_some(())
+        });
+    }
+}
+
+/// Goes through an upgrade with a successor that was started with `variable`, in generation 5.
+fn upgrades(variable: &str, commit: &[&str]) {
+    let (predecessor, start) = Predecessor::start(variable);
+    let mut lab = start.spawn();
+    predecessor.hear("ready");
+    assert_eq!(lab.pid_file("lab.pid"), None, "nothing is taken before the commit");
+
+    // Before the commit no queue is assigned: this one stays in it.
+    let address = predecessor.listener.local_addr().expect("an address").to_string();
+    let mut early = Client::connect(&address).expect("the queue is there");
+    early.ask("/whoami").expect("sent");
+    assert!(matches!(early.is_closed(), Ok(false)));
+
+    for message in commit {
+        predecessor.say(message);
+    }
+    predecessor.hear("taken");
+    let answer = early.answer().expect("the successor accepts what was queued");
+    assert!(answer.text().contains("\"generation\":5"), "{}", answer.text());
+    lab.wait_until_ready();
+    assert_eq!(lab.generation(), Some(5));
+    assert_no_stray(&lab);
+
+    drop(predecessor);
+    assert_eq!(lab.get("/").expect("it serves on alone").status, 200);
+    // Its own successor is of its own version.
+    lab.upgrade();
+    assert_eq!(lab.whoami().generation, 6);
+    lab.signal(nix::sys::signal::Signal::SIGTERM);
+    lab.assert_gone();
+}
+
+/// Descriptors under keys that nobody here knows are closed.
+fn assert_no_stray(lab: &Lab) {
+    for process in lab.processes() {
+        let files = procfs::descriptors(process.pid);
+        assert!(!files.values().any(|file| file.ends_with("/stray")), "{process}: {files:?}");
+    }
+}
+
+#[test]
+fn from_this_version() {
+    upgrades("v=1;min=1;PID;gen=5;LISTEN;LINK;workers=2;configured=2", &["commit;draining=0"]);
+}
+
+#[test]
+fn from_a_newer_version_that_says_more() {
+    let variable = "v=2;min=1;PID;gen=5;LISTEN;LINK;relay=7;moon=full;workers=2;configured=2";
+    upgrades(variable, &["relay;v=2;n=4", "commit;draining=0;moon=full"]);
+}
+
+#[test]
+fn from_an_older_version_that_says_less() {
+    upgrades("v=1;PID;gen=5;LISTEN;LINK", &["commit"]);
+}
+
+#[test]
+fn from_a_version_that_is_too_new() {
+    let (predecessor, start) = Predecessor::start("v=9;min=9;PID;gen=5;LISTEN;LINK");
+    start.ended().assert_one_line(1, &["HATCHERY_HANDOFF", "version 9"]);
+    drop(predecessor);
+}
+
+#[test]
+fn a_kind_of_listener_that_nobody_here_knows_is_closed() {
+    let variable = "v=2;min=1;PID;gen=5;LISTEN;listen=quic@127.0.0.1:443#7;LINK";
+    upgrades(variable, &["commit;draining=0"]);
+}
+
+#[test]
+fn an_abort_before_the_commit_ends_the_successor_and_leaves_the_queue_alone() {
+    let (predecessor, start) = Predecessor::start("v=1;min=1;PID;gen=5;LISTEN;LINK");
+    let lab = start.spawn();
+    predecessor.hear("ready");
+    predecessor.say("abort");
+    lab.until("the successor is gone", || lab.processes().is_empty());
+    let address = predecessor.listener.local_addr().expect("an address");
+    let _waits = std::net::TcpStream::connect(address).expect("the queue is as it was");
+    assert!(predecessor.listener.accept().is_ok());
+    lab.assert_gone();
+}
+
+#[test]
+fn a_predecessor_that_dies_before_the_commit_is_succeeded() {
+    let (predecessor, start) = Predecessor::start("v=1;min=1;PID;gen=5;LISTEN;LINK");
+    let mut lab = start.spawn();
+    predecessor.hear("ready");
+    drop(predecessor);
+    lab.wait_until_ready();
+    assert_eq!(lab.whoami().generation, 5);
+    lab.stop();
+}
