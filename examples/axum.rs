@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use clap::Parser;
-use hatchery::{Exit, Server, Worker, cli, http};
+use hatchery::{Exit, Server, cli, http};
 
 /// Greets whoever asks.
 #[derive(Debug, Parser)]
@@ -29,9 +29,7 @@ fn main() -> Exit {
         // In the master, before the fork: the workers share its memory.
         .preload(|| Ok::<Greetings, Infallible>([("en", "Hello"), ("fr", "Bonjour"), ("de", "Hallo")].into()))
         // In each worker, on its own runtime: here connections to databases are made.
-        .run(async |worker: Worker, greetings: &'static Greetings| {
-            http::Server::new(router(greetings)).serve(worker).await
-        })
+        .run(async |worker, greetings: &'static Greetings| http::Server::new(router(greetings)).serve(worker).await)
 }
 
 fn router(greetings: &'static Greetings) -> Router {

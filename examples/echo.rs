@@ -8,9 +8,9 @@ use hatchery::{Conn, Exit, Server, Worker};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 fn main() -> Exit {
-    Server::new().bind("127.0.0.1:7000").run(async |worker: Worker, _: &'static ()| {
-        worker.serve(async |conn: Conn| echo(conn).await).await
-    })
+    Server::new()
+        .bind("127.0.0.1:7000")
+        .run(async |worker: Worker, _: &'static ()| worker.serve(async |conn: Conn| echo(conn).await).await)
 }
 
 /// Gives each line back until the client leaves, or until this worker has to

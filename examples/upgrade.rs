@@ -15,14 +15,10 @@ fn main() -> Exit {
         // Once a generation, in its master: so every new program says this again.
         .preload(|| Ok::<(), Infallible>(say_what_to_type()))
         .run(async |worker: Worker, preloaded: &'static ()| {
-            let who = format!("generation {}, master {}", worker.generation(), process_of_the_master(&worker));
+            let who = format!("generation {}, master {}", worker.generation(), worker.master());
             let answer = async move |_request: Request| Ok::<_, Infallible>(http::text(format!("{who}\n")));
             http::serve_fn(answer)(worker, preloaded).await
         })
-}
-
-fn process_of_the_master(worker: &Worker) -> String {
-    worker.master().to_string()
 }
 
 fn say_what_to_type() {

@@ -9,7 +9,7 @@ mod routes;
 
 use clap::Parser;
 use hatchery::http::Request;
-use hatchery::{BoxError, Exit, Server, Worker, cli, http};
+use hatchery::{Address, BoxError, Exit, Server, Worker, cli, http};
 
 use boot::Lab;
 
@@ -18,7 +18,7 @@ use boot::Lab;
 struct Args {
     /// Address that counts: each line `add N` is answered with `sum S pid P`
     #[arg(long, value_name = "ADDR")]
-    raw: Option<String>,
+    raw: Option<Address>,
     #[command(flatten)]
     server: cli::ServerArgs,
 }
@@ -27,7 +27,7 @@ fn main() -> Exit {
     let args: Args = cli::parse();
     let server = Server::from_args(args.server).bind("127.0.0.1:8080");
     let server = match &args.raw {
-        Some(address) => server.bind_named(counter::LISTENER, address),
+        Some(address) => server.bind_named(counter::LISTENER, address.to_string()),
         None => server,
     };
     let counts = args.raw.is_some();

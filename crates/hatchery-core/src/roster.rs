@@ -87,21 +87,16 @@ impl Roster {
         ready.into_iter().map(|(slot, worker)| (slot, worker.pid)).collect()
     }
 
-    /// Whether a replacement is on its way in some slot.
+    /// Whether a replacement is on its way in some slot: also one whose
+    /// roll-out has failed elsewhere, so that nobody is due any more.
     #[must_use]
     pub fn is_replacing(&self) -> bool {
-        self.iter().any(|worker| worker.renewal == Renewal::Due && worker.is_ready() && self.has_newcomer(worker.slot))
+        self.iter().any(|worker| worker.is_ready() && self.has_newcomer(worker.slot))
     }
 
     /// Whether somebody new is forked, or boots, in `slot`.
     fn has_newcomer(&self, slot: Slot) -> bool {
         self.forking.contains(&slot) || self.current(slot).any(Worker::is_starting)
-    }
-
-    /// Whether `worker` boots while the one that it replaces still serves.
-    #[must_use]
-    pub fn is_replacement(&self, worker: &Worker) -> bool {
-        self.current(worker.slot).any(|other| other.pid != worker.pid && other.renewal == Renewal::Due)
     }
 
     /// The earliest deadline of a worker.

@@ -37,6 +37,7 @@ impl<S: Handle> hyper::service::Service<Request> for Guarded<S> {
     type Error = Infallible;
     type Future = Guard<S::Future>;
 
+    #[inline(always)]
     fn call(&self, mut request: Request) -> Self::Future {
         let line = &self.line;
         line.hub.counters.request_started();

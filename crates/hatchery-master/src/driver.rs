@@ -181,6 +181,8 @@ impl Driver {
                 error!("waiting for events failed: {failure}");
             }
         }
+        // Time passes last: what has happened by now, above all a death, is known
+        // before a deadline decides something.
         self.inbox.waiting.pop_front().unwrap_or(Event::Tick)
     }
 

@@ -94,3 +94,43 @@ impl From<SocketAddr> for Address {
         Self::Tcp(address)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_reads_back_as_it_is_written() {
+        for text in ["127.0.0.1:8080", "0.0.0.0:0", "[::1]:8080", "[::]:80", "unix:/run/x.sock", "unix:x", "unix:a:1"] {
+            let address: Address = text.parse().expect(text);
+            assert_eq!(address.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn mistakes_are_answered_with_what_would_be_right() {
+        let cases = [
+            ("", "expected IP:PORT"),
+            ("8080", "the IP address is missing, like 127.0.0.1:8080"),
+            (":8080", "all of this machine's are 0.0.0.0:8080"),
+            ("*:8080", "all of this machine's are 0.0.0.0:8080"),
+            ("127.0.0.1", "the port is missing, like 127.0.0.1:8080"),
+            ("::1", "the port is missing, like [::1]:8080"),
+            ("[::1]", "the port is missing, like [::1]:8080"),
+            ("127.0.0.1:", "`` is no port"),
+            ("127.0.0.1:99999", "`99999` is no port (0 to 65535)"),
+            ("[::1]:http", "`http` is no port"),
+            ("localhost:8080", "names are not looked up, `localhost` has to be an IP address"),
+            ("/run/x.sock", "a unix socket is written unix:/run/x.sock"),
+            ("./x.sock", "a unix socket is written unix:./x.sock"),
+            ("unix:", "a path has to follow `unix:`"),
+            ("unix:a\0b", "a path has no zero byte"),
+            ("nonsense", "expected IP:PORT"),
+        ];
+        for (text, expected) in cases {
+            let error = text.parse::<Address>().expect_err(text).to_string();
+            assert!(error.starts_with(&format!("`{text}` is no address: ")), "{error}");
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

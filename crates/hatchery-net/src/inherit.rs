@@ -30,7 +30,7 @@ pub(crate) fn inherit(spec: &Spec, fds: Vec<OwnedFd>) -> Result<Listener, Listen
     };
     let file = match &bound {
         Address::Tcp(_) => None,
-        Address::Unix(path) => Identity::of(path).ok(),
+        Address::Unix(path) => fds.first().and_then(|fd| Identity::inherited(path, fd)),
     };
     let queues = fds.into_iter().map(Queue::new).collect();
     Ok(Listener { name: spec.name.clone(), asked: spec.address.clone(), bound, queues, file })

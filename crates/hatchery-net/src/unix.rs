@@ -2,13 +2,14 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use hatchery_sys::lock;
+use hatchery_sys::{lock, socket_file};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::bind::failure;
@@ -48,6 +49,17 @@ impl Identity {
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
         let found = fs::symlink_metadata(path)?;
         Ok(Self { path: std::path::absolute(path)?, dev: found.dev(), ino: found.ino() })
+    }
+
+    /// The file of a socket that was handed over; `None` if its name leads to
+    /// nothing, or to a file that somebody else has put there.
+    pub(crate) fn inherited(path: &Path, socket: &OwnedFd) -> Option<Self> {
+        let found = Self::of(path).ok()?;
+        match socket_file::inode(socket.as_fd()) {
+            Ok(inode) if found.ino & u64::from(u32::MAX) != u64::from(inode) => None,
+            // Where the kernel does not tell, the name has to do.
+            Ok(_) | Err(_) => Some(found),
+        }
     }
 
     /// Removes the file if it is still this one.

@@ -7,6 +7,7 @@
 //! * [`fork`], [`threads`], [`exec`], [`wait`], [`process`]: processes
 //! * [`signals`]: the self-pipe, and what is restored before an exec
 //! * [`channel`], [`poll`], [`inherit`]: descriptors, passed and waited for
+//! * [`accept`], [`socket_file`]: listening sockets
 //! * [`board`]: memory that all processes of a generation share
 //! * [`origin`], [`env`], [`title`]: how this program was started, how it shows
 //! * [`limits`], [`streams`], [`lock`]: files
@@ -35,6 +36,7 @@ pub mod poll;
 pub mod process;
 pub mod signals;
 mod start;
+pub mod socket_file;
 pub mod streams;
 pub mod threads;
 pub mod title;

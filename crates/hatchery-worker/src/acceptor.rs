@@ -121,8 +121,12 @@ impl<F: FnMut(Accepted)> Acceptor<F> {
         if !self.may_accept(cx) {
             return;
         }
+        let before = self.gate.shared.accepted();
         let again = self.each_intake(cx, |acceptor, index, _| acceptor.empty_burst(index));
-        if again {
+        // The last round is one that has found nothing: in between the tasks of
+        // those that were found see the event loop once, and what their clients
+        // have sent, before the drain that may follow.
+        if again || self.gate.shared.accepted() != before {
             cx.waker().wake_by_ref();
         } else if self.backoff.poll(cx).is_ready() {
             self.gate.emptied.set(true);
@@ -132,11 +136,14 @@ impl<F: FnMut(Accepted)> Acceptor<F> {
 
     /// Whether this is a time to accept; if not, the task will be woken when it is.
     fn may_accept(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.shared().is_short() {
+            self.backoff.hurry();
+        }
         if self.backoff.poll(cx).is_pending() {
             return false;
         }
         if let Err(error) = self.follow_assignment() {
-            self.backoff.failed(&error);
+            self.failed(&error);
             return self.backoff.poll(cx).is_ready();
         }
         true
@@ -216,11 +223,16 @@ impl<F: FnMut(Accepted)> Acceptor<F> {
                 Trouble::Passing => None,
                 Trouble::Shut => Some(Left::Shut),
                 Trouble::Shortage => {
-                    self.backoff.failed(&error);
+                    self.failed(&error);
                     Some(Left::Blocked)
                 }
             },
         }
+    }
+
+    fn failed(&mut self, error: &io::Error) {
+        self.backoff.failed(error);
+        self.shared().note_shortage();
     }
 
     /// Makes the intakes those that the master has assigned. What stays is not touched.

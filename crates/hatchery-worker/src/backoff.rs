@@ -51,6 +51,18 @@ impl Backoff {
         self.next = (self.next * 2).min(LONGEST);
     }
 
+    /// A connection was closed: what was short may be there again.
+    ///
+    /// Not at once: what is counted as closed may have its descriptor for a moment more.
+    pub(crate) fn hurry(&mut self) {
+        let Some(waiting) = &mut self.waiting else { return };
+        let soon = Instant::now() + SHORTEST;
+        if waiting.deadline() > soon {
+            waiting.as_mut().reset(soon);
+            self.next = SHORTEST;
+        }
+    }
+
     pub(crate) fn succeeded(&mut self) {
         self.next = SHORTEST;
     }
@@ -74,6 +86,8 @@ mod tests {
                 waits.push(deadline.duration_since(backoff.last_failure.unwrap()).as_millis() / 10);
             }
             assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 100, 100]);
+            backoff.hurry();
+            poll_fn(|cx| backoff.poll(cx)).await;
             backoff.succeeded();
             backoff.failed(&io::ErrorKind::OutOfMemory.into());
             poll_fn(|cx| backoff.poll(cx)).await;

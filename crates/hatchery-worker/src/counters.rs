@@ -55,6 +55,10 @@ impl Counters {
         self.cell.requests.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn accepted(&self) -> u64 {
+        self.cell.accepted.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn opened(&self, open: usize) {
         add(&self.cell.accepted, 1);
         self.moved();

@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) gates: RefCell<Vec<Rc<Gate>>>,
     most_connections: usize,
     open: Cell<usize>,
+    /// Nothing was closed since accepting has failed.
+    short: Cell<bool>,
 }
 
 /// What a worker's state is made of.
@@ -69,6 +71,7 @@ impl Shared {
             drain_timeout,
             most_connections: limits.most_connections(),
             open: Cell::new(0),
+            short: Cell::new(false),
             boot: RefCell::new(Boot::Booting { claimed: vec![false; listeners.len()], recycle: false }),
             stage: Cell::new(Stage::Serving),
             bond: Cell::new(Bond::Whole),
@@ -111,13 +114,26 @@ impl Shared {
         self.counters.opened(self.open.get());
     }
 
+    pub(crate) fn accepted(&self) -> u64 {
+        self.counters.accepted()
+    }
+
     pub(crate) fn closed(&self) {
         let was_full = self.is_full();
         self.open.set(self.open.get() - 1);
         self.counters.closed(self.open.get());
-        if was_full && !self.is_full() && self.stage().accepts() {
+        let room = was_full && !self.is_full();
+        if (self.short.replace(false) || room) && self.stage().accepts() {
             self.wake_gates();
         }
+    }
+
+    pub(crate) fn is_short(&self) -> bool {
+        self.short.get()
+    }
+
+    pub(crate) fn note_shortage(&self) {
+        self.short.set(true);
     }
 
     pub(crate) fn enter_gate(&self, gate: &Rc<Gate>) {

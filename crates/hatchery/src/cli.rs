@@ -16,7 +16,7 @@ use crate::settings::{Origin, Settings};
 /// The flags of a server, to be flattened into a program's own arguments.
 ///
 /// They are `--config`, `--bind`, `--workers` and so on: one for each setting,
-/// see [`Settings`](crate::Settings). Give them to
+/// see [`Settings`]. Give them to
 /// [`Server::from_args`](crate::Server::from_args), which also looks at the
 /// environment and at the file that `--config` names.
 ///
@@ -145,6 +145,10 @@ fn id(setting: &Setting) -> String {
 
 /// clap's paragraphs as one line, without the usage.
 fn one_line(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // Its text is the whole help.
+        return "arguments are missing; try '--help'".to_owned();
+    }
     let text = error.render().to_string();
     let text = text.trim_start_matches("error: ");
     let is_value = error.kind() == ErrorKind::ValueValidation;
@@ -215,6 +219,18 @@ mod tests {
             assert!(line.starts_with(expected), "{args:?}: {line}");
             assert_eq!(line.lines().count(), 1, "{line}");
         }
+    }
+
+    #[test]
+    fn missing_arguments_are_one_line_as_well() {
+        #[derive(Debug, Parser)]
+        #[command(arg_required_else_help = true)]
+        struct Needy {
+            _one: String,
+        }
+        let error = Needy::try_parse_from(["needy"]).unwrap_err();
+        assert!(error.use_stderr());
+        assert_eq!(one_line(&error), "arguments are missing; try '--help'");
     }
 
     #[test]

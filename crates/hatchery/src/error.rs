@@ -35,7 +35,7 @@ pub enum Error {
     #[error(transparent)]
     Handoff(#[from] hatchery_master::predecessor::HandoffError),
     /// The log file could not be opened.
-    #[error("cannot append to the log file {}", path.display())]
+    #[error("log: cannot append to {}", path.display())]
     Log {
         /// The file.
         path: PathBuf,

@@ -239,3 +239,14 @@ fn a_recycle_waits_until_an_upgrade_has_failed() {
     let failed = Event::SuccessorNotStarted { text: String::new() };
     assert_eq!(short(&master.step(NOW, failed)), "UpgradeFailed, RecycleBegun, fork 0");
 }
+
+#[test]
+fn a_newcomer_of_a_reload_that_failed_elsewhere_still_counts() {
+    let mut master = in_state("rolling");
+    // In the other slot a new worker has just come up, and crashes.
+    let fresh = Phase::Ready(Standing::Fresh { steady_at: Moment(NOW.0 + 1) });
+    add(&mut master, 2, 1, fresh);
+    let actions = master.step(NOW, Event::Exited { pid: Pid(2), ending: Ending::Signal(11) });
+    assert_eq!(short(&actions), "WorkerExited, ReloadFailed");
+    assert_eq!(short(&master.step(NOW, says(1, WorkerSays::Recycle))), "", "3 is on its way beside it");
+}

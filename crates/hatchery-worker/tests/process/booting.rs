@@ -1,0 +1,123 @@
+//! From the fork to ready, or not.
+
+use std::convert::Infallible;
+use std::io;
+
+use hatchery_core::ListenMode;
+use hatchery_core::wire::worker::WorkerSays;
+use hatchery_worker::{Conn, Worker};
+
+use crate::Test;
+use crate::support::{Client, Master, Options, echo, hang, wait_for};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("an_error_at_boot_is_told_in_full", an_error_at_boot_is_told_in_full),
+    ("a_panic_at_boot_is_told", a_panic_at_boot_is_told),
+    ("an_application_that_serves_nothing_has_not_booted", an_application_that_serves_nothing_has_not_booted),
+    ("one_that_boots_goes_at_once_when_it_is_sent_away", one_that_boots_goes_at_once_when_it_is_sent_away),
+    ("without_listeners_the_application_says_when", without_listeners_the_application_says_when),
+    ("ready_means_that_every_listener_is_served", ready_means_that_every_listener_is_served),
+    ("a_listener_cannot_be_served_twice_nor_one_that_is_not_there", mistakes),
+    ("the_title_says_what_it_is_about", the_title_says_what_it_is_about),
+];
+
+fn boot_failure(app: impl AsyncFn(Worker, &'static ()) -> Result<(), io::Error>, code: i32) -> String {
+    let child = Master::new().fork(Options::default(), app);
+    let Some(WorkerSays::BootFailed { text }) = child.next() else { panic!("it did not fail") };
+    child.exits_with(code);
+    text
+}
+
+fn an_error_at_boot_is_told_in_full() {
+    let text = boot_failure(async |_, _| Err(io::Error::other("no such table: users;\n100 %")), 1);
+    assert_eq!(text, "no such table: users; 100 %");
+}
+
+fn a_panic_at_boot_is_told() {
+    let text = boot_failure(async |_, _| panic!("no config"), 101);
+    assert_eq!(text, "the application has panicked: no config");
+}
+
+fn an_application_that_serves_nothing_has_not_booted() {
+    let text = boot_failure(async |_, _| Ok(()), 1);
+    assert_eq!(text, "the application has returned without serving anything");
+}
+
+fn one_that_boots_goes_at_once_when_it_is_sent_away() {
+    let child = Master::new().fork(Options::default(), hang);
+    child.drain();
+    assert_eq!(child.next(), None);
+    child.exits_with(0);
+}
+
+fn without_listeners_the_application_says_when() {
+    let master = Master::with(&[], ListenMode::Shared, 1);
+    let child = master.fork(Options::default(), async |worker, _| {
+        worker.ready();
+        worker.draining().await;
+        Ok::<_, Infallible>(())
+    });
+    child.expect(&WorkerSays::Ready);
+    child.settle();
+    assert!(child.is_alive());
+    child.finish();
+    child.expect(&WorkerSays::Emptied);
+    child.exits_with(0);
+}
+
+fn ready_means_that_every_listener_is_served() {
+    let listeners = [(Some("raw"), "127.0.0.1:0"), (None, "127.0.0.1:0")];
+    let master = Master::with(&listeners, ListenMode::Shared, 1);
+    let child = master.fork(Options::default(), async |worker: Worker, _| {
+        assert_eq!(worker.listeners().count(), 2);
+        assert_eq!(worker.only("raw").listeners().next().unwrap().name.as_deref(), Some("raw"));
+        worker.ready();
+        let (raw, rest) = (worker.only("raw"), worker.without("raw"));
+        let greet = async |text: &'static str, conn: Conn| {
+            let _ = conn.stream().try_write(text.as_bytes());
+        };
+        tokio::try_join!(
+            raw.serve(async move |conn| greet("raw\n", conn).await),
+            rest.serve(async move |conn| greet("rest\n", conn).await)
+        )
+        .map(|_| ())
+    });
+    child.expect(&WorkerSays::Ready);
+    child.assign([0, 1]);
+    assert_eq!(Client::connect(master.address(0)).hear(), "raw");
+    assert_eq!(Client::connect(master.address(1)).hear(), "rest");
+    child.drain();
+    assert_eq!(child.next(), None);
+    child.exits_with(0);
+}
+
+fn mistakes() {
+    let child =
+        Master::new().fork(Options::default(), async |worker: Worker, _| worker.only("x").serve(async |_| {}).await);
+    let text = "there is no listener with the name `x`".to_owned();
+    child.expect(&WorkerSays::BootFailed { text });
+    child.exits_with(1);
+
+    let child = Master::new().fork(Options::default(), async |worker: Worker, _| {
+        tokio::try_join!(worker.clone().serve(async |_| {}), worker.serve(async |_| {})).map(|_| ())
+    });
+    // The first call has made it ready.
+    child.expect(&WorkerSays::Ready);
+    wait_for("the mistake is logged", || child.log().contains("is served already"));
+    child.exits_with(1);
+}
+
+fn the_title_says_what_it_is_about() {
+    let master = Master::new();
+    let child = master.fork(Options { slot: 1, ..Options::default() }, echo);
+    child.expect(&WorkerSays::Ready);
+    assert_eq!(child.title(), "hatchery: worker 1 gen 3 ready");
+    child.assign([0]);
+    let mut client = master.client();
+    client.echo();
+    client.say("deaf");
+    client.hear();
+    child.drain();
+    child.settle();
+    assert_eq!(child.title(), "hatchery: worker 1 gen 3 draining");
+}

@@ -1,0 +1,165 @@
+//! Assigned queues, and nothing but them.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::Ordering;
+
+use hatchery_core::ListenMode;
+use hatchery_core::wire::worker::WorkerSays;
+use hatchery_worker::{Conn, Peer};
+
+use crate::Test;
+use crate::support::{Client, DEADLINE, Master, Options, echo, wait_for};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("nothing_is_accepted_before_a_queue_is_assigned", nothing_is_accepted_before_a_queue_is_assigned),
+    ("a_queue_moves_and_its_connections_stay", a_queue_moves_and_its_connections_stay),
+    ("more_than_a_burst_is_served", more_than_a_burst_is_served),
+    ("every_queue_of_a_reuseport_listener_is_served", every_queue_of_a_reuseport_listener_is_served),
+    ("a_unix_socket_is_served", a_unix_socket_is_served),
+    ("at_the_limit_of_connections_clients_wait", at_the_limit_of_connections_clients_wait),
+    ("the_board_says_what_goes_on", the_board_says_what_goes_on),
+    ("a_panic_costs_its_own_connection", a_panic_costs_its_own_connection),
+];
+
+fn nothing_is_accepted_before_a_queue_is_assigned() {
+    let master = Master::new();
+    let child = master.fork(Options::default(), echo);
+    child.expect(&WorkerSays::Ready);
+    let mut client = master.client();
+    client.say("early");
+    child.settle();
+    assert_eq!(child.accepted(), 0);
+    assert!(client.hears_nothing());
+    child.assign([0]);
+    assert_eq!(client.heard_by(), ("early".to_owned(), child.pid));
+}
+
+fn a_queue_moves_and_its_connections_stay() {
+    let master = Master::new();
+    let (one, other) = (master.serving(Options::default()), master.fork(Options::default(), echo));
+    other.expect(&WorkerSays::Ready);
+    let mut early = master.client();
+    assert_eq!(early.echo(), one.pid);
+
+    one.assign([]);
+    one.settle();
+    let mut late = master.client();
+    late.say("late");
+    one.settle();
+    assert!(late.hears_nothing());
+    other.assign([0]);
+    assert_eq!(late.heard_by(), ("late".to_owned(), other.pid));
+    assert_eq!(early.echo(), one.pid);
+
+    // And back, as when a successor has failed.
+    other.assign([]);
+    other.settle();
+    one.assign([0]);
+    assert_eq!(master.client().echo(), one.pid);
+    assert_eq!(one.accepted() + other.accepted(), 3);
+}
+
+fn more_than_a_burst_is_served() {
+    let master = Master::new();
+    let child = master.fork(Options::default(), echo);
+    child.expect(&WorkerSays::Ready);
+    let mut clients: Vec<Client> = (0..100).map(|_| master.client()).collect();
+    child.assign([0]);
+    for client in &mut clients {
+        assert_eq!(client.echo(), child.pid);
+    }
+    assert_eq!((child.accepted(), child.open()), (100, 100));
+}
+
+fn every_queue_of_a_reuseport_listener_is_served() {
+    let master = Master::with(&[(None, "127.0.0.1:0")], ListenMode::Reuseport, 4);
+    let child = master.serving(Options::default());
+    // The kernel chooses the queue by the client's port.
+    let mut clients: Vec<Client> = (0..40).map(|_| master.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.echo(), child.pid);
+    }
+}
+
+fn a_unix_socket_is_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    let master = Master::with(&[(None, &format!("unix:{}", path.display()))], ListenMode::Shared, 1);
+    let child = master.fork(Options::default(), async |worker, _| {
+        worker
+            .serve(async |conn: Conn| {
+                assert_eq!(conn.peer(), Peer::Unix);
+                let mut byte = [0];
+                assert_eq!(conn.stream().peek(&mut byte).await.unwrap(), 1);
+                assert_eq!(conn.stream().try_read(&mut byte).unwrap(), 1);
+                assert_eq!(conn.stream().try_write(&byte).unwrap(), 1);
+            })
+            .await
+    });
+    child.expect(&WorkerSays::Ready);
+    child.assign([0]);
+    let mut client = UnixStream::connect(&path).unwrap();
+    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    client.write_all(b"x").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "x", "{}", child.log());
+}
+
+fn at_the_limit_of_connections_clients_wait() {
+    let master = Master::new();
+    let child = master.serving(Options { max_connections: 2, ..Options::default() });
+    let (mut first, mut second) = (master.client(), master.client());
+    first.echo();
+    second.echo();
+    let mut third = master.client();
+    third.say("third");
+    child.settle();
+    second.echo();
+    assert!(third.hears_nothing());
+    assert_eq!(child.open(), 2);
+
+    drop(first);
+    assert_eq!(third.heard_by().0, "third");
+    assert_eq!((child.accepted(), child.open()), (3, 2));
+    // As often as it takes: the limit is left and met again.
+    for _ in 0..50 {
+        let mut next = master.client();
+        next.say("next");
+        drop(third);
+        assert_eq!(next.heard_by().0, "next");
+        third = next;
+    }
+    assert_eq!(second.echo(), child.pid);
+}
+
+fn the_board_says_what_goes_on() {
+    let master = Master::new();
+    let child = master.serving(Options::default());
+    let cell = child.cell();
+    assert_eq!(cell.pid.load(Ordering::Relaxed), u64::try_from(child.pid.as_raw()).unwrap());
+    let mut client = master.client();
+    client.echo();
+    assert_eq!((child.accepted(), child.open()), (1, 1));
+    drop(client);
+    wait_for("the connection is closed", || child.open() == 0);
+    wait_for("the loop waits", || cell.turn.load(Ordering::Relaxed).is_multiple_of(2));
+    let parked = cell.turn.load(Ordering::Relaxed);
+    child.settle();
+    assert!(cell.turn.load(Ordering::Relaxed) > parked);
+}
+
+fn a_panic_costs_its_own_connection() {
+    let master = Master::new();
+    let child = master.serving(Options::default());
+    let (mut bystander, mut victim) = (master.client(), master.client());
+    bystander.echo();
+    victim.say("panic");
+    assert_eq!(victim.hear(), "");
+    assert_eq!(bystander.echo(), child.pid);
+    assert_eq!(master.client().echo(), child.pid);
+    assert_eq!(child.cell().panics.load(Ordering::Relaxed), 1);
+    assert!(child.log().contains("told to panic"), "{}", child.log());
+    wait_for("only the bystander is left", || child.open() == 1);
+}

@@ -1,0 +1,91 @@
+//! Descriptors that run out, queues that are shut.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use hatchery_core::wire::worker::WorkerSays;
+
+use crate::Test;
+use crate::support::{Child, Client, Master, Options, wait_for};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("without_descriptors_it_keeps_serving", without_descriptors_it_keeps_serving),
+    ("without_descriptors_it_does_not_spin", without_descriptors_it_does_not_spin),
+    ("without_descriptors_the_final_stop_still_empties_the_queue", final_stop_without_descriptors),
+    ("a_queue_that_is_shut_is_left_alone", a_queue_that_is_shut_is_left_alone),
+];
+
+/// A worker without descriptors to spare, and more clients than it can accept.
+fn short_of_descriptors(master: &Master) -> (Child, VecDeque<Client>) {
+    let options = Options { max_connections: 1000, spare_files: Some(12), ..Options::default() };
+    let child = master.serving(options);
+    let clients = (0..40)
+        .map(|_| {
+            let mut client = master.client();
+            client.say("hello");
+            client
+        })
+        .collect();
+    wait_for("it has met the limit", || child.log().contains("cannot accept"));
+    (child, clients)
+}
+
+fn without_descriptors_it_keeps_serving() {
+    let master = Master::new();
+    let (child, mut clients) = short_of_descriptors(&master);
+    assert!(child.open() < 20);
+    // Each one that goes makes room for another.
+    while let Some(mut client) = clients.pop_front() {
+        assert_eq!(client.heard_by().0, "hello");
+        assert_eq!(client.echo(), child.pid);
+    }
+    wait_for("all are gone", || child.open() == 0);
+    assert_eq!(child.accepted(), 40);
+    assert_eq!(master.client().echo(), child.pid);
+    assert_eq!(child.log().matches("cannot accept").count(), 1, "{}", child.log());
+}
+
+fn without_descriptors_it_does_not_spin() {
+    let master = Master::new();
+    let (child, clients) = short_of_descriptors(&master);
+    let turn = || child.cell().turn.load(Ordering::Relaxed);
+    let (start, before) = (Instant::now(), turn());
+    wait_for("it has tried some times more", || turn() >= before + 10);
+    assert!(start.elapsed() > Duration::from_millis(50), "{:?}", start.elapsed());
+    drop(clients);
+}
+
+fn final_stop_without_descriptors() {
+    let master = Master::new();
+    let (child, mut clients) = short_of_descriptors(&master);
+    child.finish();
+    child.settle();
+    while let Some(mut client) = clients.pop_front() {
+        assert_eq!(client.heard_by().0, "hello");
+    }
+    child.expect(&WorkerSays::Emptied);
+    assert_eq!(child.accepted(), 40);
+    master.shut_all();
+    child.exits_with(0);
+}
+
+fn a_queue_that_is_shut_is_left_alone() {
+    let master = Master::new();
+    let child = master.serving(Options::default());
+    let mut client = master.client();
+    client.echo();
+    master.shut_all();
+    child.settle();
+    client.echo();
+    let turn = || child.cell().turn.load(Ordering::Relaxed);
+    let before = turn();
+    for _ in 0..5 {
+        client.echo();
+    }
+    // A loop that asks the queue again and again would have made thousands.
+    assert!(turn() < before + 50, "{} turns", turn() - before);
+    child.assign([]);
+    child.settle();
+    assert_eq!(client.echo(), child.pid);
+}
