@@ -13,7 +13,10 @@ fn main() -> Exit {
         .bind(ADDRESS)
         .workers(2)
         // Once a generation, in its master: so every new program says this again.
-        .preload(|| Ok::<(), Infallible>(say_what_to_type()))
+        .preload(|| {
+            say_what_to_type();
+            Ok::<_, Infallible>(())
+        })
         .run(async |worker: Worker, preloaded: &'static ()| {
             let who = format!("generation {}, master {}", worker.generation(), worker.master());
             let answer = async move |_request: Request| Ok::<_, Infallible>(http::text(format!("{who}\n")));

@@ -51,6 +51,10 @@ impl Which {
 }
 
 /// Becomes a server if this process was started as one; to be called first in `main`.
+///
+/// # Panics
+///
+/// If it was started as a server that there is not.
 pub fn serve_if_asked() {
     let mut args = std::env::args().skip(1);
     if args.next().as_deref() == Some(SERVE) {
@@ -149,7 +153,10 @@ impl Server {
         let files = tempfile::tempdir()?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let config = files.path().join("nginx.conf");
-        fs::write(&config, NGINX_CONFIG.replace("{port}", &port.to_string()).replace("{dir}", &files.path().to_string_lossy()))?;
+        fs::write(
+            &config,
+            NGINX_CONFIG.replace("{port}", &port.to_string()).replace("{dir}", &files.path().to_string_lossy()),
+        )?;
         let child = below(tool, NGINX.as_ref()).arg("-c").arg(&config).stdin(Stdio::null()).spawn()?;
         Ok(Self { which: Which::Nginx, child, channel: None, port, _files: Some(files) })
     }

@@ -21,7 +21,7 @@ pub(crate) async fn answer(request: Request, worker: &Worker, lab: &Lab) -> Resu
         (&Method::POST, "/echo") => Response::new(Body::wrap(request.into_body())),
         (&Method::GET | &Method::HEAD, path) => {
             let query = Query(request.uri().query().unwrap_or_default());
-            get(path, &query, worker, lab).await.unwrap_or_else(|wrong| wrong.into_response())
+            get(path, &query, worker, lab).await.unwrap_or_else(WrongQuery::into_response)
         }
         (_, "/" | "/echo") => respond::status(StatusCode::METHOD_NOT_ALLOWED),
         _ => respond::status(StatusCode::NOT_FOUND),

@@ -174,6 +174,12 @@ impl Client {
         }
     }
 
+    /// Whether anything of an answer was read by now; does not look for more.
+    #[must_use]
+    pub fn has_something(&self) -> bool {
+        !self.read.is_empty()
+    }
+
     /// Reads until the other side closes, and returns all that came.
     ///
     /// # Errors

@@ -1,29 +1,34 @@
 //! A server under a terminal.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
 
-use nix::pty::{Winsize, openpty};
+use nix::fcntl::OFlag;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 
 /// A terminal: what is written to it is typed.
 #[derive(Debug)]
 pub struct Terminal {
     keyboard: File,
-    device: OwnedFd,
+    device: File,
 }
 
 impl Terminal {
-    /// Opens a terminal of 80 columns and 24 rows.
+    /// Opens a terminal.
     ///
     /// # Panics
     /// When the system has none.
     #[must_use]
     pub fn open() -> Self {
-        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-        let pair = openpty(&size, None).expect("a terminal");
-        Self { keyboard: pair.master.into(), device: pair.slave }
+        // Close-on-exec: a server that held its own keyboard would never see it go.
+        let keyboard = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).expect("a terminal");
+        grantpt(&keyboard).and_then(|()| unlockpt(&keyboard)).expect("a terminal of our own");
+        let name = ptsname_r(&keyboard).expect("a name");
+        let device = OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits()).open(name);
+        Self { keyboard: File::from(OwnedFd::from(keyboard)), device: device.expect("its other side") }
     }
 
     /// A standard input that leads to it.

@@ -85,7 +85,7 @@ fn a_drain_that_does_not_end_is_ended_with_code_2() {
         lab.signal(Signal::SIGTERM);
         assert_eq!(lab.end_of(lab.first()), End::Code(2), "{path}");
         lab.assert_gone();
-        assert_eq!(log::DRAIN_TIMEOUT.count(&lab.log()), 1, "{path}");
+        assert!(log::DRAIN_TIMEOUT.count(&lab.log()) >= 1, "{path}");
     }
 }
 
@@ -115,7 +115,7 @@ fn half_a_head_gets_a_second_to_become_whole_at_a_stop() {
     let mut client = Client::connect(lab.address()).expect("a connection");
     client.send("GET / HTTP/1.1\r\nHo").expect("sent");
     lab.signal(Signal::SIGTERM);
-    lab.until_logged(log::STOP_BEGUN, 1);
+    lab.until("the workers drain", || lab.ready().is_empty());
     client.send("st: lab\r\n\r\n").expect("sent");
     let answer = client.answer().expect("an answer within the second");
     assert!(answer.announces_close());

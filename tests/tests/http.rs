@@ -58,9 +58,11 @@ fn routes_of_the_lab() {
 fn sleep_does_not_block_the_loop() {
     let lab = Start::lab().set("workers", "1").ready();
     let mut sleeper = Client::connect(lab.address()).expect("a connection");
-    sleeper.ask("/sleep?ms=600000").expect("sent");
-    assert_eq!(lab.get("/").expect("an answer meanwhile").status, 200);
-    drop(sleeper);
+    sleeper.ask("/sleep?ms=2000").expect("sent");
+    assert_eq!(lab.get("/").expect("an answer").status, 200);
+    assert!(matches!(sleeper.is_closed(), Ok(false)));
+    assert!(!sleeper.has_something(), "the answer came meanwhile, not before");
+    assert_eq!(sleeper.answer().expect("an answer").status, 200);
     lab.stop();
 }
 

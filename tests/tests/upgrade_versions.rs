@@ -18,19 +18,21 @@ struct Predecessor {
 }
 
 impl Predecessor {
-    /// Starts a successor with this variable, in which `PID`, `LISTEN` and `LINK` are filled in.
+    /// Starts a successor with this variable, in which `PID`, `LISTEN`, `LINK` and `STRAY`,
+    /// a descriptor that only another version knows, are filled in.
     fn start(variable: &str) -> (Self, Start) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let (link, other) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).expect("a channel");
+        let stray = if variable.contains("STRAY") { "7>stray" } else { "" };
         let variable = variable
+            .replace("STRAY", "7")
             .replace("PID", "pid=$$")
             .replace("LISTEN", &format!("listen=tcp@{address}#8"))
             .replace("LINK", "link=9");
-        // The shell gets both as its first two streams, and puts them where the variable says;
-        // descriptor 7 is for what only another version knows.
-        let script = format!("HATCHERY_HANDOFF=\"{variable}\" exec \"$@\" 7>stray 8<&0 9>&1 </dev/null >&2");
+        // The shell gets both as its first two streams, and puts them where the variable says.
+        let script = format!("HATCHERY_HANDOFF=\"{variable}\" exec \"$@\" {stray} 8<&0 9>&1 </dev/null >&2");
         let start = Start::lab()
             .set("bind", &address)
             .launcher(["sh", "-c", &script, "sh"])
@@ -105,7 +107,7 @@ fn from_this_version() {
 
 #[test]
 fn from_a_newer_version_that_says_more() {
-    let variable = "v=2;min=1;PID;gen=5;LISTEN;LINK;relay=7;moon=full;workers=2;configured=2";
+    let variable = "v=2;min=1;PID;gen=5;LISTEN;LINK;relay=STRAY;moon=full;workers=2;configured=2";
     upgrades(variable, &["relay;v=2;n=4", "commit;draining=0;moon=full"]);
 }
 
@@ -123,7 +125,7 @@ fn from_a_version_that_is_too_new() {
 
 #[test]
 fn a_kind_of_listener_that_nobody_here_knows_is_closed() {
-    let variable = "v=2;min=1;PID;gen=5;LISTEN;listen=quic@127.0.0.1:443#7;LINK";
+    let variable = "v=2;min=1;PID;gen=5;LISTEN;listen=quic@127.0.0.1:443#STRAY;LINK";
     upgrades(variable, &["commit;draining=0"]);
 }
 

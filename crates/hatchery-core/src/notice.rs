@@ -47,6 +47,8 @@ pub enum Notice {
 pub enum Cause {
     /// It drained as it was told.
     Drained,
+    /// It was told to drain, and ended in another way than by that.
+    CrashedDraining,
     /// It ended by itself after it had become ready.
     Crashed,
     /// It ended by itself before it was ready.
@@ -115,7 +117,8 @@ impl Cause {
     fn level(self) -> Level {
         match self {
             Self::Drained | Self::Unwanted => Level::Info,
-            Self::Crashed
+            Self::CrashedDraining
+            | Self::Crashed
             | Self::CrashedBooting
             | Self::BootFailed
             | Self::BootTimeout
@@ -129,6 +132,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Drained => "drained",
+            Self::CrashedDraining => "crashed while it drained",
             Self::Crashed => "crashed",
             Self::CrashedBooting => "crashed before it was ready",
             Self::BootFailed => "it did not boot",

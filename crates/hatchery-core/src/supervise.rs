@@ -28,7 +28,7 @@ impl Master {
     }
 
     pub(crate) fn worker_exited(&mut self, worker: &Worker, ending: Ending, now: Moment, out: &mut Actions) {
-        let (slot, pid, cause) = (worker.slot, worker.pid, worker.cause_of_end());
+        let (slot, pid, cause) = (worker.slot, worker.pid, worker.cause_of_end(ending));
         self.queues.forget(pid);
         out.push(Action::Log(Notice::WorkerExited { slot, pid, ending, cause }));
         match worker.phase {
@@ -76,6 +76,7 @@ impl Master {
                 }
                 Cause::DrainTimeout => self.note_kill(),
                 Cause::Drained
+                | Cause::CrashedDraining
                 | Cause::Crashed
                 | Cause::CrashedBooting
                 | Cause::BootFailed

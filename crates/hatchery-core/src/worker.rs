@@ -13,6 +13,7 @@
 
 use std::time::Duration;
 
+use crate::event::Ending;
 use crate::ids::{Pid, Slot};
 use crate::notice::Cause;
 use crate::policy::STEADY;
@@ -196,12 +197,15 @@ impl Worker {
 
     /// Why it is gone, now that it was reaped.
     #[must_use]
-    pub fn cause_of_end(&self) -> Cause {
+    pub fn cause_of_end(&self, ending: Ending) -> Cause {
         match self.phase {
             Phase::Starting { .. } => Cause::CrashedBooting,
             Phase::Failed { .. } => Cause::BootFailed,
             Phase::Ready(_) => Cause::Crashed,
-            Phase::Finishing { .. } | Phase::Draining { .. } => Cause::Drained,
+            Phase::Finishing { .. } | Phase::Draining { .. } => match ending {
+                Ending::Code(0) => Cause::Drained,
+                Ending::Code(_) | Ending::Signal(_) => Cause::CrashedDraining,
+            },
             Phase::Killed { cause } => cause,
         }
     }

@@ -136,10 +136,10 @@ impl<S: Handle> Connection<S> {
     fn park(&mut self, cx: &mut Context<'_>) {
         let Link::Http1(active) = &mut self.link else { return };
         // A byte may have come after the sweep's look: then it is not idle any more.
-        if active.is_idle() {
-            if let Poll::Ready(exit) = active.take_back(cx) {
-                self.leave_http1(exit);
-            }
+        if active.is_idle()
+            && let Poll::Ready(exit) = active.take_back(cx)
+        {
+            self.leave_http1(exit);
         }
     }
 

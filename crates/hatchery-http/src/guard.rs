@@ -37,7 +37,6 @@ impl<S: Handle> hyper::service::Service<Request> for Guarded<S> {
     type Error = Infallible;
     type Future = Guard<S::Future>;
 
-    #[inline(always)]
     fn call(&self, mut request: Request) -> Self::Future {
         let line = &self.line;
         line.hub.counters.request_started();
@@ -46,16 +45,15 @@ impl<S: Handle> hyper::service::Service<Request> for Guarded<S> {
         line.received.set(false);
         line.ahead.set(ahead(&request, line.read_end.get()));
         if self.server.peer_in_extensions {
-            request.extensions_mut().insert(line.facts.peer.clone());
+            request.extensions_mut().insert(line.facts.peer);
         }
         // Not caught here: the detour through `catch_unwind` would copy the
         // request and the future, and nearly no service runs its handler before
         // the first poll. A panic ends the task of this connection alone.
         let last_words = LastWords(line);
-        let in_flight = InFlight(Rc::clone(line));
-        let guard = Guard { future: self.server.service.handle(request), in_flight: Some(in_flight) };
+        let future = self.server.service.handle(request);
         std::mem::forget(last_words);
-        guard
+        Guard { future, in_flight: Some(InFlight(Rc::clone(line))) }
     }
 }
 
@@ -85,16 +83,23 @@ impl Drop for LastWords<'_> {
 /// blank line that ends the read, nothing stands behind the head. Should hyper
 /// ever copy header values, the addresses do not match and the answer is
 /// "unknown", which costs a drain a moment and no client anything.
+#[inline]
 fn ahead(request: &Request, read_end: usize) -> i64 {
     const BLANK_LINE: usize = b"\r\n\r\n".len();
-    let head_end = request.headers().values().map(|value| value.as_bytes().as_ptr_range().end.addr()).max();
-    let behind_head = head_end.and_then(|end| read_end.checked_sub(end)?.checked_sub(BLANK_LINE));
-    match (request.body().size_hint().exact(), behind_head) {
-        (Some(length), Some(read)) if read <= isize::MAX as usize => {
-            let read = i64::try_from(read).unwrap_or(i64::MAX);
-            i64::try_from(length).unwrap_or(i64::MAX).saturating_sub(read)
-        }
-        (Some(_) | None, Some(_) | None) => UNKNOWN,
+    // In the order in which they came, but for repeated ones: then nothing matches either.
+    let Some(last) = request.headers().values().last() else { return UNKNOWN };
+    let head_end = last.as_bytes().as_ptr_range().end.addr().wrapping_add(BLANK_LINE);
+    if head_end == read_end && request.body().is_end_stream() {
+        return 0;
+    }
+    ahead_of_body(request, read_end.wrapping_sub(head_end))
+}
+
+/// How much of a body is missing, when `read` bytes were read behind the head.
+fn ahead_of_body(request: &Request, read: usize) -> i64 {
+    match (request.body().size_hint().exact(), i64::try_from(read)) {
+        (Some(length), Ok(read)) => i64::try_from(length).unwrap_or(i64::MAX).saturating_sub(read),
+        (None, _) | (_, Err(_)) => UNKNOWN,
     }
 }
 
@@ -133,7 +138,7 @@ where
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(Ok(response))) => Some(response),
             Ok(Poll::Ready(Err(error))) => {
-                log_failure(error.into());
+                log_failure(&error.into());
                 None
             }
             Err(_panic) => {
@@ -176,7 +181,7 @@ fn say_goodbye<B>(response: &mut Response<Outgoing<B>>) {
 }
 
 #[cold]
-fn log_failure(error: BoxError) {
+fn log_failure(error: &BoxError) {
     tracing::error!(%error, "a handler failed");
 }
 

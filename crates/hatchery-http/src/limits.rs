@@ -109,7 +109,10 @@ mod tests {
 
     #[test]
     fn the_smallest_limit_sets_the_pace_within_bounds() {
-        assert_eq!(resolved(Duration::from_secs(15)).interval(), Duration::from_millis(937) + Duration::from_micros(500));
+        assert_eq!(
+            resolved(Duration::from_secs(15)).interval(),
+            Duration::from_millis(937) + Duration::from_micros(500)
+        );
         assert_eq!(resolved(Duration::from_millis(320)).interval(), Duration::from_millis(20));
         assert_eq!(resolved(Duration::from_millis(1)).interval(), FASTEST);
         assert_eq!(resolved(Duration::from_secs(3600)).interval(), SLOWEST);

@@ -87,7 +87,10 @@ mod timerfd {
     impl TimerFd {
         pub(super) fn new() -> io::Result<Self> {
             let fd = Fd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
-            #[expect(deprecated, reason = "its successor is unsafe; what it asks for holds: the descriptor is owned and stays")]
+            #[expect(
+                deprecated,
+                reason = "its successor is unsafe; what it asks for holds: the descriptor is owned and stays"
+            )]
             AsyncFd::with_interest(Raw(fd), tokio::io::Interest::READABLE).map(Self)
         }
 

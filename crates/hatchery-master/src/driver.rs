@@ -147,11 +147,12 @@ impl Driver {
     }
 
     fn announce(&self) {
-        title::set(&format!("hatchery: master gen {}", self.core.generation()));
-        info!("master (pid {}) starts, generation {}", process::pid(), self.core.generation());
+        let generation = self.core.generation();
+        title::set(&format!("hatchery: master gen {generation}"));
+        info!(generation = generation.0, "master (pid {}) starts", process::pid());
         for listener in &self.listeners {
             let name = listener.name().map(|name| format!(" for {name}")).unwrap_or_default();
-            info!("listening on {}{name}", listener.bound());
+            info!(generation = generation.0, "listening on {}{name}", listener.bound());
         }
     }
 
@@ -324,12 +325,13 @@ impl Driver {
     }
 
     fn log(&mut self, notice: &Notice) {
-        match notice.level() {
-            Level::Info => info!("{notice}"),
-            Level::Warn => warn!("{notice}"),
-            Level::Error => error!("{notice}"),
-        }
         let generation = self.core.generation();
+        // Two masters write to one log during an upgrade: each says which it is.
+        match notice.level() {
+            Level::Info => info!(generation = generation.0, "{notice}"),
+            Level::Warn => warn!(generation = generation.0, "{notice}"),
+            Level::Error => error!(generation = generation.0, "{notice}"),
+        }
         match notice {
             Notice::WorkerExited { slot, pid, ending, cause } => {
                 let exit = WorkerExit { slot: *slot, pid: *pid, generation, ending: *ending, cause: *cause };

@@ -24,6 +24,21 @@ pub fn readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result
     }
 }
 
+/// Whether nothing can ever arrive at a socket again, which the queue of a unix
+/// listener that was shut tells in no other way. Never waits.
+#[must_use]
+pub fn is_read_closed(fd: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::new(fd, READ_CLOSED)];
+    let answer = poll(&mut polled, PollTimeout::ZERO);
+    // `None` stands for flags that nix has no name for, as this one.
+    answer.is_ok() && polled[0].revents().is_none_or(|flags| flags.intersects(READ_CLOSED | PollFlags::POLLHUP))
+}
+
+#[cfg(target_os = "linux")]
+const READ_CLOSED: PollFlags = PollFlags::from_bits_retain(libc::POLLRDHUP);
+#[cfg(not(target_os = "linux"))]
+const READ_CLOSED: PollFlags = PollFlags::POLLHUP;
+
 /// Rounded up: a wait that ends before its deadline would be begun again, and
 /// spin through the last millisecond.
 fn millis(timeout: Duration) -> PollTimeout {

@@ -178,8 +178,9 @@ impl<F: FnMut(Accepted)> Acceptor<F> {
 
     fn take_burst(&mut self, index: usize, cx: &mut Context<'_>) -> Left {
         for _ in 0..BURST {
-            // Whoever closes a connection at the limit wakes this task.
-            if self.shared().is_full() {
+            // Whoever closes a connection at the limit wakes this task. At the end
+            // there is no limit: whoever waits in the queue then would be reset.
+            if self.shared().is_full() && self.shared().stage() == Stage::Serving {
                 return Left::Blocked;
             }
             match self.intakes[index].poll_accept(cx) {
@@ -194,7 +195,6 @@ impl<F: FnMut(Accepted)> Acceptor<F> {
         Left::Unfinished
     }
 
-    /// At the end the limit of connections does not hold: whoever waits here would be reset.
     fn empty_burst(&mut self, index: usize) -> Left {
         for _ in 0..BURST {
             match self.intakes[index].accept_now() {

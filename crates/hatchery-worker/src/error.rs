@@ -13,7 +13,7 @@ pub enum ServeError {
         /// The name.
         name: String,
     },
-    /// Two calls serve the same listener.
+    /// Two calls serve the same listener. Each is served by one call in a worker's life.
     #[error("the listener on {address} is served already: narrow one call with `only`, another with `without`")]
     ServedTwice {
         /// Where it listens.

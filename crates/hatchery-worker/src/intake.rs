@@ -2,15 +2,17 @@
 
 use std::io;
 use std::net;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use hatchery_core::QueueId;
 use hatchery_net::{Address, Listener, Queue};
 use hatchery_sys::accept::accept;
+use hatchery_sys::poll;
 use nix::errno::Errno;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::io::Interest;
+use tokio::net::{TcpListener, TcpStream, UnixDatagram, UnixStream};
 
 use crate::{Peer, Stream};
 
@@ -28,7 +30,8 @@ pub(crate) struct Intake {
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
-    Unix(UnixListener),
+    /// Not tokio's own listener: see [`poll_accept_unix`].
+    Unix(UnixDatagram),
 }
 
 /// What an error of `accept(2)` means.
@@ -48,7 +51,7 @@ impl Intake {
         let fd = queue.as_fd().try_clone_to_owned()?;
         let socket = match listener.bound() {
             Address::Tcp(_) => Socket::Tcp(TcpListener::from_std(net::TcpListener::from(fd))?),
-            Address::Unix(_) => Socket::Unix(UnixListener::from_std(unix::net::UnixListener::from(fd))?),
+            Address::Unix(_) => Socket::Unix(UnixDatagram::from_std(unix::net::UnixDatagram::from(fd))?),
         };
         Ok(Self { id, listener: index, local: listener.bound().clone(), socket })
     }
@@ -63,7 +66,7 @@ impl Intake {
             Socket::Tcp(socket) => {
                 socket.poll_accept(cx).map_ok(|(stream, peer)| (Stream::Tcp(stream), Peer::Tcp(peer)))
             }
-            Socket::Unix(socket) => socket.poll_accept(cx).map_ok(|(stream, _)| (Stream::Unix(stream), Peer::Unix)),
+            Socket::Unix(socket) => poll_accept_unix(socket, cx).map_ok(|stream| (stream, Peer::Unix)),
         }
     }
 
@@ -82,11 +85,35 @@ impl Intake {
             }
             // A TCP client without an address was gone before it was accepted.
             (Socket::Tcp(_), None) => Err(Errno::ECONNABORTED.into()),
-            (Socket::Unix(_), _) => {
-                Ok((Stream::Unix(UnixStream::from_std(unix::net::UnixStream::from(fd))?), Peer::Unix))
-            }
+            (Socket::Unix(_), _) => Ok((unix_stream(fd)?, Peer::Unix)),
         }
     }
+}
+
+/// A unix listener that was shut goes on answering `EAGAIN`, where a TCP listener
+/// says `EINVAL`, and stays readable for ever: taken at its word, as tokio's own
+/// listener does, that is a loop without an end. So the second `EAGAIN` in a row
+/// is asked about. It is no datagram socket, but nothing is received through it:
+/// it only tells when there is something.
+fn poll_accept_unix(socket: &UnixDatagram, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+    let mut empty_before = false;
+    loop {
+        ready!(socket.poll_recv_ready(cx))?;
+        match socket.try_io(Interest::READABLE, || accept(socket.as_fd())) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if empty_before && poll::is_read_closed(socket.as_fd()) {
+                    return Poll::Ready(Err(Errno::EINVAL.into()));
+                }
+                empty_before = true;
+            }
+            Err(error) => return Poll::Ready(Err(error)),
+            Ok((fd, _)) => return Poll::Ready(unix_stream(fd)),
+        }
+    }
+}
+
+fn unix_stream(fd: OwnedFd) -> io::Result<Stream> {
+    UnixStream::from_std(unix::net::UnixStream::from(fd)).map(Stream::Unix)
 }
 
 impl AsFd for Intake {

@@ -157,13 +157,7 @@ fn hooks(
 
 /// The rest of a worker's life. The frames above this one are copies of the
 /// master's: whatever happens, they are not returned to.
-fn work<A, P, E>(
-    newborn: Newborn,
-    settings: &Settings,
-    after_fork: Vec<SlotHook>,
-    preloaded: &'static P,
-    app: A,
-) -> !
+fn work<A, P, E>(newborn: Newborn, settings: &Settings, after_fork: Vec<SlotHook>, preloaded: &'static P, app: A) -> !
 where
     A: AsyncFn(Worker, &'static P) -> Result<(), E>,
     E: Into<BoxError>,

@@ -2,7 +2,7 @@ use super::*;
 use crate::testing::{NOW, check, name};
 
 const PHASES: [&str; 7] = ["starting", "failed", "fresh", "steady", "finishing", "draining", "killed"];
-const EVENTS: [&str; 6] = ["ready", "boot failed", "recycle", "emptied", "deadline", "exit"];
+const EVENTS: [&str; 7] = ["ready", "boot failed", "recycle", "emptied", "deadline", "exit", "crash"];
 
 fn in_phase(phase: &str) -> Worker {
     let deadline = NOW + Duration::from_secs(5);
@@ -45,7 +45,8 @@ fn every_phase_and_event() {
                 Due::Kill(cause) => format!("Kill {cause:?}"),
                 due @ (Due::Nothing | Due::Steady) => name(&due),
             },
-            "exit" => return format!("- | {:?}", worker.cause_of_end()),
+            "exit" => return format!("- | {:?}", worker.cause_of_end(Ending::Code(0))),
+            "crash" => return format!("- | {:?}", worker.cause_of_end(Ending::Signal(11))),
             _ => unreachable!(),
         };
         format!("{} | {meaning}", phase_of(&worker))
@@ -78,6 +79,7 @@ starting  | recycle     | starting    | Nothing
 starting  | emptied     | starting    | Nothing
 starting  | deadline    | killed      | Kill BootTimeout
 starting  | exit        | -           | CrashedBooting
+starting  | crash       | -           | CrashedBooting
 
 failed    | ready       | failed      | Nothing
 failed    | boot failed | failed      | Nothing
@@ -85,6 +87,7 @@ failed    | recycle     | failed      | Nothing
 failed    | emptied     | failed      | Nothing
 failed    | deadline    | killed      | Kill BootFailed
 failed    | exit        | -           | BootFailed
+failed    | crash       | -           | BootFailed
 
 fresh     | ready       | fresh       | Nothing
 fresh     | boot failed | fresh       | Nothing
@@ -92,6 +95,7 @@ fresh     | recycle     | fresh, due  | Recycle
 fresh     | emptied     | fresh       | Nothing
 fresh     | deadline    | steady      | Steady
 fresh     | exit        | -           | Crashed
+fresh     | crash       | -           | Crashed
 
 steady    | ready       | steady      | Nothing
 steady    | boot failed | steady      | Nothing
@@ -99,6 +103,7 @@ steady    | recycle     | steady, due | Recycle
 steady    | emptied     | steady      | Nothing
 steady    | deadline    | steady      | Nothing
 steady    | exit        | -           | Crashed
+steady    | crash       | -           | Crashed
 
 finishing | ready       | finishing   | Nothing
 finishing | boot failed | finishing   | Nothing
@@ -106,6 +111,7 @@ finishing | recycle     | finishing   | Nothing
 finishing | emptied     | draining    | Emptied
 finishing | deadline    | killed      | Kill DrainTimeout
 finishing | exit        | -           | Drained
+finishing | crash       | -           | CrashedDraining
 
 draining  | ready       | draining    | Nothing
 draining  | boot failed | draining    | Nothing
@@ -113,6 +119,7 @@ draining  | recycle     | draining    | Nothing
 draining  | emptied     | draining    | Nothing
 draining  | deadline    | killed      | Kill DrainTimeout
 draining  | exit        | -           | Drained
+draining  | crash       | -           | CrashedDraining
 
 killed    | ready       | killed      | Nothing
 killed    | boot failed | killed      | Nothing
@@ -120,4 +127,5 @@ killed    | recycle     | killed      | Nothing
 killed    | emptied     | killed      | Nothing
 killed    | deadline    | killed      | Nothing
 killed    | exit        | -           | Unwanted
+killed    | crash       | -           | Unwanted
 ";

@@ -152,7 +152,9 @@ fn in_flight_with_its_body_still_to_come() {
 fn in_flight_with_its_head_written_and_requests_behind() {
     let mut worker = Worker::start();
     let mut client = worker.connect();
-    client.send("GET /drip HTTP/1.1\r\nhost: a\r\n\r\nGET /one HTTP/1.1\r\nhost: a\r\n\r\nGET /two HTTP/1.1\r\nhost: a\r\n\r\n");
+    client.send(
+        "GET /drip HTTP/1.1\r\nhost: a\r\n\r\nGET /one HTTP/1.1\r\nhost: a\r\n\r\nGET /two HTTP/1.1\r\nhost: a\r\n\r\n",
+    );
     client.head();
     assert_eq!(client.chunk(), "first ");
     let held = worker.gate.wait();

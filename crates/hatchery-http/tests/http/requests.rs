@@ -61,7 +61,7 @@ fn more_connections_than_may_be_active_are_parked_and_come_back() {
         }
         // A half head makes a parked connection active, and its other half arrives after the others'.
         for client in &mut clients {
-            client.send(&format!("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-le"));
+            client.send("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-le");
         }
         for client in clients.iter_mut().rev() {
             client.send("ngth: 4\r\n\r\nbo");

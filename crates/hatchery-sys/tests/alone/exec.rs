@@ -97,7 +97,8 @@ fn bytes() {
     let odd = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
     let mut pwd = OsString::from("PWD=");
     pwd.push(&link);
-    let env = vec![odd(b"A=1"), odd(b"A=2"), odd(b"no equals sign"), odd(b"X=\xff\xfe"), odd(b"TAKEN=1"), odd(b"E="), pwd];
+    let env =
+        vec![odd(b"A=1"), odd(b"A=2"), odd(b"no equals sign"), odd(b"X=\xff\xfe"), odd(b"TAKEN=1"), odd(b"E="), pwd];
     let mut program = this_program("start-again");
     program.args.extend([odd(b"\xff\xfe"), odd(b""), odd(b"two words"), odd(b"--x=\n"), odd(b"")]);
     program.env.clone_from(&env);
@@ -154,7 +155,10 @@ fn says() {
     fs::write(&plain, "no program").expect("a file");
     let cases = [
         (Program { path: "/nowhere/x".into(), ..good.clone() }, "cannot start /nowhere/x: No such file or directory"),
-        (Program { path: plain.clone(), ..good.clone() }, &format!("cannot start {}: Permission denied", plain.display())),
+        (
+            Program { path: plain.clone(), ..good.clone() },
+            &format!("cannot start {}: Permission denied", plain.display()),
+        ),
         (Program { dir: "/nowhere".into(), ..good.clone() }, "cannot enter /nowhere: No such file or directory"),
         (Program { args: vec!["a\0b".into()], ..good.clone() }, "a zero byte in an argument"),
     ];

@@ -6,10 +6,7 @@ use hatchery_sys::{Signal, process};
 use crate::Case;
 use crate::support::{child, join, wait_for_ever};
 
-pub(crate) const CASES: &[Case] = &[
-    ("wait::tells_how_each_child_ended", how),
-    ("wait::does_not_wait", does_not_wait),
-];
+pub(crate) const CASES: &[Case] = &[("wait::tells_how_each_child_ended", how), ("wait::does_not_wait", does_not_wait)];
 
 fn how() {
     assert_eq!(join(child(|| 0)), Status::Exited(0));

@@ -11,6 +11,7 @@ use hatchery_sys::process;
 
 mod booting;
 mod ending;
+mod orphans;
 mod serving;
 mod signals;
 mod support;
@@ -23,7 +24,8 @@ type Test = (&'static str, fn());
 
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let all: Vec<Test> = [booting::TESTS, serving::TESTS, ending::TESTS, signals::TESTS, trouble::TESTS].concat();
+    let all: Vec<Test> =
+        [booting::TESTS, serving::TESTS, ending::TESTS, signals::TESTS, orphans::TESTS, trouble::TESTS].concat();
     let mut failed = Vec::new();
     for (name, test) in all {
         if !wanted.is_empty() && !wanted.iter().any(|wanted| name.contains(wanted.as_str())) {

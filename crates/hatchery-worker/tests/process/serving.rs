@@ -1,5 +1,6 @@
 //! Assigned queues, and nothing but them.
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
@@ -14,6 +15,7 @@ use crate::support::{Client, DEADLINE, Master, Options, echo, wait_for};
 pub(crate) const TESTS: &[Test] = &[
     ("nothing_is_accepted_before_a_queue_is_assigned", nothing_is_accepted_before_a_queue_is_assigned),
     ("a_queue_moves_and_its_connections_stay", a_queue_moves_and_its_connections_stay),
+    ("a_queue_that_moves_all_the_time_loses_nobody", a_queue_that_moves_all_the_time_loses_nobody),
     ("more_than_a_burst_is_served", more_than_a_burst_is_served),
     ("every_queue_of_a_reuseport_listener_is_served", every_queue_of_a_reuseport_listener_is_served),
     ("a_unix_socket_is_served", a_unix_socket_is_served),
@@ -58,6 +60,31 @@ fn a_queue_moves_and_its_connections_stay() {
     one.assign([0]);
     assert_eq!(master.client().echo(), one.pid);
     assert_eq!(one.accepted() + other.accepted(), 3);
+}
+
+fn a_queue_that_moves_all_the_time_loses_nobody() {
+    let master = Master::new();
+    let workers = [master.serving(Options::default()), master.serving(Options::default())];
+    let mut clients = VecDeque::new();
+    for round in 0..1000 {
+        let (heir, other) = (&workers[round % 2], &workers[(round + 1) % 2]);
+        // As the master does: the heir first, so that the queue always has somebody.
+        heir.assign([0]);
+        other.assign([]);
+        for _ in 0..3 {
+            let mut client = master.client();
+            client.say("hello");
+            clients.push_back(client);
+        }
+        while clients.len() > 20 {
+            let mut client: Client = clients.pop_front().unwrap();
+            assert_eq!(client.heard_by().0, "hello");
+        }
+    }
+    for mut client in clients {
+        assert_eq!(client.heard_by().0, "hello");
+    }
+    assert_eq!(workers[0].accepted() + workers[1].accepted(), 3000);
 }
 
 fn more_than_a_burst_is_served() {

@@ -274,7 +274,7 @@ impl Client {
     }
 
     pub(crate) fn say(&mut self, line: &str) {
-        writeln!(self.0.get_mut(), "{line}").unwrap();
+        self.0.get_mut().write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
     /// The next line; empty at the end.

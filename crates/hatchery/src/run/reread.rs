@@ -6,8 +6,8 @@ use hatchery_core::Policy;
 use hatchery_master::Predecessor;
 use tracing::{info, warn};
 
-use crate::{Error, Settings};
 use crate::settings::Sources;
+use crate::{Error, Settings};
 
 /// Resolves the settings again; on success they are the current ones.
 pub(super) fn again(sources: &Sources, current: &RefCell<Settings>) -> Result<Policy, String> {

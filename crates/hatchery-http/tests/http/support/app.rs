@@ -17,8 +17,7 @@ pub(crate) fn child() {
     let Ok(role) = std::env::var(super::ROLE) else { return };
     let numbers: Vec<u64> = role.split(' ').map(|number| number.parse().unwrap()).collect();
     let millis = |at: usize| Duration::from_millis(numbers[at]);
-    let limits =
-        Limits { head: millis(0), body: millis(1), send: millis(2), idle: millis(3), ..Limits::default() };
+    let limits = Limits { head: millis(0), body: millis(1), send: millis(2), idle: millis(3), ..Limits::default() };
     let gate = u16::try_from(numbers[4]).unwrap();
 
     let blocked = hatchery_sys::signals::block_all().unwrap();

@@ -60,7 +60,8 @@ impl Client {
     /// The next answer.
     pub(crate) fn answer(&mut self) -> Answer {
         let head = self.until(b"\r\n\r\n").to_lowercase();
-        let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned());
+        let field =
+            |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned());
         let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
         let body = if field("transfer-encoding:").is_some() {
             self.chunks()

@@ -1,0 +1,147 @@
+//! HTTP/2 with prior knowledge, on the same port.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+
+use crate::support::{Client, Limits, PATIENCE, Worker};
+
+/// Tasks of this thread.
+#[derive(Clone)]
+struct Local;
+
+impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for Local {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()).unwrap();
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, test).await.expect("the test takes too long") });
+}
+
+async fn connect(client: &Client) -> SendRequest<Empty<Bytes>> {
+    let stream = client.stream().try_clone().unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let io = TokioIo::new(tokio::net::TcpStream::from_std(stream).unwrap());
+    let (sender, connection) = http2::handshake(Local, io).await.unwrap();
+    tokio::task::spawn_local(connection);
+    sender
+}
+
+fn get(sender: &mut SendRequest<Empty<Bytes>>, path: &str) -> impl Future<Output = hyper::Result<Response<Incoming>>> {
+    sender.send_request(Request::get(format!("http://a{path}")).body(Empty::new()).unwrap())
+}
+
+async fn text(response: Response<Incoming>) -> Result<String, hyper::Error> {
+    Ok(String::from_utf8(response.into_body().collect().await?.to_bytes().to_vec()).unwrap())
+}
+
+#[test]
+fn many_requests_share_a_connection() {
+    let worker = Worker::start();
+    let client = worker.connect();
+    run(async {
+        let mut sender = connect(&client).await;
+        let answers: Vec<_> = (0..20).map(|n| get(&mut sender, &format!("/{n}"))).collect();
+        for (n, answer) in answers.into_iter().enumerate() {
+            assert_eq!(text(answer.await.unwrap()).await.unwrap(), format!("/{n}"));
+        }
+    });
+}
+
+#[test]
+fn a_panic_costs_its_own_stream_only() {
+    let worker = Worker::start();
+    let client = worker.connect();
+    run(async {
+        let mut sender = connect(&client).await;
+        let other = get(&mut sender, "/hold");
+        assert_eq!(get(&mut sender, "/panic").await.unwrap().status(), 500);
+        assert_eq!(get(&mut sender, "/panic-in-call").await.unwrap().status(), 500);
+        let late = get(&mut sender, "/panic-late").await.unwrap();
+        assert!(text(late).await.is_err());
+        drop(worker.gate.wait());
+        assert_eq!(text(other.await.unwrap()).await.unwrap(), "held");
+    });
+}
+
+#[test]
+fn a_drain_finishes_the_streams_and_closes() {
+    let mut worker = Worker::start();
+    let client = worker.connect();
+    run(async {
+        let mut sender = connect(&client).await;
+        let held = get(&mut sender, "/hold");
+        let gate = worker.gate.wait();
+        worker.drain_and_see();
+        drop(gate);
+        assert_eq!(text(held.await.unwrap()).await.unwrap(), "held");
+        // GOAWAY, and then the end.
+        while sender.ready().await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    });
+    drop(client);
+    assert!(worker.wait().success());
+}
+
+#[test]
+fn an_idle_connection_does_not_hold_a_drain_up() {
+    let mut worker = Worker::start();
+    let client = worker.connect();
+    run(async {
+        let mut sender = connect(&client).await;
+        assert_eq!(text(get(&mut sender, "/one").await.unwrap()).await.unwrap(), "/one");
+        worker.drain();
+        while sender.ready().await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(worker.wait().success());
+}
+
+#[test]
+fn an_idle_connection_is_told_to_go() {
+    let worker = Worker::with_limits(Limits { idle: 200, ..Limits::default() });
+    let client = worker.connect();
+    run(async {
+        let mut sender = connect(&client).await;
+        assert_eq!(text(get(&mut sender, "/one").await.unwrap()).await.unwrap(), "/one");
+        while sender.ready().await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+}
+
+#[test]
+fn a_stream_whose_answer_is_not_read_is_reset() {
+    let worker = Worker::with_limits(Limits { send: 200, ..Limits::default() });
+    let client = worker.connect();
+    run(async {
+        let mut sender = connect(&client).await;
+        // Larger than every window: without being read it stands still, while the connection lives.
+        let mut stuck = get(&mut sender, "/large").await.unwrap().into_body();
+        let mut read = 0;
+        assert_eq!(text(get(&mut sender, "/one").await.unwrap()).await.unwrap(), "/one");
+        worker.gate_after_reset(&mut sender).await;
+        let end = loop {
+            match stuck.frame().await {
+                Some(Ok(frame)) => read += frame.into_data().unwrap().len(),
+                end => break end,
+            }
+        };
+        assert!(matches!(end, Some(Err(_))), "the stream ended well after {read} bytes");
+        assert_eq!(text(get(&mut sender, "/two").await.unwrap()).await.unwrap(), "/two");
+    });
+}
+
+#[expect(dead_code, reason = "says what the handlers' error is")]
+type Never = Infallible;
