@@ -135,10 +135,12 @@ impl Standing {
 
         // And the way is open for the next one.
         self.lab.install(&Program::lab());
-        self.lab.upgrade();
-        assert_eq!(self.lab.whoami().generation, generation + 1);
-        self.lab.signal(Signal::SIGTERM);
-        self.lab.assert_gone();
+        self.lab.signal(Signal::SIGUSR2);
+        let lab = &self.lab;
+        lab.until("the next one serves", || lab.generation() == Some(generation + 1) && lab.ready().len() == 2);
+        lab.until("it answers", || lab.whoami().generation == generation + 1);
+        lab.signal(Signal::SIGTERM);
+        lab.assert_gone();
     }
 }
 

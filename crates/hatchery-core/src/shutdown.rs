@@ -23,7 +23,8 @@ use crate::wire::upgrade::SuccessorSays;
 use crate::wire::worker::MasterSays;
 use crate::worker::Phase;
 
-/// How long workers may take to empty their queues before these are shut all the same.
+/// How long workers may take to empty their queues before these are shut all the
+/// same: at the most, and half of the time that they have for draining.
 const EMPTYING: Duration = Duration::from_secs(1);
 
 /// What a master is about.
@@ -109,7 +110,7 @@ impl Master {
                 out.push(Action::Kill { pid });
             }
         }
-        self.life = Life::Stopping { closing: Closing::Emptying { until: now + EMPTYING } };
+        self.life = Life::Stopping { closing: Closing::Emptying { until: now + EMPTYING.min(timeout / 2) } };
     }
 
     /// A stop before anything was taken over: the predecessor serves on, the queues are its own.

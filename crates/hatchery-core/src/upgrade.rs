@@ -222,13 +222,11 @@ impl Master {
                 Upgrade::Committed { .. } | Upgrade::Probation { .. } | Upgrade::Retiring { .. },
                 SuccessorSays::Failed { text },
             ) => self.take_back(text, now, out),
-            (
-                Upgrade::Committed { .. } | Upgrade::Probation { .. } | Upgrade::Retiring { .. },
-                SuccessorSays::Released,
-            ) => {
+            (Upgrade::Committed { .. } | Upgrade::Probation { .. }, SuccessorSays::Released) => {
                 self.upgrade = Upgrade::Leaving;
                 self.retire(now, out);
             }
+            (Upgrade::Retiring { .. }, SuccessorSays::Released) => self.upgrade = Upgrade::Leaving,
             // A phase after the commit, something said twice, or the last words of one that was given up.
             (Upgrade::Committed { .. }, SuccessorSays::Phase { .. } | SuccessorSays::Ready)
             | (

@@ -39,10 +39,7 @@ impl<S: Handle> hyper::service::Service<Request> for Guarded<S> {
 
     fn call(&self, mut request: Request) -> Self::Future {
         let line = &self.line;
-        line.hub.counters.request_started();
-        line.in_flight.set(line.in_flight.get() + 1);
-        line.entry.enter(Phase::Handler, line.hub.now());
-        line.received.set(false);
+        begin(line);
         line.ahead.set(ahead(&request, line.read_end.get()));
         if self.server.peer_in_extensions {
             request.extensions_mut().insert(line.facts.peer);
@@ -73,6 +70,7 @@ impl Drop for LastWords<'_> {
     fn drop(&mut self) {
         note_panic(self.0);
         self.0.say_failed();
+        finish(self.0);
     }
 }
 
@@ -103,15 +101,25 @@ fn ahead_of_body(request: &Request, read: usize) -> i64 {
     }
 }
 
+fn begin(line: &Line) {
+    line.hub.counters.request_started();
+    line.in_flight.set(line.in_flight.get() + 1);
+    line.entry.enter(Phase::Handler, line.hub.now());
+    line.received.set(false);
+}
+
+fn finish(line: &Line) {
+    line.in_flight.set(line.in_flight.get() - 1);
+    line.received.set(false);
+    line.hub.counters.request_finished();
+}
+
 /// A request in flight, from the service's call to the drop of the response body.
-struct InFlight(Rc<Line>);
+pub(crate) struct InFlight(Rc<Line>);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let line = &self.0;
-        line.in_flight.set(line.in_flight.get() - 1);
-        line.received.set(false);
-        line.hub.counters.request_finished();
+        finish(&self.0);
     }
 }
 
@@ -162,6 +170,14 @@ where
             say_goodbye(&mut response);
         }
         Poll::Ready(Ok(response))
+    }
+}
+
+impl<F> Guard<F> {
+    /// Begins a request whose service is called within `future`.
+    pub(crate) fn new(line: &Rc<Line>, future: F) -> Self {
+        begin(line);
+        Self { future, in_flight: Some(InFlight(Rc::clone(line))) }
     }
 }
 

@@ -10,13 +10,13 @@ use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use crate::guard::Guarded;
 use crate::http1::Exit;
 use crate::io::{Line, LineIo};
 use crate::limits::Resolved;
 use crate::parked::Parked;
 use crate::server::Shared;
 use crate::service::Handle;
+use crate::streams::Streams;
 use crate::sweep::{Entry, Phase};
 
 /// How often a silent peer is asked whether it is still there, and how long it may take to say so.
@@ -25,7 +25,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// hyper's connection, and the facts that it shares with its io and its requests.
 pub(crate) struct Http2<S: Handle> {
-    conn: http2::Connection<TokioIo<LineIo>, Guarded<S>, LocalTasks>,
+    conn: http2::Connection<TokioIo<LineIo>, Streams<S>, LocalTasks>,
     line: Rc<Line>,
 }
 
@@ -59,7 +59,7 @@ impl<S: Handle> Http2<S> {
     pub(crate) fn new(server: &Rc<Shared<S>>, parked: Parked, entry: &Rc<Entry>) -> Box<Self> {
         let line = Line::new(parked, entry, &server.hub, true);
         let io = TokioIo::new(LineIo(Rc::clone(&line)));
-        let conn = server.http2.serve_connection(io, Guarded::new(server, &line));
+        let conn = server.http2.serve_connection(io, Streams::new(server, &line));
         let mut http2 = Box::new(Self { conn, line });
         // Until the first request the limit for a head goes on counting.
         http2.line.entry.rename(Phase::Head);
@@ -72,7 +72,7 @@ impl<S: Handle> Http2<S> {
     /// Says GOAWAY: requests under way are finished, new ones belong elsewhere.
     pub(crate) fn leave(&mut self) {
         Pin::new(&mut self.conn).graceful_shutdown();
-        if self.line.in_flight.get() == 0 {
+        if self.line.in_flight.get() == 0 && self.line.stalled.get() == 0 {
             self.line.entry.enter(Phase::Http2Leaving, self.line.hub.now());
         }
     }
@@ -100,9 +100,11 @@ impl<S: Handle> Http2<S> {
     fn settle(&self) {
         let line = &*self.line;
         let (now, phase) = (line.hub.now(), line.entry.phase());
-        if line.dirty.get() {
-            // The client does not read from the socket at all.
-            if phase != Phase::Send || line.sent.get() {
+        let (blocked, stalled) = (line.dirty.get(), line.stalled.get() > 0);
+        if blocked || stalled {
+            // The client does not read from the socket, or grants its streams no room.
+            let progress = if stalled { line.advanced.take() } else { line.sent.get() };
+            if phase != Phase::Send || progress {
                 line.entry.enter(Phase::Send, now);
             }
             return;

@@ -44,6 +44,10 @@ pub(crate) struct Line {
     pub(crate) read_end: Cell<usize>,
     /// How many bytes of the request in flight are still to be read; below 0 when more may have been read.
     pub(crate) ahead: Cell<i64>,
+    /// HTTP/2: pieces of answers that are not sent, and bodies that nobody asks for more.
+    pub(crate) stalled: Cell<u32>,
+    /// HTTP/2: a piece of an answer was sent; cleared by the task.
+    pub(crate) advanced: Cell<bool>,
     stream: RefCell<Stream>,
     /// Bytes to read before the socket's; `replaying` while there are some.
     prefix: RefCell<Box<[u8]>>,
@@ -68,6 +72,8 @@ impl Line {
             ended: Cell::new(false),
             read_end: Cell::new(0),
             ahead: Cell::new(0),
+            stalled: Cell::new(0),
+            advanced: Cell::new(false),
             stream: RefCell::new(stream),
             replaying: Cell::new(!prefix.is_empty()),
             prefix: RefCell::new(prefix),

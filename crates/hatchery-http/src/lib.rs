@@ -29,6 +29,7 @@ mod respond;
 mod server;
 mod service;
 mod sniff;
+mod streams;
 mod sweep;
 mod ticker;
 mod tower;

@@ -337,6 +337,11 @@ impl Driver {
                 let exit = WorkerExit { slot: *slot, pid: *pid, generation, ending: *ending, cause: *cause };
                 self.hooks.worker_exited(&exit);
             }
+            Notice::PredecessorDone => {
+                if let Some(pid_file) = &self.pid_file {
+                    pid_file.remove_dead();
+                }
+            }
             Notice::Retiring | Notice::StopBegun => title::set(&format!("hatchery: master gen {generation} draining")),
             Notice::TakenBack { .. } => title::set(&format!("hatchery: master gen {generation}")),
             _ => {}

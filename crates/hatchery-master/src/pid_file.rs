@@ -128,13 +128,24 @@ impl PidFile {
         Ok(())
     }
 
-    /// Removes this master's own file, under whichever name, and nobody else's.
+    /// Removes `PATH.oldbin` if the predecessor that it names is dead, and so
+    /// could not do that itself.
+    pub fn remove_dead(&self) {
+        let old = self.old_name();
+        if File::open(&old).is_ok_and(|file| lock::try_lock(&file).unwrap_or(false)) {
+            let _ = fs::remove_file(old);
+        }
+    }
+
+    /// Removes this master's own file, under whichever name, and nobody else's
+    /// that lives.
     pub fn remove(&mut self) {
         for name in [self.path.clone(), self.old_name()] {
             if self.is_ours(&name) {
                 let _ = fs::remove_file(name);
             }
         }
+        self.remove_dead();
         self.held = None;
     }
 

@@ -86,10 +86,12 @@ impl Predecessor {
             None => Totals::default(),
         };
         let listeners = handoff.listeners.iter().filter_map(|listener| inherited(listener).transpose());
+        let listeners = listeners.collect::<Result<_, _>>()?;
+        handoff.strays.iter().for_each(|fd| inherit::close_stray(*fd));
         Ok(Self {
             link,
             generation: handoff.generation,
-            listeners: listeners.collect::<Result<_, _>>()?,
+            listeners,
             totals,
             scaled: handoff.workers.zip(handoff.configured).filter(|(workers, configured)| workers != configured),
         })

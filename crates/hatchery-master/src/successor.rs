@@ -91,6 +91,7 @@ impl Legacy<'_> {
             board: self.board.fd().map(|fd| fd.as_raw_fd()),
             workers: Some(self.workers),
             configured: Some(self.configured),
+            strays: Vec::new(),
         }
     }
 

@@ -5,6 +5,17 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
+/// Closes a descriptor if it was left open by the program which started this
+/// one, and nobody has taken it over: that alone has no close-on-exec flag, since
+/// [`adopt`] sets it, and so does everything in Rust that opens something.
+pub fn close_stray(fd: RawFd) {
+    // SAFETY: F_GETFD on any number reads a flag, or fails with EBADF.
+    if unsafe { libc::fcntl(fd, libc::F_GETFD) } == 0 {
+        // SAFETY: it is open and, by its flag, nobody's in this program.
+        drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    }
+}
+
 /// Takes over a descriptor that the program which started this one has left
 /// open, and marks it so that no further exec inherits it.
 ///

@@ -41,7 +41,7 @@ pub fn inode(_socket: BorrowedFd<'_>) -> io::Result<u32> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// The messages, see sock_diag(7).
+/// The messages, see `sock_diag(7)`.
 #[cfg(target_os = "linux")]
 mod wire {
     use std::io;
@@ -118,6 +118,6 @@ mod tests {
     fn a_socket_without_a_file_has_none() {
         let (one, _other) = UnixStream::pair().expect("a pair");
         assert!(inode(one.as_fd()).is_err());
-        assert!(inode(std::io::stdin().as_fd()).is_err());
+        assert!(inode(io::stdin().as_fd()).is_err());
     }
 }

@@ -181,7 +181,7 @@ retiring  | PHASE       | retiring  |
 retiring  | READY       | retiring  |
 retiring  | FAILED      | aborting  | ABORT, pid file back, TakenBack, fork 0
 retiring  | TAKEN       | retiring  |
-retiring  | RELEASED    | leaving   | Retiring
+retiring  | RELEASED    | leaving   |
 retiring  | exit        | idle      | close link, pid file back, TakenBack, fork 0
 retiring  | link closed | retiring  |
 retiring  | deadline    | retiring  |

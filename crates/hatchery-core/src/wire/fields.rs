@@ -31,6 +31,11 @@ impl Fields {
         self.0.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_slice())
     }
 
+    /// The values under keys that are none of these.
+    pub fn others<'a>(&'a self, known: &[&str]) -> impl Iterator<Item = &'a [u8]> {
+        self.0.iter().filter(|(key, _)| !known.contains(&key.as_str())).map(|(_, value)| value.as_slice())
+    }
+
     /// The first value of `key` as text; bytes that are not UTF-8 are replaced.
     #[must_use]
     pub fn text(&self, key: &str) -> Option<String> {

@@ -20,6 +20,9 @@ pub const VERSION: u64 = 1;
 /// The oldest version that this library reads.
 pub const OLDEST: u64 = 1;
 
+/// The keys of this version.
+const KNOWN: [&str; 9] = ["v", "min", "pid", "gen", "listen", "link", "board", "workers", "configured"];
+
 /// What a predecessor hands to its successor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handoff {
@@ -38,6 +41,9 @@ pub struct Handoff {
     /// How many its settings asked for: where the two differ, an operator has
     /// scaled it, and a successor with the same setting keeps to that.
     pub configured: Option<u16>,
+    /// What stands under keys that this version does not know, as far as it may
+    /// be descriptors: a later version hands over more. Never written.
+    pub strays: Vec<i32>,
 }
 
 /// One listener of a [`Handoff`].
@@ -113,6 +119,7 @@ impl Handoff {
             board: line.bytes("board").map(|value| descriptor("board", value)).transpose()?,
             workers: line.number("workers")?,
             configured: line.number("configured")?,
+            strays: line.others(&KNOWN).flat_map(descriptors_in).collect(),
         }))
     }
 }
@@ -150,6 +157,13 @@ fn descriptor(key: &str, value: &[u8]) -> Result<i32, WireError> {
     Ok(fd)
 }
 
+/// Numbers behind the last `#`, or a value that is nothing but numbers. Which of
+/// them are descriptors that were handed over, only the kernel can tell.
+fn descriptors_in(value: &[u8]) -> Vec<i32> {
+    let list = value.rsplit(|b| *b == b'#').next().unwrap_or(value);
+    list.split(|b| *b == b',').map(|fd| descriptor("", fd)).collect::<Result<_, _>>().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -172,6 +186,7 @@ mod tests {
             board: Some(8),
             workers: Some(4),
             configured: Some(2),
+            strays: vec![],
         }
     }
 
@@ -190,10 +205,11 @@ mod tests {
 
     #[test]
     fn a_newer_writer_that_we_can_read_is_read_without_what_we_do_not_know() {
-        let value = "v=2;min=1;pid=7;gen=3;relay=6,7;listen=quic@[::1]:443#4;link=5";
+        let value = "v=2;min=1;pid=7;gen=3;relay=6,7;fd=NAME#9;mood=1.5;listen=quic@[::1]:443#4;link=5";
         let Ok(Reading::Ours(handoff)) = Handoff::decode(value.as_bytes(), Pid(7)) else { panic!() };
         assert_eq!(handoff.listeners[0].kind, "quic");
         assert_eq!(handoff.board, None);
+        assert_eq!(handoff.strays, [6, 7, 9]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! hatchery-http in a real worker, by real clients.
 
 mod drain;
+mod http2;
 mod limits;
 mod requests;
 mod support;

@@ -11,6 +11,17 @@ fn a_panic_costs_its_own_request_only() {
 }
 
 #[test]
+fn a_panic_before_the_first_poll_is_answered_too() {
+    let worker = Worker::start();
+    let mut client = worker.connect();
+    let answer = client.get("/panic-in-call");
+    assert_eq!(answer.status, 500);
+    assert!(answer.closes());
+    assert_eq!(client.rest(), "");
+    assert_eq!(worker.connect().get("/after").body, "/after");
+}
+
+#[test]
 fn a_panic_after_the_head_costs_the_connection_only() {
     let worker = Worker::start();
     let mut client = worker.connect();

@@ -66,6 +66,8 @@ pub fn hear(child: &mut Child, mark: &str) -> String {
     let mut heard = Vec::new();
     let mut byte = [0];
     while !String::from_utf8_lossy(&heard).contains(mark) {
+        let said = poll::readable(&[out.as_fd()], Some(DEADLINE)).expect("poll") == [true];
+        assert!(said, "it says no more than: {}", String::from_utf8_lossy(&heard));
         assert_eq!(out.read(&mut byte).expect("a pipe"), 1, "it ended: {}", String::from_utf8_lossy(&heard));
         heard.push(byte[0]);
     }

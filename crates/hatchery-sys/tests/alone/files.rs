@@ -86,6 +86,7 @@ fn adopted() {
     assert_eq!(FdFlag::from_bits_retain(flags), FdFlag::FD_CLOEXEC);
 }
 
+#[expect(clippy::disallowed_methods, reason = "this process has one thread")]
 fn taken() {
     // SAFETY: one thread.
     unsafe { std::env::set_var("HATCHERY_TEST", "value") };

@@ -93,7 +93,7 @@ pub(crate) fn temp_file(text: &str) -> File {
 pub(crate) fn forbid(calls: &[libc::c_long], errno: i32) {
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
-    let rules = calls.iter().map(|call| (i64::from(*call), Vec::new())).collect();
+    let rules = calls.iter().map(|call| (*call, Vec::new())).collect();
     let arch = std::env::consts::ARCH.try_into().expect("a known machine");
     let refuse = SeccompAction::Errno(u32::try_from(errno).expect("positive"));
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).expect("a filter");

@@ -35,6 +35,7 @@ fn shows() {
     assert_eq!(shown(process::pid()), b"hatchery: master gen 3\0");
 }
 
+#[expect(clippy::disallowed_methods, reason = "this process has one thread")]
 fn leaves() {
     let args: Vec<OsString> = std::env::args_os().collect();
     let vars: Vec<(OsString, OsString)> = std::env::vars_os().collect();

@@ -1,19 +1,26 @@
 //! Descriptors that run out, queues that are shut.
 
 use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use hatchery_core::ListenMode;
 use hatchery_core::wire::worker::WorkerSays;
+use hatchery_sys::Signal;
 
 use crate::Test;
-use crate::support::{Child, Client, Master, Options, wait_for};
+use crate::support::{Child, Client, DEADLINE, Master, Options, wait_for};
 
 pub(crate) const TESTS: &[Test] = &[
     ("without_descriptors_it_keeps_serving", without_descriptors_it_keeps_serving),
     ("without_descriptors_it_does_not_spin", without_descriptors_it_does_not_spin),
     ("without_descriptors_the_final_stop_still_empties_the_queue", final_stop_without_descriptors),
     ("a_queue_that_is_shut_is_left_alone", a_queue_that_is_shut_is_left_alone),
+    ("a_unix_queue_that_is_shut_is_left_alone", a_unix_queue_that_is_shut_is_left_alone),
+    ("the_final_stop_of_a_unix_socket", the_final_stop_of_a_unix_socket),
 ];
 
 /// A worker without descriptors to spare, and more clients than it can accept.
@@ -89,4 +96,60 @@ fn a_queue_that_is_shut_is_left_alone() {
     child.assign([]);
     child.settle();
     assert_eq!(client.echo(), child.pid);
+}
+
+/// A master with one unix socket.
+fn unix_master() -> (tempfile::TempDir, PathBuf, Master) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    let master = Master::with(&[(None, &format!("unix:{}", path.display()))], ListenMode::Shared, 1);
+    (dir, path, master)
+}
+
+fn say_hello(path: &Path) -> BufReader<UnixStream> {
+    let mut client = UnixStream::connect(path).unwrap();
+    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    client.write_all(b"hello\n").unwrap();
+    BufReader::new(client)
+}
+
+fn hear(client: &mut BufReader<UnixStream>) -> String {
+    let mut line = String::new();
+    client.read_line(&mut line).unwrap();
+    line.split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// One that is shut stays readable and answers `EAGAIN`.
+fn a_unix_queue_that_is_shut_is_left_alone() {
+    let (_dir, path, master) = unix_master();
+    let child = master.serving(Options::default());
+    let mut client = say_hello(&path);
+    assert_eq!(hear(&mut client), "hello");
+    master.shut_all();
+    child.settle();
+    let before = child.cell().turn.load(Ordering::Relaxed);
+    for _ in 0..5 {
+        client.get_mut().write_all(b"again\n").unwrap();
+        assert_eq!(hear(&mut client), "again");
+    }
+    assert!(child.cell().turn.load(Ordering::Relaxed) < before + 50);
+}
+
+fn the_final_stop_of_a_unix_socket() {
+    let (_dir, path, master) = unix_master();
+    let child = master.serving(Options::default());
+    child.kill(Signal::SIGSTOP);
+    let mut clients: Vec<_> = (0..20).map(|_| say_hello(&path)).collect();
+    child.finish();
+    child.kill(Signal::SIGCONT);
+    child.expect(&WorkerSays::Emptied);
+    assert_eq!(child.accepted(), 20);
+    let start = Instant::now();
+    master.shut_all();
+    for client in &mut clients {
+        assert_eq!(hear(client), "hello");
+        assert_eq!(hear(client), "bye");
+    }
+    child.exits_with(0);
+    assert!(start.elapsed() < Duration::from_millis(900), "it has not seen that the queue is shut");
 }

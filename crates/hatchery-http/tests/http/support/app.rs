@@ -41,7 +41,10 @@ pub(crate) fn child() {
     };
     let code = hatchery_worker::run(seed, &(), async move |worker: Worker, _preloaded: &'static ()| {
         let routes = worker.clone();
-        let service = hyper::service::service_fn(move |request: Request| route(routes.clone(), gate, request));
+        let service = hyper::service::service_fn(move |request: Request| {
+            assert!(request.uri().path() != "/panic-in-call", "told to, in the call");
+            route(routes.clone(), gate, request)
+        });
         Server::new(service).serve(worker).await.map_err(BoxError::from)
     });
     hatchery_sys::process::exit_now(code);
@@ -80,6 +83,7 @@ async fn route(worker: Worker, gate: u16, request: Request) -> Result<Response, 
         "/echo" => Response::new(Body::wrap(request.into_body())),
         "/panic" => panic!("told to"),
         "/panic-late" => Response::new(Body::stream(Panics)),
+        "/endless" => Response::new(Body::stream(Endless)),
         "/large" => http::bytes(vec![b'x'; 32 << 20]),
         path => http::text(path.to_owned()),
     })
@@ -88,6 +92,20 @@ async fn route(worker: Worker, gate: u16, request: Request) -> Result<Response, 
 async fn wait_at(gate: u16) {
     let mut gate = tokio::net::TcpStream::connect(("127.0.0.1", gate)).await.unwrap();
     let _closed = gate.read(&mut [0]).await.unwrap();
+}
+
+/// A body that never ends, and is never waited for.
+struct Endless;
+
+impl futures_core::Stream for Endless {
+    type Item = Result<&'static [u8], Infallible>;
+
+    fn poll_next(
+        self: std::pin::Pin<&mut Self>,
+        _cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        std::task::Poll::Ready(Some(Ok(&[b'x'; 4096])))
+    }
 }
 
 /// A body that panics when it is asked for.

@@ -22,13 +22,18 @@ impl Gate {
         self.0.local_addr().unwrap().port()
     }
 
+    /// The next handler, if one has knocked.
+    pub(crate) fn look(&self) -> Option<Waiting> {
+        self.0.accept().ok().map(|(stream, _)| Waiting(stream))
+    }
+
     /// Waits until a handler knocks.
     pub(crate) fn wait(&self) -> Waiting {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.0.accept() {
-                Ok((stream, _)) => return Waiting(stream),
-                Err(_) => {
+            match self.look() {
+                Some(waiting) => return waiting,
+                None => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     assert!(!left.is_zero(), "no handler came to the gate");
                     hatchery_sys::poll::readable(&[std::os::fd::AsFd::as_fd(&self.0)], Some(left)).unwrap();

@@ -15,7 +15,7 @@ use hatchery_sys::channel::{Channel, Received};
 
 pub(crate) use app::child;
 pub(crate) use client::{Answer, Client};
-pub(crate) use gate::Gate;
+pub(crate) use gate::{Gate, Waiting};
 
 /// How long any single event may take before a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

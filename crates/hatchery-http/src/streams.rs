@@ -1,0 +1,183 @@
+//! What stands between hyper and the handler on HTTP/2, where many requests share a connection.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::guard::{Guard, Outgoing};
+use crate::io::Line;
+use crate::server::Shared;
+use crate::service::Handle;
+use crate::{BoxError, Request};
+
+/// The service that a hyper connection calls.
+pub(crate) struct Streams<S> {
+    server: Rc<Shared<S>>,
+    line: Rc<Line>,
+}
+
+impl<S> Streams<S> {
+    pub(crate) fn new(server: &Rc<Shared<S>>, line: &Rc<Line>) -> Self {
+        Self { server: Rc::clone(server), line: Rc::clone(line) }
+    }
+}
+
+impl<S: Handle> hyper::service::Service<Request> for Streams<S> {
+    type Response = Response<Tracked<S::Body>>;
+    type Error = Infallible;
+    type Future = Answer<S>;
+
+    fn call(&self, mut request: Request) -> Self::Future {
+        if self.server.peer_in_extensions {
+            request.extensions_mut().insert(self.line.facts.peer);
+        }
+        let call = Call::Waiting { server: Rc::clone(&self.server), request: Some(request) };
+        Answer { guard: Guard::new(&self.line, call), line: Rc::clone(&self.line) }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// The work on one request.
+    pub(crate) struct Answer<S: Handle> {
+        #[pin]
+        guard: Guard<Call<S>>,
+        line: Rc<Line>,
+    }
+}
+
+impl<S: Handle> Future for Answer<S> {
+    type Output = Result<Response<Tracked<S::Body>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = ready!(this.guard.poll(cx))?;
+        let stall = Stall { line: Rc::clone(this.line), counted: Cell::new(false) };
+        Poll::Ready(Ok(response.map(|body| Tracked { body, stall })))
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// The call of the service, made in the first poll: in the stream's own
+    /// task, so that a panic in it does not end the connection, which others share.
+    #[project = CallProj]
+    enum Call<S: Handle> {
+        Waiting { server: Rc<Shared<S>>, request: Option<Request> },
+        Running { #[pin] future: S::Future },
+    }
+}
+
+impl<S: Handle> Future for Call<S> {
+    type Output = Result<Response<S::Body>, S::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match self.as_mut().project() {
+                CallProj::Waiting { server, request } => {
+                    // Taken once only: a call that panicked is not polled again.
+                    let Some(request) = request.take() else { return Poll::Pending };
+                    let future = server.service.handle(request);
+                    self.set(Self::Running { future });
+                }
+                CallProj::Running { future } => return future.poll(cx),
+            }
+        }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// The body of an answer, which knows when the client grants it no room.
+    ///
+    /// hyper asks a body for more only when there is room. A body whose last
+    /// piece was taken and that is not asked again waits for the client.
+    pub(crate) struct Tracked<B> {
+        #[pin]
+        body: Outgoing<B>,
+        stall: Stall,
+    }
+}
+
+impl<B: Body<Error: Into<BoxError>>> Body for Tracked<B> {
+    type Data = Piece<B::Data>;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, BoxError>>> {
+        let this = self.project();
+        // Asked again: from now on it is the handler that is waited for.
+        this.stall.count(false);
+        this.stall.line.advanced.set(true);
+        let polled = ready!(this.body.poll_frame(cx));
+        this.stall.count(matches!(polled, Some(Ok(_))));
+        let piece = |data| {
+            let stall = Stall { line: Rc::clone(&this.stall.line), counted: Cell::new(false) };
+            stall.count(true);
+            Piece { data, stall }
+        };
+        Poll::Ready(polled.map(|frame| frame.map(|frame| frame.map_data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A piece of an answer that is not sent yet; h2 holds it until it is.
+pub(crate) struct Piece<D> {
+    data: D,
+    stall: Stall,
+}
+
+impl<D: Buf> Buf for Piece<D> {
+    fn remaining(&self) -> usize {
+        self.data.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.data.chunk()
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [std::io::IoSlice<'a>]) -> usize {
+        self.data.chunks_vectored(slices)
+    }
+
+    fn advance(&mut self, sent: usize) {
+        self.stall.line.advanced.set(true);
+        self.data.advance(sent);
+    }
+
+    fn copy_to_bytes(&mut self, len: usize) -> Bytes {
+        self.stall.line.advanced.set(true);
+        self.data.copy_to_bytes(len)
+    }
+}
+
+/// Counts as something that the client holds up, while `counted`.
+struct Stall {
+    line: Rc<Line>,
+    counted: Cell<bool>,
+}
+
+impl Stall {
+    fn count(&self, counts: bool) {
+        if self.counted.replace(counts) != counts {
+            let stalled = self.line.stalled.get();
+            self.line.stalled.set(if counts { stalled + 1 } else { stalled - 1 });
+        }
+    }
+}
+
+impl Drop for Stall {
+    fn drop(&mut self) {
+        self.count(false);
+    }
+}
