@@ -58,7 +58,7 @@ pub(crate) struct Line {
 
 impl Line {
     pub(crate) fn new(parked: Parked, entry: &Rc<Entry>, hub: &Rc<Hub>, http2: bool) -> Rc<Self> {
-        let Parked { stream, prefix, facts } = parked;
+        let Parked { stream, prefix, facts, http1: _ } = parked;
         Rc::new(Self {
             hub: Rc::clone(hub),
             entry: Rc::clone(entry),
@@ -86,7 +86,12 @@ impl Line {
     pub(crate) fn into_parked(self, read_buf: &[u8]) -> Parked {
         let prefix = self.prefix.into_inner();
         let unread = &prefix[self.prefix_at.get()..];
-        Parked { stream: self.stream.into_inner(), prefix: [read_buf, unread].concat().into(), facts: self.facts }
+        Parked {
+            stream: self.stream.into_inner(),
+            prefix: [read_buf, unread].concat().into(),
+            facts: self.facts,
+            http1: !self.http2,
+        }
     }
 
     /// Forgets what happened before this poll.

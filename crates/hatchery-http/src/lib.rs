@@ -6,6 +6,17 @@
 //! the limits, so that a request costs no timer. At a drain no request is lost
 //! that a client has already sent.
 //!
+//! Two things are not there. Protocol upgrades: a connection that may be taken
+//! back from hyper at any time cannot be given away by it. And on HTTP/2 the
+//! limit for request bodies: hyper does not tell whether a stream waits for its
+//! client, so what bounds such a client is the number of its streams, and the
+//! pings that it has to answer.
+//!
+//! * [`Server`], [`serve_fn`]: what an application calls
+//! * [`text`], [`html`], [`bytes`], [`status`], [`redirect`], [`stream`]: answers without a framework
+//! * `connection`: the states; `parked`, `http1`, `http2`: what they do; `io`: the socket as hyper sees it
+//! * `guard`, `streams`: around each request; `sweep`, `ticker`, `limits`: how long it may take
+//!
 //! ```no_run
 //! use std::convert::Infallible;
 //!

@@ -29,6 +29,8 @@ pub(crate) struct Parked {
     /// Read, but not used: the beginning of the next request. Empty but for clients that send their head in pieces.
     pub(crate) prefix: Box<[u8]>,
     pub(crate) facts: Facts,
+    /// It has spoken HTTP/1 before: the preface of HTTP/2 may only be the first thing that a client says.
+    pub(crate) http1: bool,
 }
 
 /// What a connection was when it was accepted; its own address can be asked of the socket.
@@ -43,7 +45,7 @@ pub(crate) struct Facts {
 impl Parked {
     pub(crate) fn new(accepted: Accepted) -> Self {
         let Accepted { stream, peer, listener, permit, local: _ } = accepted;
-        Self { stream, prefix: Box::default(), facts: Facts { peer, listener, _permit: permit } }
+        Self { stream, prefix: Box::default(), facts: Facts { peer, listener, _permit: permit }, http1: false }
     }
 
     /// Waits for bytes and adds them to the prefix.
@@ -64,6 +66,7 @@ impl Parked {
                 self.prefix = [&self.prefix, buf.filled()].concat().into();
             }
             match sniff(&self.prefix) {
+                _ if self.http1 => return Poll::Ready(Wake::Http1),
                 Protocol::Http1 => return Poll::Ready(Wake::Http1),
                 Protocol::Http2 => return Poll::Ready(Wake::Http2),
                 // The preface is 24 bytes long: this cannot go on for long, and the limit for a head bounds it.
