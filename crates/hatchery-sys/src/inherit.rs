@@ -19,23 +19,25 @@ pub fn close_stray(fd: RawFd) {
 /// Takes over a descriptor that the program which started this one has left
 /// open, and marks it so that no further exec inherits it.
 ///
-/// Each number may be taken over once, early, and only if it was named by
-/// whoever started this program: a number that some other part of this program
-/// has opened and owns would be closed twice.
+/// What has the mark already cannot have come through an exec: it belongs to
+/// some part of this program, or was taken over before, and would be closed twice.
 ///
 /// # Errors
-/// `EBADF` if no such descriptor is open.
+/// `EBADF` if no such descriptor is open, [`io::ErrorKind::InvalidInput`] if it
+/// was not inherited.
 pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: F_GETFD on any number reads a flag, or fails with EBADF.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
     if flags == -1 {
         return Err(Errno::last().into());
     }
+    if flags & libc::FD_CLOEXEC != 0 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not inherited, or taken over before"));
+    }
     // SAFETY: it is open, and only this flag changes.
     if unsafe { libc::fcntl(fd, libc::F_SETFD, flags | libc::FD_CLOEXEC) } == -1 {
         return Err(Errno::last().into());
     }
-    // SAFETY: it is open, and nobody else owns it: the caller names what was
-    // inherited by exec, which no part of this program has opened.
+    // SAFETY: it is open, and by its flag nobody in this program owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

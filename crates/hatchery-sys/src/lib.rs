@@ -9,7 +9,7 @@
 //! * [`channel`], [`poll`], [`inherit`]: descriptors, passed and waited for
 //! * [`accept`], [`socket_file`]: listening sockets
 //! * [`board`]: memory that all processes of a generation share
-//! * [`origin`], [`env`], [`title`]: how this program was started, how it shows
+//! * [`origin`], [`mod@env`], [`title`]: how this program was started, how it shows
 //! * [`limits`], [`streams`], [`lock`]: files
 //!
 //! Linux is where it is used. What only Linux has (memfd, `close_range`,

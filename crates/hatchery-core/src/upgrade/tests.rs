@@ -1,6 +1,10 @@
+use std::time::Duration;
+
 use super::*;
-use crate::event::Event;
+use crate::event::{Command, Ending, Event};
+use crate::master::{Actions, Master};
 use crate::testing::{NOW, add, check, name, serving, short};
+use crate::wire::upgrade::SuccessorSays;
 use crate::worker::{Phase, Standing};
 
 const STATES: [&str; 11] = [

@@ -1,12 +1,13 @@
 //! A channel between two processes.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
 
 use hatchery_sys::channel::{Channel, MAX_FDS, Received};
 use hatchery_sys::wait::Status;
 use hatchery_sys::{poll, process};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::resource::{Resource, setrlimit};
 
 use crate::Case;
@@ -15,6 +16,8 @@ use crate::support::{child, join, pipe, read_all, temp_file, wait_for_ever};
 pub(crate) const CASES: &[Case] = &[
     ("channel::a_child_passes_a_descriptor", passes),
     ("channel::a_death_is_seen_as_the_end", death),
+    ("channel::keeps_bounds_and_never_waits", bounds),
+    ("channel::takes_no_other_socket", kinds),
     ("channel::too_many_descriptors_are_closed_not_leaked", truncated),
 ];
 
@@ -46,8 +49,47 @@ fn death() {
     poll::readable(&[ours.as_fd()], None).expect("it waits");
     assert!(matches!(ours.recv(&mut [0; 8]).expect("no error"), Received::Closed));
     assert!(matches!(ours.recv(&mut [0; 8]).expect("no error"), Received::Closed));
-    assert_eq!(ours.send(b"x", &[]).expect_err("nobody").kind(), std::io::ErrorKind::BrokenPipe);
+    assert_eq!(ours.send(b"x", &[]).expect_err("nobody").kind(), ErrorKind::BrokenPipe);
     assert!(matches!(join(worker), Status::Killed { signal: 9, .. }));
+}
+
+fn bounds() {
+    let (ours, theirs) = Channel::pair().expect("a channel");
+    let mut buffer = [0; 4];
+    assert_eq!(ours.recv(&mut buffer).expect_err("nothing").kind(), ErrorKind::WouldBlock);
+    theirs.send(b"one", &[]).expect("room");
+    theirs.send(b"a message that is too long", &[theirs.as_fd()]).expect("room");
+    theirs.send(b"two", &[]).expect("room");
+    assert!(matches!(ours.recv(&mut buffer).expect("one"), Received::Message { len: 3, .. }));
+    assert_eq!(&buffer[..3], b"one");
+    assert!(matches!(ours.recv(&mut buffer).expect("no error"), Received::Truncated));
+    assert!(matches!(ours.recv(&mut buffer).expect("two"), Received::Message { len: 3, .. }));
+    assert_eq!(&buffer[..3], b"two");
+    for refused in [theirs.send(b"", &[]), theirs.send(b"x", &vec![theirs.as_fd(); MAX_FDS + 1])] {
+        assert_eq!(refused.expect_err("not to be sent").kind(), ErrorKind::InvalidInput);
+    }
+    assert_eq!(ours.recv(&mut []).expect_err("no room").kind(), ErrorKind::InvalidInput);
+    let full = (0..100_000).find_map(|_| theirs.send(b"more", &[]).err()).expect("it has an end");
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    assert!(theirs.send(&vec![0; 1 << 20], &[]).is_err());
+    let second = ours.try_clone().expect("a descriptor");
+    assert!(matches!(second.recv(&mut buffer).expect("more"), Received::Message { len: 4, .. }));
+}
+
+fn kinds() {
+    let (one, _other) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    assert!(Channel::from_fd(one.into()).is_err(), "a stream");
+    assert!(Channel::from_fd(temp_file("x").into()).is_err(), "a file");
+    let (ours, theirs) = Channel::pair().expect("a channel");
+    let bare = ours.into_fd();
+    // As it arrives after an exec, from a program that has changed it.
+    let flags = [(FcntlArg::F_SETFL(OFlag::empty())), FcntlArg::F_SETFD(FdFlag::empty())];
+    flags.into_iter().for_each(|flag| assert_eq!(fcntl(&bare, flag), Ok(0)));
+    let ours = Channel::from_fd(bare).expect("it is one");
+    assert_eq!(ours.recv(&mut [0]).expect_err("nothing").kind(), ErrorKind::WouldBlock);
+    assert_eq!(fcntl(&ours, FcntlArg::F_GETFD), Ok(FdFlag::FD_CLOEXEC.bits()));
+    drop(theirs);
+    assert!(matches!(ours.recv(&mut [0]).expect("the end"), Received::Closed));
 }
 
 fn truncated() {

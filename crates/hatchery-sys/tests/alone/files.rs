@@ -84,6 +84,14 @@ fn adopted() {
     assert_eq!(taken.as_raw_fd(), number);
     let flags = fcntl(&taken, FcntlArg::F_GETFD).expect("a flag");
     assert_eq!(FdFlag::from_bits_retain(flags), FdFlag::FD_CLOEXEC);
+    assert_eq!(inherit::adopt(number).expect_err("twice").kind(), std::io::ErrorKind::InvalidInput);
+    inherit::close_stray(number);
+    assert!(fcntl(&taken, FcntlArg::F_GETFD).is_ok(), "it has an owner");
+    fcntl(&taken, FcntlArg::F_SETFD(FdFlag::empty())).expect("a flag");
+    let stray = taken.into_raw_fd();
+    inherit::close_stray(stray);
+    inherit::close_stray(stray);
+    assert!(inherit::adopt(stray).is_err(), "closed");
 }
 
 #[expect(clippy::disallowed_methods, reason = "this process has one thread")]
@@ -107,5 +115,6 @@ fn polled() {
     assert_eq!(poll::readable(&[other.as_fd(), read.as_fd()], None).expect("poll"), [false, true]);
     drop(kept);
     assert_eq!(poll::readable(&[other.as_fd(), read.as_fd()], None).expect("poll"), [true, true], "hung up");
+    assert!(poll::is_read_closed(other.as_fd()) && !poll::is_read_closed(read.as_fd()));
     assert_eq!(poll::readable(&[], Some(Duration::ZERO)).expect("poll"), []);
 }
