@@ -83,6 +83,7 @@ fn handoff_there_and_back() {
         board: Some(8),
         workers: Some(4),
         configured: Some(4),
+        strays: Vec::new(),
     };
     let value = divan::black_box(handoff).encode();
     drop(divan::black_box(Handoff::decode(value.as_bytes(), Pid(4242))));

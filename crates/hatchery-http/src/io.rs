@@ -95,6 +95,7 @@ impl Line {
     }
 
     /// Forgets what happened before this poll.
+    #[inline]
     pub(crate) fn begin_poll(&self) {
         self.starved.set(false);
         self.received.set(false);
@@ -164,6 +165,7 @@ pub(crate) fn peek(stream: &impl AsFd) -> Peeked {
 pub(crate) struct LineIo(pub(crate) Rc<Line>);
 
 impl AsyncRead for LineIo {
+    #[inline]
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let line = &*self.0;
         let before = buf.filled().len();
@@ -205,6 +207,7 @@ impl AsyncWrite for LineIo {
         written
     }
 
+    #[inline]
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -221,6 +224,7 @@ impl AsyncWrite for LineIo {
         true
     }
 
+    #[inline]
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // A socket has no buffer of its own: hyper flushes after its last byte was written.
         self.0.dirty.set(false);
@@ -233,6 +237,7 @@ impl AsyncWrite for LineIo {
 }
 
 impl Line {
+    #[inline]
     fn note_written(&self, written: &Poll<io::Result<usize>>) {
         match written {
             Poll::Ready(Ok(_)) => self.sent.set(true),

@@ -13,7 +13,7 @@
 //! pings that it has to answer.
 //!
 //! * [`Server`], [`serve_fn`]: what an application calls
-//! * [`text`], [`html`], [`bytes`], [`status`], [`redirect`], [`stream`]: answers without a framework
+//! * [`text`], [`html`], [`bytes()`], [`status`], [`redirect`], [`stream`]: answers without a framework
 //! * `connection`: the states; `parked`, `http1`, `http2`: what they do; `io`: the socket as hyper sees it
 //! * `guard`, `streams`: around each request; `sweep`, `ticker`, `limits`: how long it may take
 //!

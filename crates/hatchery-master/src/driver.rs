@@ -114,6 +114,7 @@ impl Driver {
             signals: SelfPipe::install(&SIGNALS)?,
             successor: None,
             predecessor: setup.predecessor,
+            outlives_terminal: setup.startup.ignores(Signal::SIGHUP),
         };
         Ok(Self {
             core,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use hatchery_core::wire::upgrade::{PredecessorSays, SuccessorSays};
 use hatchery_core::{Ending, Event, Pid};
 use hatchery_sys::channel::{Channel, Received};
-use hatchery_sys::signals::SelfPipe;
-use hatchery_sys::{poll, wait};
+use hatchery_sys::signals::{SelfPipe, Sender};
+use hatchery_sys::{Signal, poll, wait};
 use tracing::warn;
 
 use crate::children::Children;
@@ -24,6 +24,8 @@ pub(crate) struct Inbox {
     pub(crate) signals: SelfPipe,
     pub(crate) successor: Option<Channel>,
     pub(crate) predecessor: Option<Channel>,
+    /// Started with SIGHUP ignored, as `nohup` does: the terminal may go.
+    pub(crate) outlives_terminal: bool,
 }
 
 impl Inbox {
@@ -58,6 +60,9 @@ impl Inbox {
 
     fn take_signals(&mut self, children: &mut Children) -> io::Result<()> {
         for caught in self.signals.take() {
+            if self.outlives_terminal && caught.signal == Signal::SIGHUP && caught.sender == Sender::Kernel {
+                continue;
+            }
             let command = commands::command(&caught);
             self.waiting.extend((0..caught.times).filter_map(|_| command).map(Event::Command));
         }
