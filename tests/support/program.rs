@@ -61,14 +61,16 @@ impl Program {
 /// When the example does not build.
 #[must_use]
 pub fn example(name: &str) -> PathBuf {
-    static EXAMPLES: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
-    EXAMPLES.get_or_init(build).get(name).unwrap_or_else(|| panic!("there is no example `{name}`")).clone()
+    // A failure is kept as well: every test would only try the same again.
+    static EXAMPLES: OnceLock<Result<BTreeMap<String, PathBuf>, String>> = OnceLock::new();
+    let examples = EXAMPLES.get_or_init(build).as_ref().unwrap_or_else(|errors| panic!("no examples:\n{errors}"));
+    examples.get(name).unwrap_or_else(|| panic!("there is no example `{name}`")).clone()
 }
 
 /// Builds the examples beside the tests. Building the whole workspace's
 /// examples selects the same features as `cargo test`, so that nothing is
 /// compiled twice.
-fn build() -> BTreeMap<String, PathBuf> {
+fn build() -> Result<BTreeMap<String, PathBuf>, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // TARGET/PROFILE/deps/THIS-TEST
     let tests = std::env::current_exe().expect("the path of this test");
@@ -85,8 +87,10 @@ fn build() -> BTreeMap<String, PathBuf> {
         command.args(["--profile", folder]);
     }
     let built = command.output().expect("cargo");
-    assert!(built.status.success(), "the examples do not build:\n{}", String::from_utf8_lossy(&built.stderr));
-    ["lab", "hello"].map(|name| (name.to_owned(), profile.join("examples").join(name))).into()
+    if !built.status.success() {
+        return Err(String::from_utf8_lossy(&built.stderr).into_owned());
+    }
+    Ok(["lab", "hello"].map(|name| (name.to_owned(), profile.join("examples").join(name))).into())
 }
 
 /// Writes a program from another process. If this one held the file open for

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::Duration;
 
 use hatchery_tests::client::{Client, Failure};
 use hatchery_tests::load::Load;
-use hatchery_tests::{End, Lab, Start, client, log, procfs};
+use hatchery_tests::{End, Lab, Start, client, log, procfs, wait};
 use nix::sys::signal::Signal;
 
 /// Asserts that every worker answers, and that they are these.
@@ -206,7 +207,10 @@ fn ttin_and_ttou_add_and_take_a_worker() {
 
 #[test]
 fn ttin_stops_at_512() {
-    let lab = Start::lab().set("workers", "512").set("boot-timeout", "60s").ready();
+    let lab = Start::lab().set("workers", "512").set("boot-timeout", "10m").spawn();
+    // So many take their time, and looking at all of them makes it no shorter.
+    let is_ready = || (log::READY.count(&lab.log()) == 1).then_some(());
+    wait::within(Duration::from_secs(120), is_ready).expect("512 workers are ready");
     lab.signal(Signal::SIGTTIN);
     lab.until_logged(log::MORE_REFUSED, 1);
     assert_eq!(lab.workers().len(), 512);

@@ -143,7 +143,6 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = BoxError;
 
-    #[inline]
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.0 {
             Kind::Empty => Poll::Ready(None),
@@ -156,7 +155,6 @@ impl http_body::Body for Body {
         }
     }
 
-    #[inline]
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Empty => true,
@@ -165,7 +163,6 @@ impl http_body::Body for Body {
         }
     }
 
-    #[inline]
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kind::Empty => SizeHint::with_exact(0),

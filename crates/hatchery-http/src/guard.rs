@@ -101,7 +101,6 @@ fn ahead_of_body(request: &Request, read: usize) -> i64 {
     }
 }
 
-#[inline]
 fn begin(line: &Line) {
     line.hub.counters.request_started();
     line.in_flight.set(line.in_flight.get() + 1);
@@ -109,7 +108,6 @@ fn begin(line: &Line) {
     line.received.set(false);
 }
 
-#[inline]
 fn finish(line: &Line) {
     line.in_flight.set(line.in_flight.get() - 1);
     line.received.set(false);

@@ -95,7 +95,6 @@ impl Line {
     }
 
     /// Forgets what happened before this poll.
-    #[inline]
     pub(crate) fn begin_poll(&self) {
         self.starved.set(false);
         self.received.set(false);
@@ -165,7 +164,6 @@ pub(crate) fn peek(stream: &impl AsFd) -> Peeked {
 pub(crate) struct LineIo(pub(crate) Rc<Line>);
 
 impl AsyncRead for LineIo {
-    #[inline]
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let line = &*self.0;
         let before = buf.filled().len();
@@ -207,7 +205,6 @@ impl AsyncWrite for LineIo {
         written
     }
 
-    #[inline]
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -224,7 +221,6 @@ impl AsyncWrite for LineIo {
         true
     }
 
-    #[inline]
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // A socket has no buffer of its own: hyper flushes after its last byte was written.
         self.0.dirty.set(false);
@@ -237,7 +233,6 @@ impl AsyncWrite for LineIo {
 }
 
 impl Line {
-    #[inline]
     fn note_written(&self, written: &Poll<io::Result<usize>>) {
         match written {
             Poll::Ready(Ok(_)) => self.sent.set(true),

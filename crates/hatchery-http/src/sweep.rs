@@ -91,31 +91,26 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    #[inline]
     pub(crate) fn phase(&self) -> Phase {
         self.phase.get()
     }
 
     /// Enters a phase, or notes progress within it.
-    #[inline]
     pub(crate) fn enter(&self, phase: Phase, now: u32) {
         self.phase.set(phase);
         self.since.set(now);
     }
 
     /// Enters a phase that goes on counting from the start of the one before.
-    #[inline]
     pub(crate) fn rename(&self, phase: Phase) {
         self.phase.set(phase);
     }
 
-    #[inline]
     pub(crate) fn take_order(&self) -> Order {
         self.order.take()
     }
 
     /// Keeps the waker of the connection's task. It never changes: a task keeps its waker for life.
-    #[inline]
     pub(crate) fn remember(&self, waker: &Waker) {
         self.waker.get_or_init(|| waker.clone());
     }
@@ -193,18 +188,15 @@ impl Hub {
     }
 
     /// The time in milliseconds, as coarse as the sweep's pace.
-    #[inline]
     pub(crate) fn now(&self) -> u32 {
         self.clock.now.get()
     }
 
-    #[inline]
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.get()
     }
 
     /// Whether an idle connection should give its buffers back without waiting for the sweep.
-    #[inline]
     pub(crate) fn is_crowded(&self) -> bool {
         if self.active.get() > MAX_ACTIVE {
             self.relieve();

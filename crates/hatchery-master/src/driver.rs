@@ -34,6 +34,9 @@ use crate::successor::Legacy;
 /// How soon messages that did not fit are tried again.
 const RETRY: Duration = Duration::from_millis(20);
 
+/// What operators read comes from hatchery, whichever crate of it: also for `RUST_LOG`.
+const LOG: &str = "hatchery";
+
 /// Everything that a master needs before its first step.
 #[derive(Debug)]
 pub struct Setup {
@@ -150,10 +153,10 @@ impl Driver {
     fn announce(&self) {
         let generation = self.core.generation();
         title::set(&format!("hatchery: master gen {generation}"));
-        info!(generation = generation.0, "master (pid {}) starts", process::pid());
+        info!(target: LOG, generation = generation.0, "master (pid {}) starts", process::pid());
         for listener in &self.listeners {
             let name = listener.name().map(|name| format!(" for {name}")).unwrap_or_default();
-            info!(generation = generation.0, "listening on {}{name}", listener.bound());
+            info!(target: LOG, generation = generation.0, "listening on {}{name}", listener.bound());
         }
     }
 
@@ -329,9 +332,9 @@ impl Driver {
         let generation = self.core.generation();
         // Two masters write to one log during an upgrade: each says which it is.
         match notice.level() {
-            Level::Info => info!(generation = generation.0, "{notice}"),
-            Level::Warn => warn!(generation = generation.0, "{notice}"),
-            Level::Error => error!(generation = generation.0, "{notice}"),
+            Level::Info => info!(target: LOG, generation = generation.0, "{notice}"),
+            Level::Warn => warn!(target: LOG, generation = generation.0, "{notice}"),
+            Level::Error => error!(target: LOG, generation = generation.0, "{notice}"),
         }
         match notice {
             Notice::WorkerExited { slot, pid, ending, cause } => {
