@@ -227,7 +227,8 @@ impl Master {
     }
 
     fn empty_slots(&self) -> impl Iterator<Item = Slot> {
-        (0..self.wanted()).map(Slot).filter(|slot| !self.roster.is_filled(*slot))
+        let filled = self.roster.filled();
+        (0..self.wanted()).map(Slot).filter(move |slot| !filled.contains(slot))
     }
 
     pub(crate) fn assign_queues(&mut self, out: &mut Actions) {

@@ -57,10 +57,10 @@ impl Roster {
         self.workers.is_empty() && self.forking.is_empty()
     }
 
-    /// Whether somebody serves in `slot`, or is on the way to.
+    /// The slots in which somebody serves, or is on the way to.
     #[must_use]
-    pub fn is_filled(&self, slot: Slot) -> bool {
-        self.forking.contains(&slot) || self.current(slot).next().is_some()
+    pub fn filled(&self) -> BTreeSet<Slot> {
+        self.forking_and(Worker::is_current)
     }
 
     /// The workers of `slot` that serve or will.
@@ -91,12 +91,14 @@ impl Roster {
     /// roll-out has failed elsewhere, so that nobody is due any more.
     #[must_use]
     pub fn is_replacing(&self) -> bool {
-        self.iter().any(|worker| worker.is_ready() && self.has_newcomer(worker.slot))
+        let newcomers = self.forking_and(Worker::is_starting);
+        !newcomers.is_empty() && self.iter().any(|worker| worker.is_ready() && newcomers.contains(&worker.slot))
     }
 
-    /// Whether somebody new is forked, or boots, in `slot`.
-    fn has_newcomer(&self, slot: Slot) -> bool {
-        self.forking.contains(&slot) || self.current(slot).any(Worker::is_starting)
+    /// The slots that are being forked, and those of the workers of this kind.
+    fn forking_and(&self, kind: impl Fn(&Worker) -> bool) -> BTreeSet<Slot> {
+        let slots = self.iter().filter(|worker| kind(worker)).map(|worker| worker.slot);
+        slots.chain(self.forking.iter().copied()).collect()
     }
 
     /// The earliest deadline of a worker.

@@ -96,7 +96,7 @@ impl Master {
     }
 
     fn failed_early(&mut self, slot: Slot, renewal: Renewal, text: &str, now: Moment, out: &mut Actions) {
-        let replaced = self.roster.is_filled(slot);
+        let replaced = self.roster.filled().contains(&slot);
         // One that was to be replaced says nothing about the new ones.
         if renewal == Renewal::None {
             self.newcomer_failed(slot, text, out);
