@@ -18,6 +18,9 @@ use std::path::{Path, PathBuf};
 use hatchery_sys::{lock, process};
 use thiserror::Error;
 
+/// More than any pid and its line break.
+const LONGEST: u64 = 64;
+
 /// A pid file that is held, or will be.
 #[derive(Debug)]
 pub struct PidFile {
@@ -37,6 +40,12 @@ pub enum PidFileError {
         path: PathBuf,
         /// The number that stands in it, if one does.
         pid: Option<i32>,
+    },
+    /// Something else has that name, and is not to be replaced.
+    #[error("pid file {}: what is there is no pid file; remove it or choose another path", path.display())]
+    NotOurs {
+        /// The path.
+        path: PathBuf,
     },
     /// The system does not let us.
     #[error("cannot write pid file {}", path.display())]
@@ -58,12 +67,11 @@ impl PidFile {
     /// Whether a first master may start with this file.
     ///
     /// # Errors
-    /// When a living master holds it, or the folder cannot be written to: said
-    /// at start rather than when everything is up.
+    /// When a living master holds it, something else has its name, or the folder
+    /// cannot be written to: said at start rather than when everything is up.
     pub fn check(&self) -> Result<(), PidFileError> {
-        let draft = self.draft()?;
-        self.discard(draft)?;
-        self.refuse_if_held()
+        self.refuse_if_held()?;
+        self.discard(self.draft()?)
     }
 
     /// Writes the file as a first master, once it is ready.
@@ -97,8 +105,12 @@ impl PidFile {
         if self.is_ours(&self.path) {
             return Ok(());
         }
+        let predecessor_lives = match self.refuse_if_held() {
+            Ok(()) => false,
+            Err(PidFileError::Held { .. }) => true,
+            Err(other @ (PidFileError::NotOurs { .. } | PidFileError::Io { .. })) => return Err(other),
+        };
         let draft = self.draft()?;
-        let predecessor_lives = self.refuse_if_held().is_err();
         if predecessor_lives {
             // Over an older one, whose master drains as well: the name is the newest's.
             let step = self.with_suffix(".oldbin.new");
@@ -173,17 +185,26 @@ impl PidFile {
 
     /// An error if a living master holds the file.
     fn refuse_if_held(&self) -> Result<(), PidFileError> {
-        let mut file = match File::open(&self.path) {
+        // Before it is opened: to open a pipe could take for ever.
+        match fs::symlink_metadata(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(self.error(error)),
+            Ok(metadata) if !metadata.is_file() => return Err(self.not_ours()),
+            Ok(_) => {}
+        }
+        let file = match File::open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(self.error(error)),
         };
-        if lock::try_lock(&file).map_err(|error| self.error(error))? {
-            return Ok(());
-        }
+        let free = lock::try_lock(&file).map_err(|error| self.error(error))?;
         let mut text = String::new();
-        let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-        Err(PidFileError::Held { path: self.path.clone(), pid })
+        let read = file.take(LONGEST).read_to_string(&mut text);
+        let pid: Option<i32> = text.trim().parse().ok();
+        if read.is_err() || (pid.is_none() && !text.trim().is_empty()) {
+            return Err(self.not_ours());
+        }
+        if free { Ok(()) } else { Err(PidFileError::Held { path: self.path.clone(), pid }) }
     }
 
     fn put(&self, from: &Path, to: &Path) -> Result<(), PidFileError> {
@@ -208,6 +229,10 @@ impl PidFile {
         let mut name = self.path.clone().into_os_string();
         name.push(suffix);
         PathBuf::from(name)
+    }
+
+    fn not_ours(&self) -> PidFileError {
+        PidFileError::NotOurs { path: self.path.clone() }
     }
 
     fn error(&self, source: io::Error) -> PidFileError {
@@ -254,6 +279,22 @@ mod tests {
         assert_eq!(names(&dir), ["app.pid"]);
         first.remove();
         assert_eq!(names(&dir), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_no_pid_file_is_left_alone() {
+        let (dir, file, _) = pair();
+        let path = dir.path().join("app.pid");
+        fs::write(&path, "my data\n").unwrap();
+        let error = file.check().unwrap_err().to_string();
+        assert!(error.ends_with("what is there is no pid file; remove it or choose another path"), "{error}");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(matches!(file.check(), Err(PidFileError::NotOurs { .. })));
+        fs::remove_dir(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        assert!(matches!(file.check(), Err(PidFileError::NotOurs { .. })));
+        assert_eq!(names(&dir), ["app.pid"]);
     }
 
     #[test]

@@ -34,6 +34,10 @@ pub(crate) fn install(settings: &Settings) -> Result<(), Error> {
     // The layer formats a line into a buffer of its own and writes it at once;
     // standard error has no buffer that a fork could copy.
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(io::stderr);
+    // A log that cannot be written (a full disk, a reader that is gone) costs lines.
+    // To complain about that, the subscriber would write to standard error, fail
+    // again, and panic.
+    let builder = builder.log_internal_errors(false);
     // Refused where the program has set one: that one is wanted.
     let _ = match settings.log_format {
         LogFormat::Text => builder.try_init(),

@@ -1,6 +1,7 @@
 //! The settings file: TOML, with a line number in every error.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
@@ -12,6 +13,12 @@ use super::table::{Kind, Setting, TABLE};
 /// Reads the file into settings that are known, with values of the right type.
 pub(super) fn read(path: &Path, named_by: &str) -> Result<Vec<Given>, SettingsError> {
     let unreadable = |source| SettingsError::File { path: path.to_owned(), setting: named_by.to_owned(), source };
+    // A pipe or a device could keep a master that reads its settings again from
+    // ever serving on.
+    let kind = fs::metadata(path).map_err(unreadable)?;
+    if !kind.is_file() {
+        return Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")));
+    }
     // Bytes that are not UTF-8 are an error of the same kind.
     let text = fs::read_to_string(path).map_err(unreadable)?;
     parse(&text, path)
