@@ -7,6 +7,8 @@
 //! into some other program means nothing there. Keys that the reader does not
 //! know are skipped, and so are descriptors under them, which it closes.
 
+use std::collections::BTreeSet;
+
 use super::WireError;
 use super::fields::{self, Fields};
 use crate::ids::{Generation, Pid};
@@ -111,7 +113,7 @@ impl Handoff {
                 "its version {version} (readable from {oldest}) is not one that this program knows ({OLDEST} to {VERSION})"
             )));
         }
-        Ok(Reading::Ours(Self {
+        let mut handoff = Self {
             pid,
             generation: Generation(line.required("gen")?),
             listeners: line.all("listen").map(HandedListener::decode).collect::<Result<_, _>>()?,
@@ -120,7 +122,24 @@ impl Handoff {
             workers: line.number("workers")?,
             configured: line.number("configured")?,
             strays: line.others(&KNOWN).flat_map(descriptors_in).collect(),
-        }))
+        };
+        handoff.keep_owners_apart()?;
+        Ok(Reading::Ours(handoff))
+    }
+}
+
+impl Handoff {
+    /// Each descriptor becomes somebody's own: one that is named twice would be closed twice.
+    fn keep_owners_apart(&mut self) -> Result<(), WireError> {
+        let queues = self.listeners.iter().flat_map(|listener| &listener.queues);
+        let mut named = BTreeSet::new();
+        for fd in queues.chain([&self.link]).chain(&self.board) {
+            if !named.insert(*fd) {
+                return Err(WireError::new(format!("descriptor {fd} is named twice")));
+            }
+        }
+        self.strays.retain(|fd| named.insert(*fd));
+        Ok(())
     }
 }
 
@@ -228,6 +247,8 @@ mod tests {
         assert_eq!(error("v=1;pid=7;gen=3"), "`link` is missing");
         assert_eq!(error("v=1;pid=7;gen=3;link=1"), "`link` names descriptor 1, a standard stream");
         assert_eq!(error("v=1;pid=7;gen=3;link=5;listen=tcp"), "`listen=tcp` is not KIND@ADDRESS#FD");
+        assert_eq!(error("v=1;pid=7;gen=3;link=5;board=5"), "descriptor 5 is named twice");
+        assert_eq!(error("v=1;pid=7;gen=3;link=5;listen=tcp@127.0.0.1:80#6,6"), "descriptor 6 is named twice");
         assert_eq!(error("hello"), "`hello` has no `=`");
     }
 
