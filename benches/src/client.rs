@@ -33,6 +33,16 @@ impl Client {
         }
     }
 
+    /// Like [`Client::ask`], with a limit on each wait.
+    ///
+    /// # Errors
+    ///
+    /// When the server closes, answers something else, or nothing in time.
+    pub fn ask_within(&mut self, limit: Duration) -> io::Result<()> {
+        self.0.set_read_timeout(Some(limit))?;
+        self.ask()
+    }
+
     /// Asks and waits for the whole answer.
     ///
     /// # Errors

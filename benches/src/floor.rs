@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -15,12 +16,22 @@ use hyper_util::rt::TokioIo;
 
 /// Serves on a free port of the loopback interface, which is written to standard output, until killed.
 ///
-/// `TCP_NODELAY` is set on the listener, which saves a system call a connection, as hatchery does.
-///
 /// # Panics
 ///
 /// If there is no port or no runtime to be had.
 pub fn serve() {
+    accept(listen());
+}
+
+/// A listener on a free port of the loopback interface, which is written to standard output.
+///
+/// `TCP_NODELAY` is set on the listener, which saves a system call a connection, as hatchery does.
+///
+/// # Panics
+///
+/// If there is no port to be had.
+#[must_use]
+pub fn listen() -> OwnedFd {
     let listener = hatchery_net::Listener::bind(
         &hatchery_net::Spec { name: None, address: "127.0.0.1:0".parse().expect("an address") },
         hatchery_net::ListenMode::Shared,
@@ -31,11 +42,18 @@ pub fn serve() {
     let hatchery_net::Address::Tcp(bound) = listener.bound() else { unreachable!("bound to TCP") };
     println!("{}", bound.port());
     std::io::stdout().flush().expect("somebody reads the port");
-    let queue = std::os::fd::AsFd::as_fd(&listener.queues()[0]).try_clone_to_owned().expect("a descriptor");
+    listener.queues()[0].as_fd().try_clone_to_owned().expect("a descriptor")
+}
 
+/// Serves what connects to a listener, until killed.
+///
+/// # Panics
+///
+/// If there is no runtime to be had.
+pub fn accept(listener: OwnedFd) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
     runtime.expect("a runtime").block_on(async {
-        let listener = tokio::net::TcpListener::from_std(queue.into()).expect("a listener");
+        let listener = tokio::net::TcpListener::from_std(listener.into()).expect("a listener");
         loop {
             let Ok((stream, _)) = listener.accept().await else { continue };
             tokio::task::spawn_local(async move {

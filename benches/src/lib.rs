@@ -8,8 +8,10 @@
 //! * [`floor`], [`worker`]: what these processes do
 //! * [`client`]: a client that waits for each answer
 //! * [`tools`]: valgrind and strace, and what they print
+//! * [`compare`]: whole servers beside each other, by CPU time and by the clock
 
 pub mod client;
+pub mod compare;
 pub mod floor;
 pub mod server;
 pub mod tools;

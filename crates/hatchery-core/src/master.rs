@@ -265,9 +265,15 @@ impl Master {
 
     fn not_forked(&mut self, slot: Slot, text: &str, now: Moment, out: &mut Actions) {
         self.roster.not_forked(slot);
-        self.throttle.delay(slot, now);
         out.push(Action::Log(Notice::WorkerNotForked { slot, text: text.to_owned() }));
         self.newcomer_failed(slot, text, out);
+        // Who serves goes on until there is room again. Who has never served would
+        // neither come up nor give up.
+        if self.life == Life::Booting {
+            self.count_crash(slot, text, now, out);
+        } else {
+            self.throttle.delay(slot, now);
+        }
     }
 
     fn finish_boot(&mut self, out: &mut Actions) {

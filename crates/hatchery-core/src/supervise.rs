@@ -102,11 +102,11 @@ impl Master {
             self.newcomer_failed(slot, text, out);
         }
         if !replaced {
-            self.count_crash(slot, now, out);
+            self.count_crash(slot, text, now, out);
         }
     }
 
-    fn count_crash(&mut self, slot: Slot, now: Moment, out: &mut Actions) {
+    pub(crate) fn count_crash(&mut self, slot: Slot, text: &str, now: Moment, out: &mut Actions) {
         // Nobody takes its place, so it begins no row: least of all one that
         // would end in shutting the queues which a successor serves.
         if self.wanted() == 0 {
@@ -117,7 +117,7 @@ impl Master {
             return;
         }
         if self.throttle.trust() == Trust::Unproven && self.may_give_up() {
-            self.give_up(format!("{crashes} crashes in a row"), now, out);
+            self.give_up(format!("{crashes} crashes in a row, the last in worker {slot}: {text}"), now, out);
         } else if self.throttle.degrade() {
             out.push(Action::Log(Notice::Degraded { crashes }));
         }

@@ -23,7 +23,7 @@ pub struct Hooks {
     pub worker_exited: Box<dyn FnMut(&WorkerExit)>,
 }
 
-/// The end of a worker, as told to [`Hooks::worker_exited`].
+/// The end of a worker, as the program is told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerExit {

@@ -6,7 +6,8 @@
 //! by hand.
 //!
 //! There is a pid file at every moment between ready and stop. A first master
-//! links a finished file into place. A successor first gives the old file its
+//! reserves the path by a locked file beside it, `PATH.new`, and renames that
+//! when it is ready: of two that start at once, one is refused. A successor first gives the old file its
 //! second name, `PATH.oldbin`, and then renames its own over the first. A
 //! predecessor that takes back renames `PATH.oldbin` over the path again.
 
@@ -22,12 +23,24 @@ use thiserror::Error;
 const LONGEST: u64 = 64;
 
 /// A pid file that is held, or will be.
+///
+/// Purposefully without a `Drop` that removes anything: forked children drop it
+/// as well.
 #[derive(Debug)]
 pub struct PidFile {
     path: PathBuf,
-    /// Ours, with the lock. Purposefully without a `Drop` that removes
-    /// anything: forked children drop it as well.
-    held: Option<File>,
+    hold: Hold,
+}
+
+/// What this master has of the file.
+#[derive(Debug)]
+enum Hold {
+    /// Nothing.
+    None,
+    /// The locked `PATH.new` of a first master that boots: nobody else may.
+    Reserved(File),
+    /// The locked file.
+    Held(File),
 }
 
 /// Why a pid file cannot be had.
@@ -61,38 +74,65 @@ impl PidFile {
     /// A pid file that nobody has taken yet.
     #[must_use]
     pub fn at(path: PathBuf) -> Self {
-        Self { path, held: None }
+        Self { path, hold: Hold::None }
     }
 
-    /// Whether a first master may start with this file.
+    /// Whether a first master may start with this file: a look, before anything
+    /// that takes long.
     ///
     /// # Errors
-    /// When a living master holds it, something else has its name, or the folder
-    /// cannot be written to: said at start rather than when everything is up.
+    /// When a living master holds it, something else has its name, or there is no folder for it.
     pub fn check(&self) -> Result<(), PidFileError> {
-        self.refuse_if_held()?;
-        self.discard(self.draft()?)
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        folder.map_or(Ok(()), |folder| fs::metadata(folder).map(drop)).map_err(|error| self.error(error))?;
+        self.refuse_if_held()
     }
 
-    /// Writes the file as a first master, once it is ready.
+    /// Keeps others from starting with this file while this first master boots.
+    ///
+    /// The pid file itself is written when it is ready; until then a file beside
+    /// it, `PATH.new`, is locked. One that a killed master left is taken over.
     ///
     /// # Errors
-    /// When another master was faster, or the file cannot be written.
-    pub fn take_first(&mut self) -> Result<(), PidFileError> {
-        let draft = self.draft()?;
-        let name = self.draft_name();
-        // `link` and not `rename`: of two masters that start at once one fails here.
-        let linked = match fs::hard_link(&name, &self.path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                self.refuse_if_held().and_then(|()| self.put(&name, &self.path))
+    /// As [`check`](Self::check), or when another master boots with it or the
+    /// folder cannot be written to.
+    pub fn reserve(&mut self) -> Result<(), PidFileError> {
+        let name = self.reservation_name();
+        loop {
+            let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(&name);
+            let mut file = opened.map_err(|error| self.error(error))?;
+            if !lock::try_lock(&file).map_err(|error| self.error(error))? {
+                let mut text = String::new();
+                let _ = file.take(LONGEST).read_to_string(&mut text);
+                return Err(PidFileError::Held { path: self.path.clone(), pid: text.trim().parse().ok() });
             }
-            Err(error) => Err(self.error(error)),
-            Ok(()) => Ok(()),
-        };
-        // Nothing may be left of it, also after a failure.
-        let _ = fs::remove_file(&name);
-        linked?;
-        self.held = Some(draft);
+            // Between the open and the lock its master may have renamed or removed it.
+            if !is_at(&file, &name) {
+                continue;
+            }
+            let written = self.refuse_if_held().and_then(|()| self.write_pid(&mut file));
+            if written.is_err() {
+                let _ = fs::remove_file(&name);
+            }
+            written?;
+            self.hold = Hold::Reserved(file);
+            return Ok(());
+        }
+    }
+
+    /// Makes the reserved file the pid file, once the first master is ready.
+    ///
+    /// # Errors
+    /// When something has come to have its name meanwhile, or it cannot be written.
+    pub fn take_first(&mut self) -> Result<(), PidFileError> {
+        if matches!(self.hold, Hold::None) {
+            self.reserve()?;
+        }
+        self.refuse_if_held()?;
+        self.put(&self.reservation_name(), &self.path)?;
+        if let Hold::Reserved(file) = std::mem::replace(&mut self.hold, Hold::None) {
+            self.hold = Hold::Held(file);
+        }
         Ok(())
     }
 
@@ -119,7 +159,7 @@ impl PidFile {
             self.put(&step, &self.old_name())?;
         }
         self.put(&self.draft_name(), &self.path)?;
-        self.held = Some(draft);
+        self.hold = Hold::Held(draft);
         Ok(())
     }
 
@@ -136,7 +176,7 @@ impl PidFile {
         }
         let draft = self.draft()?;
         self.put(&self.draft_name(), &self.path)?;
-        self.held = Some(draft);
+        self.hold = Hold::Held(draft);
         Ok(())
     }
 
@@ -152,13 +192,13 @@ impl PidFile {
     /// Removes this master's own file, under whichever name, and nobody else's
     /// that lives.
     pub fn remove(&mut self) {
-        for name in [self.path.clone(), self.old_name()] {
+        for name in [self.path.clone(), self.old_name(), self.reservation_name()] {
             if self.is_ours(&name) {
                 let _ = fs::remove_file(name);
             }
         }
         self.remove_dead();
-        self.held = None;
+        self.hold = Hold::None;
     }
 
     /// A complete and locked file, under a name of its own.
@@ -173,14 +213,17 @@ impl PidFile {
             .mode(0o644)
             .open(&name)
             .map_err(|error| self.error(error))?;
-        writeln!(file, "{}", process::pid()).map_err(|error| self.error(error))?;
         lock::try_lock(&file).map_err(|error| self.error(error))?;
-        Ok(file)
+        let written = self.write_pid(&mut file);
+        if written.is_err() {
+            let _ = fs::remove_file(&name);
+        }
+        written.map(|()| file)
     }
 
-    fn discard(&self, draft: File) -> Result<(), PidFileError> {
-        drop(draft);
-        fs::remove_file(self.draft_name()).map_err(|error| self.error(error))
+    fn write_pid(&self, file: &mut File) -> Result<(), PidFileError> {
+        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", process::pid()));
+        written.map_err(|error| self.error(error))
     }
 
     /// An error if a living master holds the file.
@@ -212,9 +255,14 @@ impl PidFile {
     }
 
     fn is_ours(&self, name: &Path) -> bool {
-        let ours = self.held.as_ref().and_then(|file| file.metadata().ok());
-        let there = fs::symlink_metadata(name).ok();
-        ours.zip(there).is_some_and(|(ours, there)| inode(&ours) == inode(&there))
+        match &self.hold {
+            Hold::None => false,
+            Hold::Reserved(file) | Hold::Held(file) => is_at(file, name),
+        }
+    }
+
+    fn reservation_name(&self) -> PathBuf {
+        self.with_suffix(".new")
     }
 
     fn old_name(&self) -> PathBuf {
@@ -238,6 +286,12 @@ impl PidFile {
     fn error(&self, source: io::Error) -> PidFileError {
         PidFileError::Io { path: self.path.clone(), source }
     }
+}
+
+/// Whether the open file is the one that has this name now.
+fn is_at(file: &File, name: &Path) -> bool {
+    let there = fs::symlink_metadata(name).ok();
+    file.metadata().ok().zip(there).is_some_and(|(ours, there)| inode(&ours) == inode(&there))
 }
 
 fn inode(metadata: &Metadata) -> (u64, u64) {
@@ -271,7 +325,12 @@ mod tests {
         let (dir, mut first, mut second) = pair();
         first.check().unwrap();
         assert_eq!(names(&dir), [""; 0], "a check leaves nothing");
+        first.reserve().unwrap();
+        assert_eq!(names(&dir), ["app.pid.new"]);
+        let error = second.reserve().unwrap_err().to_string();
+        assert!(error.contains("is held by a running master"), "{error}");
         first.take_first().unwrap();
+        assert_eq!(names(&dir), ["app.pid"]);
         assert_eq!(fs::read_to_string(dir.path().join("app.pid")).unwrap(), format!("{}\n", process::pid()));
         let error = second.check().unwrap_err().to_string();
         assert!(error.ends_with(&format!("is held by a running master (pid {})", process::pid())), "{error}");
@@ -301,8 +360,10 @@ mod tests {
     fn a_file_that_nobody_holds_is_replaced() {
         let (dir, mut first, _) = pair();
         fs::write(dir.path().join("app.pid"), "1\n").unwrap();
+        fs::write(dir.path().join("app.pid.new"), "99999999\n").unwrap();
         first.check().unwrap();
         first.take_first().unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join("app.pid")).unwrap(), format!("{}\n", process::pid()));
         assert_eq!(names(&dir), ["app.pid"]);
     }
 

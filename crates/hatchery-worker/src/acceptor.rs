@@ -222,6 +222,8 @@ impl<F: FnMut(Accepted)> Acceptor<F> {
             Err(error) => match Trouble::of(&error) {
                 Trouble::Passing => None,
                 Trouble::Shut => Some(Left::Shut),
+                // Without a descriptor to spare, the kernel does not get to say so.
+                Trouble::Shortage if self.intakes[index].is_shut() => Some(Left::Shut),
                 Trouble::Shortage => {
                     self.failed(&error);
                     Some(Left::Blocked)

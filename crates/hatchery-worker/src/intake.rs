@@ -70,6 +70,11 @@ impl Intake {
         }
     }
 
+    /// Whether the queue was shut, asked of the kernel.
+    pub(crate) fn is_shut(&self) -> bool {
+        poll::is_read_closed(self.as_fd())
+    }
+
     /// Accepts a connection past the event loop, which may not have heard of it yet.
     ///
     /// Its registration keeps what it knows: for a connection that comes after

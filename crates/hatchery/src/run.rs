@@ -88,8 +88,9 @@ impl<P: 'static> Server<P> {
         let origin = Origin::capture().map_err(Error::Origin)?;
         let settings = self.sources.resolve()?;
         enter(&settings)?;
-        let pid_file = settings.pid_file.clone().map(PidFile::at);
-        if let (Some(pid_file), None) = (&pid_file, &predecessor) {
+        let mut pid_file = settings.pid_file.clone().map(PidFile::at);
+        let is_first = predecessor.is_none();
+        if let Some(pid_file) = pid_file.as_ref().filter(|_| is_first) {
             pid_file.check()?;
         }
         let generation = predecessor.as_ref().map_or(Generation::FIRST, |predecessor| predecessor.generation);
@@ -101,6 +102,10 @@ impl<P: 'static> Server<P> {
         }
         let preloaded: &'static P = preload::once(self.preload)?;
         alone::check()?;
+        // Last: only the driver's end removes it.
+        if let Some(pid_file) = pid_file.as_mut().filter(|_| is_first) {
+            pid_file.reserve()?;
+        }
 
         let current = Rc::new(RefCell::new(settings));
         let hooks = hooks(self.hooks.before_fork, self.hooks.on_worker_exit, self.sources, &current);

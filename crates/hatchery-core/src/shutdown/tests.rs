@@ -106,7 +106,7 @@ booting, all crash  | 1 gone         | over     | WorkerExited, GaveUp, shut, St
 booting, all crash  | 1 crashed      | over     | WorkerExited, GaveUp, shut, Stopped, exit 3
 booting, all crash  | 1 did not boot | givingup | BootFailed, GaveUp, shut
 booting, all crash  | forked         | booting  |
-booting, all crash  | not forked     | booting  | WorkerNotForked
+booting, all crash  | not forked     | givingup | WorkerNotForked, GaveUp, shut, kill 1
 booting, all crash  | in 1 s         | booting  |
 booting, all crash  | in 30 s        | givingup | kill 1, GaveUp, shut
 
