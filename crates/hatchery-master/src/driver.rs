@@ -356,8 +356,10 @@ impl Driver {
     /// rename its own over: there is one at every moment.
     fn clean_up(&mut self, outcome: &Outcome) {
         let is_given_back = matches!(outcome, Outcome::BootFailed { .. }) && self.inbox.predecessor.is_some();
-        if let Some(pid_file) = self.pid_file.as_mut().filter(|_| !is_given_back) {
-            pid_file.remove();
+        match &mut self.pid_file {
+            Some(pid_file) if is_given_back => pid_file.release(),
+            Some(pid_file) => pid_file.remove(),
+            None => {}
         }
     }
 }

@@ -37,8 +37,13 @@ pub struct PidFile {
 enum Hold {
     /// Nothing.
     None,
-    /// The locked `PATH.new` of a first master that boots: nobody else may.
-    Reserved(File),
+    /// A locked file beside it, with the pid in it, to be renamed.
+    Reserved {
+        /// The file.
+        file: File,
+        /// What it is called until then.
+        name: PathBuf,
+    },
     /// The locked file.
     Held(File),
 }
@@ -115,9 +120,22 @@ impl PidFile {
                 let _ = fs::remove_file(&name);
             }
             written?;
-            self.hold = Hold::Reserved(file);
+            self.hold = Hold::Reserved { file, name };
             return Ok(());
         }
+    }
+
+    /// Makes the file with which a successor will take over, beside its predecessor's.
+    ///
+    /// What can fail is done here, before anything is committed; taking over is
+    /// then a matter of names.
+    ///
+    /// # Errors
+    /// When the folder or the disk does not take it.
+    pub fn prepare(&mut self) -> Result<(), PidFileError> {
+        let (name, file) = (self.draft_name(), self.draft()?);
+        self.hold = Hold::Reserved { file, name };
+        Ok(())
     }
 
     /// Makes the reserved file the pid file, once the first master is ready.
@@ -129,11 +147,7 @@ impl PidFile {
             self.reserve()?;
         }
         self.refuse_if_held()?;
-        self.put(&self.reservation_name(), &self.path)?;
-        if let Hold::Reserved(file) = std::mem::replace(&mut self.hold, Hold::None) {
-            self.hold = Hold::Held(file);
-        }
-        Ok(())
+        self.put_reserved()
     }
 
     /// Takes the file over from a predecessor, which keeps its own under
@@ -150,7 +164,9 @@ impl PidFile {
             Err(PidFileError::Held { .. }) => true,
             Err(other @ (PidFileError::NotOurs { .. } | PidFileError::Io { .. })) => return Err(other),
         };
-        let draft = self.draft()?;
+        if matches!(self.hold, Hold::None) {
+            self.prepare()?;
+        }
         if predecessor_lives {
             // Over an older one, whose master drains as well: the name is the newest's.
             let step = self.with_suffix(".oldbin.new");
@@ -158,9 +174,7 @@ impl PidFile {
             fs::hard_link(&self.path, &step).map_err(|error| self.error(error))?;
             self.put(&step, &self.old_name())?;
         }
-        self.put(&self.draft_name(), &self.path)?;
-        self.hold = Hold::Held(draft);
-        Ok(())
+        self.put_reserved()
     }
 
     /// Puts this master's own file back, whatever has become of it.
@@ -174,10 +188,8 @@ impl PidFile {
         if self.is_ours(&self.old_name()) {
             return self.put(&self.old_name(), &self.path);
         }
-        let draft = self.draft()?;
-        self.put(&self.draft_name(), &self.path)?;
-        self.hold = Hold::Held(draft);
-        Ok(())
+        self.prepare()?;
+        self.put_reserved()
     }
 
     /// Removes `PATH.oldbin` if the predecessor that it names is dead, and so
@@ -189,16 +201,36 @@ impl PidFile {
         }
     }
 
+    /// Removes what was reserved and never came to be the pid file.
+    pub fn release(&mut self) {
+        if let Hold::Reserved { name, .. } = &self.hold {
+            let _ = fs::remove_file(name);
+            self.hold = Hold::None;
+        }
+    }
+
     /// Removes this master's own file, under whichever name, and nobody else's
     /// that lives.
     pub fn remove(&mut self) {
-        for name in [self.path.clone(), self.old_name(), self.reservation_name()] {
+        self.release();
+        for name in [self.path.clone(), self.old_name()] {
             if self.is_ours(&name) {
                 let _ = fs::remove_file(name);
             }
         }
         self.remove_dead();
         self.hold = Hold::None;
+    }
+
+    fn put_reserved(&mut self) -> Result<(), PidFileError> {
+        if let Hold::Reserved { name, .. } = &self.hold {
+            self.put(name, &self.path)?;
+        }
+        self.hold = match std::mem::replace(&mut self.hold, Hold::None) {
+            Hold::Reserved { file, .. } | Hold::Held(file) => Hold::Held(file),
+            Hold::None => Hold::None,
+        };
+        Ok(())
     }
 
     /// A complete and locked file, under a name of its own.
@@ -256,8 +288,8 @@ impl PidFile {
 
     fn is_ours(&self, name: &Path) -> bool {
         match &self.hold {
-            Hold::None => false,
-            Hold::Reserved(file) | Hold::Held(file) => is_at(file, name),
+            Hold::None | Hold::Reserved { .. } => false,
+            Hold::Held(file) => is_at(file, name),
         }
     }
 
@@ -303,122 +335,4 @@ fn who(pid: Option<i32>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// In one process the lock of one open file still stands against that of another.
-    fn pair() -> (tempfile::TempDir, PidFile, PidFile) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("app.pid");
-        (dir, PidFile::at(path.clone()), PidFile::at(path))
-    }
-
-    fn names(dir: &tempfile::TempDir) -> Vec<String> {
-        let mut names: Vec<String> =
-            fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn the_first_master_takes_it_and_a_second_is_refused() {
-        let (dir, mut first, mut second) = pair();
-        first.check().unwrap();
-        assert_eq!(names(&dir), [""; 0], "a check leaves nothing");
-        first.reserve().unwrap();
-        assert_eq!(names(&dir), ["app.pid.new"]);
-        let error = second.reserve().unwrap_err().to_string();
-        assert!(error.contains("is held by a running master"), "{error}");
-        first.take_first().unwrap();
-        assert_eq!(names(&dir), ["app.pid"]);
-        assert_eq!(fs::read_to_string(dir.path().join("app.pid")).unwrap(), format!("{}\n", process::pid()));
-        let error = second.check().unwrap_err().to_string();
-        assert!(error.ends_with(&format!("is held by a running master (pid {})", process::pid())), "{error}");
-        assert!(second.take_first().is_err());
-        assert_eq!(names(&dir), ["app.pid"]);
-        first.remove();
-        assert_eq!(names(&dir), [""; 0]);
-    }
-
-    #[test]
-    fn what_is_no_pid_file_is_left_alone() {
-        let (dir, file, _) = pair();
-        let path = dir.path().join("app.pid");
-        fs::write(&path, "my data\n").unwrap();
-        let error = file.check().unwrap_err().to_string();
-        assert!(error.ends_with("what is there is no pid file; remove it or choose another path"), "{error}");
-        fs::remove_file(&path).unwrap();
-        fs::create_dir(&path).unwrap();
-        assert!(matches!(file.check(), Err(PidFileError::NotOurs { .. })));
-        fs::remove_dir(&path).unwrap();
-        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
-        assert!(matches!(file.check(), Err(PidFileError::NotOurs { .. })));
-        assert_eq!(names(&dir), ["app.pid"]);
-    }
-
-    #[test]
-    fn a_file_that_nobody_holds_is_replaced() {
-        let (dir, mut first, _) = pair();
-        fs::write(dir.path().join("app.pid"), "1\n").unwrap();
-        fs::write(dir.path().join("app.pid.new"), "99999999\n").unwrap();
-        first.check().unwrap();
-        first.take_first().unwrap();
-        assert_eq!(fs::read_to_string(dir.path().join("app.pid")).unwrap(), format!("{}\n", process::pid()));
-        assert_eq!(names(&dir), ["app.pid"]);
-    }
-
-    #[test]
-    fn a_successor_takes_over_and_each_removes_its_own() {
-        let (dir, mut old, mut new) = pair();
-        old.take_first().unwrap();
-        new.take_over().unwrap();
-        assert_eq!(names(&dir), ["app.pid", "app.pid.oldbin"]);
-        assert!(new.is_ours(&new.path) && old.is_ours(&old.old_name()));
-        old.remove();
-        assert_eq!(names(&dir), ["app.pid"]);
-        new.remove();
-        assert_eq!(names(&dir), [""; 0]);
-    }
-
-    #[test]
-    fn a_predecessor_takes_back() {
-        let (dir, mut old, mut new) = pair();
-        old.take_first().unwrap();
-        new.take_over().unwrap();
-        old.take_back().unwrap();
-        assert_eq!(names(&dir), ["app.pid"]);
-        assert!(old.is_ours(&old.path));
-        new.remove();
-        assert_eq!(names(&dir), ["app.pid"], "the file is not the dead successor's any more");
-        old.take_back().unwrap();
-        fs::remove_file(dir.path().join("app.pid")).unwrap();
-        old.take_back().unwrap();
-        assert_eq!(names(&dir), ["app.pid"], "made anew where somebody removed it");
-    }
-
-    #[test]
-    fn with_two_predecessors_the_second_name_is_the_newer_ones() {
-        let (dir, mut first, mut second) = pair();
-        let mut third = PidFile::at(first.path.clone());
-        first.take_first().unwrap();
-        second.take_over().unwrap();
-        third.take_over().unwrap();
-        assert!(second.is_ours(&second.old_name()));
-        first.remove();
-        assert_eq!(names(&dir), ["app.pid", "app.pid.oldbin"]);
-    }
-
-    #[test]
-    fn an_heir_leaves_no_second_name_of_a_dead_master() {
-        let (dir, _, mut heir) = pair();
-        fs::write(dir.path().join("app.pid"), "1\n").unwrap();
-        heir.take_over().unwrap();
-        assert_eq!(names(&dir), ["app.pid"]);
-    }
-
-    #[test]
-    fn a_folder_that_is_not_there_is_said_at_start() {
-        let file = PidFile::at(PathBuf::from("/nonexistent/app.pid"));
-        assert_eq!(file.check().unwrap_err().to_string(), "cannot write pid file /nonexistent/app.pid");
-    }
-}
+mod tests;

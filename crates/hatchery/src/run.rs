@@ -103,8 +103,10 @@ impl<P: 'static> Server<P> {
         let preloaded: &'static P = preload::once(self.preload)?;
         alone::check()?;
         // Last: only the driver's end removes it.
-        if let Some(pid_file) = pid_file.as_mut().filter(|_| is_first) {
-            pid_file.reserve()?;
+        match &mut pid_file {
+            Some(pid_file) if is_first => pid_file.reserve()?,
+            Some(pid_file) => pid_file.prepare()?,
+            None => {}
         }
 
         let current = Rc::new(RefCell::new(settings));

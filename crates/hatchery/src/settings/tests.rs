@@ -213,7 +213,7 @@ fn what_is_wrong_names_the_setting_its_source_and_what_would_be_right() {
         ),
         (
             Case::new().variable("config", &["."]),
-            "cannot read the settings file . that HATCHERY_CONFIG names: Is a directory (os error 21)".to_owned(),
+            "cannot read the settings file . that HATCHERY_CONFIG names: it is not a regular file".to_owned(),
         ),
         (
             Case::new().file(b"log = '\xff'"),
