@@ -58,7 +58,7 @@ async fn get(path: &str, query: &Query<'_>, worker: &Worker, lab: &Lab) -> Resul
 fn whoami(worker: &Worker, lab: &Lab) -> Response {
     let who = json!({
         "pid": process::id(),
-        "master": worker.master().as_raw(),
+        "master": worker.master().0,
         "slot": worker.slot().0,
         "generation": worker.generation().0,
         "requests": worker.requests(),

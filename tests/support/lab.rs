@@ -86,7 +86,9 @@ impl Lab {
         self.until("the server is ready", || {
             assert!(!self.has_ended(self.first), "the server has ended");
             let ready = self.ready().len();
-            ready > 0 && workers.is_none_or(|workers| ready == workers) && (!pid_file || self.path("lab.pid").exists())
+            // How many there should be, only the server knows: it says when all are ready.
+            let all = workers.map_or_else(|| log::READY.count(&self.log()) > 0, |workers| ready == workers);
+            ready > 0 && all && (!pid_file || self.path("lab.pid").exists())
         });
         self.addresses = log::listening(&self.log()).iter().map(ToString::to_string).collect();
     }

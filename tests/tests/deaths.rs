@@ -167,3 +167,21 @@ fn other_clients_do_not_pay_for_a_killed_worker() {
     load.finish_without_failure();
     lab.stop();
 }
+
+/// What all tests under load rest on: clients that are wronged say so.
+#[test]
+fn clients_of_a_killed_worker_notice() {
+    let lab = Start::lab().set("workers", "1").ready();
+    let fresh = Load::fresh(lab.address(), 2);
+    let kept = Load::keep_alive(lab.address(), 4, Duration::ZERO);
+    for _ in 0..3 {
+        fresh.more(20);
+        kept.more(20);
+        let old = lab.ready();
+        lab.signal_to(*old.first().expect("a worker"), Signal::SIGKILL);
+        lab.until("it is replaced", || lab.ready().len() == 1 && lab.ready().is_disjoint(&old));
+    }
+    let (fresh, kept) = (fresh.finish(), kept.finish());
+    assert!(!kept.failures.is_empty(), "{kept}; {fresh}");
+    lab.stop();
+}

@@ -1,17 +1,13 @@
 //! Under a terminal: what the terminal says, and what it does not mean.
 
-use std::sync::Mutex;
-
 use hatchery_tests::client;
 use hatchery_tests::program::example;
 use hatchery_tests::pty::Terminal;
 use hatchery_tests::{End, Lab, Program, Start, log};
 use nix::sys::signal::Signal;
 
-/// `hello` has an address of its own: one at a time.
-static HELLO: Mutex<()> = Mutex::new(());
-
-/// `hello` under a terminal, as it is started by hand.
+/// `hello` under a terminal, as it is started by hand. Its address is its own,
+/// 127.0.0.1:8080: one test at a time.
 fn hello(terminal: &Terminal) -> Lab {
     let start = ["bind", "workers", "pid-file", "boot-timeout", "drain-timeout", "upgrade-probation"]
         .into_iter()
@@ -21,7 +17,6 @@ fn hello(terminal: &Terminal) -> Lab {
 
 #[test]
 fn resizing_the_terminal_under_hello_changes_nothing() {
-    let _one = HELLO.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut terminal = Terminal::open();
     let lab = hello(&terminal);
     let workers = lab.ready();

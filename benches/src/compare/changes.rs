@@ -18,9 +18,12 @@ const HELLO: &str = "127.0.0.1:8080";
 ///
 /// # Errors
 ///
-/// When its port is taken, or an upgrade fails.
+/// When an upgrade fails. A taken port is said, and nothing is measured.
 pub fn upgrades(times: u32) -> io::Result<()> {
-    drop(TcpListener::bind(HELLO).map_err(|error| io::Error::other(format!("hello needs {HELLO}: {error}")))?);
+    if let Err(error) = TcpListener::bind(HELLO) {
+        println!("*** SKIPPED: hello needs {HELLO}, which is not to be had: {error} ***");
+        return Ok(());
+    }
     let group = Group::start(&mut Command::new(example("hello")?))?;
     let ready = group.wait_for(" is ready, ", 0)?;
     let workers =

@@ -105,6 +105,7 @@ impl Master {
 
     fn reopen(&self, out: &mut Actions) {
         out.push(Action::Reopen);
+        out.push(Action::Log(Notice::Reopened));
         out.extend(self.roster.iter().map(|worker| Action::Tell { pid: worker.pid, says: MasterSays::Reopen }));
     }
 

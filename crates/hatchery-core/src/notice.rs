@@ -17,6 +17,7 @@ pub enum Notice {
     Degraded { crashes: u32 },
     Recovered,
     GaveUp { text: String },
+    Reopened,
     Refused { command: Command, why: &'static str },
     Postponed { command: Command, until: &'static str },
     Scaled { workers: u16 },
@@ -85,6 +86,7 @@ impl Notice {
             Self::WorkerReady { .. }
             | Self::Ready { .. }
             | Self::Recovered
+            | Self::Reopened
             | Self::Postponed { .. }
             | Self::Scaled { .. }
             | Self::ReloadBegun
@@ -155,15 +157,18 @@ impl fmt::Display for Notice {
                 write!(f, "worker {slot} could not be forked, trying again: {text}")
             }
             Self::BootFailed { slot, pid, text } => write!(f, "worker {slot} (pid {pid}) failed to boot: {text}"),
-            Self::Ready { workers, generation } => write!(f, "generation {generation} is ready, {workers} workers"),
+            Self::Ready { workers, generation } => {
+                write!(f, "generation {generation} is ready, {}", counted(*workers))
+            }
             Self::Degraded { crashes } => {
                 write!(f, "degraded: {crashes} crashes in a row, respawning goes on, ever slower")
             }
             Self::Recovered => f.write_str("recovered: workers stay up again"),
             Self::GaveUp { text } => write!(f, "giving up: {text}"),
+            Self::Reopened => f.write_str("logs are open again"),
             Self::Refused { command, why } => write!(f, "{command} refused: {why}"),
             Self::Postponed { command, until } => write!(f, "{command} follows {until}"),
-            Self::Scaled { workers } => write!(f, "scaled to {workers} workers"),
+            Self::Scaled { workers } => write!(f, "scaled to {}", counted(*workers)),
             Self::ReloadBegun => f.write_str("reload begins"),
             Self::ReloadDone => f.write_str("reload is done: every worker is new"),
             Self::ReloadFailed { text } => write!(f, "reload failed, the old workers serve on: {text}"),
@@ -186,4 +191,9 @@ impl fmt::Display for Notice {
             Self::Stopped => f.write_str("stopped"),
         }
     }
+}
+
+fn counted(workers: u16) -> String {
+    let plural = if workers == 1 { "" } else { "s" };
+    format!("{workers} worker{plural}")
 }

@@ -47,10 +47,12 @@ impl<S: Handle> hyper::service::Service<Request> for Guarded<S> {
         // Not caught here: the detour through `catch_unwind` would copy the
         // request and the future, and nearly no service runs its handler before
         // the first poll. A panic ends the task of this connection alone.
+        let in_flight = Some(InFlight(Rc::clone(line)));
         let last_words = LastWords(line);
-        let future = self.server.service.handle(request);
+        // Built in its place: through a variable of its own the future would be copied.
+        let guard = Guard { future: self.server.service.handle(request), in_flight };
         std::mem::forget(last_words);
-        Guard { future, in_flight: Some(InFlight(Rc::clone(line))) }
+        guard
     }
 }
 
@@ -70,7 +72,6 @@ impl Drop for LastWords<'_> {
     fn drop(&mut self) {
         note_panic(self.0);
         self.0.say_failed();
-        finish(self.0);
     }
 }
 

@@ -30,6 +30,8 @@ use crate::{Accepted, Peer, Permit, ServeError, Stream, Worker};
 ///     loop {
 ///         let draining = conn.draining();
 ///         tokio::select! {
+///             // What was read must not be lost to a drain that begins in the same moment.
+///             biased;
 ///             read = conn.read(&mut buffer) => match read? {
 ///                 0 => return Ok(()),
 ///                 read => conn.write_all(&buffer[..read]).await?,

@@ -58,6 +58,12 @@ where
     conclude(&shared, end)
 }
 
+/// Whether the caller runs inside of a tokio runtime, which a fork would break.
+#[must_use]
+pub fn is_inside() -> bool {
+    tokio::runtime::Handle::try_current().is_ok()
+}
+
 /// How an application has ended.
 enum End {
     /// As it should.

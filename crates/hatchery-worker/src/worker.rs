@@ -4,9 +4,9 @@ use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
 
-use hatchery_core::{Generation, QueueId, Slot};
+use hatchery_core::{Generation, Pid, QueueId, Slot};
 use hatchery_net::{Address, Listener};
-use hatchery_sys::{Pid, process};
+use hatchery_sys::process;
 
 use crate::shared::Shared;
 use crate::{Counters, Limits, ServeError};
@@ -62,13 +62,13 @@ impl Worker {
     /// This process.
     #[must_use]
     pub fn pid(&self) -> Pid {
-        process::pid()
+        Pid(process::pid().as_raw())
     }
 
     /// The master of this generation.
     #[must_use]
     pub fn master(&self) -> Pid {
-        self.shared.master
+        Pid(self.shared.master.as_raw())
     }
 
     /// What clients are granted.
@@ -132,9 +132,12 @@ impl Worker {
 
     /// Completes when the worker begins to drain.
     ///
+    /// The future is `Send`, unlike the worker itself: it can go where a framework
+    /// wants state that is, such as an axum router.
+    ///
     /// # Cancel safety
     /// The future may be dropped and asked for again at any time.
-    pub fn draining(&self) -> impl Future<Output = ()> + use<> {
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
         self.shared.drained.clone().cancelled_owned()
     }
 

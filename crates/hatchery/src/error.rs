@@ -58,15 +58,20 @@ pub enum Error {
     },
     /// The process has threads, which a fork would lose.
     #[error(
-        "cannot fork: this process has other threads ({}); start threads, runtimes and pools in `run`, not before it",
+        "cannot fork: this process has other threads ({}); start threads, runtimes and pools in the function that is given to `run`, not before it",
         names.join(", ")
     )]
     Threads {
         /// Their names.
         names: Vec<String>,
     },
+    /// `run` was called inside of a runtime, which no fork survives.
+    #[error(
+        "cannot fork inside of a tokio runtime: `main` has to be a plain function, without `#[tokio::main]`; each worker gets a runtime of its own"
+    )]
+    InRuntime,
     /// What is loaded before the first worker could not be loaded.
-    #[error("the application failed to boot")]
+    #[error("the application failed to boot: preload failed")]
     Preload {
         /// Why not.
         source: BoxError,
@@ -101,6 +106,7 @@ impl Error {
             | Self::LogFilter { .. }
             | Self::WorkingDir { .. }
             | Self::Threads { .. }
+            | Self::InRuntime
             | Self::Origin(_)
             | Self::Board(_)
             | Self::Signals(_) => 1,
@@ -132,8 +138,8 @@ mod tests {
     fn a_chain_is_one_line() {
         let source = io::Error::other("no\n\n  space left\n").into();
         let error = Error::Preload { source };
-        assert_eq!(error.to_string(), "the application failed to boot");
-        assert_eq!(error.one_line(), "the application failed to boot: no; space left");
+        assert_eq!(error.to_string(), "the application failed to boot: preload failed");
+        assert_eq!(error.one_line(), "the application failed to boot: preload failed: no; space left");
         assert_eq!(error.exit_code(), 3);
     }
 

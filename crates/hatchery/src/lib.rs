@@ -54,7 +54,7 @@ pub use hatchery_http as http;
 
 pub use hatchery_core::{ListenMode, Slot};
 pub use hatchery_net::{Address, ListenError};
-pub use hatchery_worker::{Conn, ListenerInfo, Peer, ServeError, Stream, Worker};
+pub use hatchery_worker::{Accepted, Conn, Counters, ListenerInfo, Peer, Permit, ServeError, Stream, Worker};
 
 pub use error::{BoxError, Error};
 pub use exit::Exit;

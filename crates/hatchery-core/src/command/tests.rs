@@ -105,7 +105,7 @@ const TABLE: &str = "
 serving          | stop    | stopping | StopBegun, 1: finish, 2: finish
 serving          | reload  | serving  | ReloadBegun, reread
 serving          | upgrade | serving  | UpgradeBegun, start successor
-serving          | reopen  | serving  | reopen, 1: reopen, 2: reopen
+serving          | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
 serving          | rest    | resting  | Resting, 1: drain, 2: drain
 serving          | more    | serving  | Scaled, fork 2
 serving          | fewer   | serving  | Scaled, 2: drain
@@ -113,7 +113,7 @@ serving          | fewer   | serving  | Scaled, 2: drain
 one worker       | stop    | stopping | StopBegun, 1: finish
 one worker       | reload  | serving  | ReloadBegun, reread
 one worker       | upgrade | serving  | UpgradeBegun, start successor
-one worker       | reopen  | serving  | reopen, 1: reopen
+one worker       | reopen  | serving  | reopen, Reopened, 1: reopen
 one worker       | rest    | resting  | Resting, 1: drain
 one worker       | more    | serving  | Scaled, fork 1
 one worker       | fewer   | serving  | Refused
@@ -121,7 +121,7 @@ one worker       | fewer   | serving  | Refused
 resting          | stop    | over     | StopBegun, shut, Stopped, exit 0
 resting          | reload  | resting  | ReloadBegun, reread
 resting          | upgrade | resting  | UpgradeBegun, start successor
-resting          | reopen  | resting  | reopen
+resting          | reopen  | resting  | reopen, Reopened
 resting          | rest    | resting  | Refused
 resting          | more    | serving  | Woken, fork 0, fork 1
 resting          | fewer   | resting  | Refused
@@ -129,7 +129,7 @@ resting          | fewer   | resting  | Refused
 two drain behind | stop    | stopping | StopBegun, 1: finish, 2: finish
 two drain behind | reload  | serving  | ReloadBegun, reread
 two drain behind | upgrade | serving  | Refused
-two drain behind | reopen  | serving  | reopen, 1: reopen, 2: reopen
+two drain behind | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
 two drain behind | rest    | resting  | Resting, 1: drain, 2: drain
 two drain behind | more    | serving  | Scaled, fork 2
 two drain behind | fewer   | serving  | Scaled, 2: drain
@@ -137,7 +137,7 @@ two drain behind | fewer   | serving  | Scaled, 2: drain
 booting          | stop    | stopping | StopBegun, kill 1, kill 2, shut
 booting          | reload  | booting  | Postponed
 booting          | upgrade | booting  | Postponed
-booting          | reopen  | booting  | reopen, 1: reopen, 2: reopen
+booting          | reopen  | booting  | reopen, Reopened, 1: reopen, 2: reopen
 booting          | rest    | booting  | Refused
 booting          | more    | booting  | Scaled, fork 2
 booting          | fewer   | booting  | Scaled
@@ -145,7 +145,7 @@ booting          | fewer   | booting  | Scaled
 rereading        | stop    | stopping | StopBegun, 1: finish, 2: finish
 rereading        | reload  | serving  | Postponed
 rereading        | upgrade | serving  | Postponed
-rereading        | reopen  | serving  | reopen, 1: reopen, 2: reopen
+rereading        | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
 rereading        | rest    | resting  | Resting, 1: drain, 2: drain
 rereading        | more    | serving  | Scaled, fork 2
 rereading        | fewer   | serving  | Scaled, 2: drain
@@ -153,7 +153,7 @@ rereading        | fewer   | serving  | Scaled, 2: drain
 rolling          | stop    | stopping | StopBegun, 1: finish, 2: finish, kill 3
 rolling          | reload  | serving  | Postponed
 rolling          | upgrade | serving  | Postponed
-rolling          | reopen  | serving  | reopen, 1: reopen, 2: reopen, 3: reopen
+rolling          | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen, 3: reopen
 rolling          | rest    | resting  | Resting, 1: drain, 2: drain, kill 3
 rolling          | more    | serving  | Scaled, fork 2
 rolling          | fewer   | serving  | Scaled, 2: drain
@@ -161,7 +161,7 @@ rolling          | fewer   | serving  | Scaled, 2: drain
 preparing        | stop    | stopping | StopBegun, ABORT, term 9, 1: finish, 2: finish
 preparing        | reload  | serving  | Refused
 preparing        | upgrade | serving  | Refused
-preparing        | reopen  | serving  | reopen, 1: reopen, 2: reopen
+preparing        | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
 preparing        | rest    | serving  | Refused
 preparing        | more    | serving  | Refused
 preparing        | fewer   | serving  | Refused
@@ -169,7 +169,7 @@ preparing        | fewer   | serving  | Refused
 committed        | stop    | stopping | StopBegun, ABORT, 1: finish, 2: finish
 committed        | reload  | serving  | Refused
 committed        | upgrade | serving  | Refused
-committed        | reopen  | serving  | reopen, 1: reopen, 2: reopen
+committed        | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
 committed        | rest    | serving  | Refused
 committed        | more    | serving  | Refused
 committed        | fewer   | serving  | Refused
@@ -177,7 +177,7 @@ committed        | fewer   | serving  | Refused
 awaiting         | stop    | stopping | FAILED, StopBegun, 1: drain, 2: drain
 awaiting         | reload  | booting  | Refused
 awaiting         | upgrade | booting  | Refused
-awaiting         | reopen  | booting  | reopen, 1: reopen, 2: reopen
+awaiting         | reopen  | booting  | reopen, Reopened, 1: reopen, 2: reopen
 awaiting         | rest    | booting  | Refused
 awaiting         | more    | booting  | Refused
 awaiting         | fewer   | booting  | Refused
@@ -185,7 +185,7 @@ awaiting         | fewer   | booting  | Refused
 probation        | stop    | serving  | Refused
 probation        | reload  | serving  | Refused
 probation        | upgrade | serving  | Refused
-probation        | reopen  | serving  | reopen, 1: reopen, 2: reopen
+probation        | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
 probation        | rest    | serving  | Refused
 probation        | more    | serving  | Refused
 probation        | fewer   | serving  | Refused
@@ -193,7 +193,7 @@ probation        | fewer   | serving  | Refused
 stopping         | stop    | stopping | StopNow, kill 1, kill 2, shut
 stopping         | reload  | stopping | Refused
 stopping         | upgrade | stopping | Refused
-stopping         | reopen  | stopping | reopen, 1: reopen, 2: reopen
+stopping         | reopen  | stopping | reopen, Reopened, 1: reopen, 2: reopen
 stopping         | rest    | stopping | Refused
 stopping         | more    | stopping | Refused
 stopping         | fewer   | stopping | Refused
@@ -201,7 +201,7 @@ stopping         | fewer   | stopping | Refused
 giving up        | stop    | givingup | StopNow, kill 1, kill 2
 giving up        | reload  | givingup | Refused
 giving up        | upgrade | givingup | Refused
-giving up        | reopen  | givingup | reopen, 1: reopen, 2: reopen
+giving up        | reopen  | givingup | reopen, Reopened, 1: reopen, 2: reopen
 giving up        | rest    | givingup | Refused
 giving up        | more    | givingup | Refused
 giving up        | fewer   | givingup | Refused

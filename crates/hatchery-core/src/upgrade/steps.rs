@@ -61,7 +61,12 @@ impl Master {
                 out.push(Action::Log(Notice::UpgradePhase { pid, name }));
             }
             (Upgrade::Preparing { successor, .. }, SuccessorSays::Ready) => self.commit(successor, now, out),
-            (Upgrade::Preparing { .. }, SuccessorSays::Failed { text }) => self.abort(text, now, out),
+            // It is on its way out by itself: to hurry it would look like an operator's stop.
+            (Upgrade::Preparing { successor, link, .. }, SuccessorSays::Failed { text }) => {
+                let patience = Patience::Kill { at: now + ABORT_GRACE };
+                self.upgrade = Upgrade::Aborting { successor: Some(successor), link, patience };
+                out.push(Action::Log(Notice::UpgradeFailed { text }));
+            }
             (Upgrade::Preparing { .. }, SuccessorSays::Taken | SuccessorSays::Released) => {
                 self.abort("the successor spoke out of turn".to_owned(), now, out);
             }

@@ -135,7 +135,7 @@ preparing | started     | preparing |
 preparing | not started | preparing |
 preparing | PHASE       | preparing | UpgradePhase
 preparing | READY       | committed | UpgradeCommitted, COMMIT 0
-preparing | FAILED      | aborting  | UpgradeFailed, ABORT, term 9
+preparing | FAILED      | aborting  | UpgradeFailed
 preparing | TAKEN       | aborting  | UpgradeFailed, ABORT, term 9
 preparing | RELEASED    | aborting  | UpgradeFailed, ABORT, term 9
 preparing | exit        | orphans   | UpgradeFailed
@@ -147,7 +147,7 @@ silent    | started     | silent    |
 silent    | not started | silent    |
 silent    | PHASE       | silent    | UpgradePhase
 silent    | READY       | committed | UpgradeCommitted, COMMIT 0
-silent    | FAILED      | aborting  | UpgradeFailed, ABORT, term 9
+silent    | FAILED      | aborting  | UpgradeFailed
 silent    | TAKEN       | aborting  | UpgradeFailed, ABORT, term 9
 silent    | RELEASED    | aborting  | UpgradeFailed, ABORT, term 9
 silent    | exit        | idle      | UpgradeFailed, close link

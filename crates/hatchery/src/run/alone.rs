@@ -14,6 +14,10 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// child for ever. So a master with threads is refused before it has a worker;
 /// later, a running service is never left without one for this reason.
 pub(super) fn check() -> Result<(), Error> {
+    // A runtime of one thread passes for no runtime below.
+    if hatchery_worker::runtime::is_inside() {
+        return Err(Error::InRuntime);
+    }
     match threads::count(PATIENCE) {
         Threads::One => Ok(()),
         Threads::Many { names } => Err(Error::Threads { names }),
