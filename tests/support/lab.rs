@@ -169,6 +169,18 @@ impl Lab {
         self.processes().into_iter().filter(is_one).map(|process| process.pid).collect()
     }
 
+    /// All living masters. A newborn worker still has the title of the master
+    /// that it was forked from, and does not count.
+    #[must_use]
+    pub fn masters(&self) -> BTreeSet<i32> {
+        let processes = self.processes();
+        let has_title = |pid: i32, title: &str| processes.iter().any(|other| other.pid == pid && other.title == title);
+        let is_one = |process: &&Process| {
+            matches!(process.role(), Role::Master { .. }) && !has_title(process.parent, &process.title)
+        };
+        processes.iter().filter(is_one).map(|process| process.pid).collect()
+    }
+
     /// What was said on the standard streams so far.
     #[must_use]
     pub fn log(&self) -> String {

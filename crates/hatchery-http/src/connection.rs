@@ -212,7 +212,7 @@ impl<S: Handle> Connection<S> {
                 self.link = Link::Parked(parked);
             }
             Peeked::Nothing => self.close(Some(parked), Phase::Farewell),
-            Peeked::End => {}
+            Peeked::End | Peeked::Broken => {}
         }
     }
 

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use hatchery_worker::error::one_line;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -199,7 +200,8 @@ fn say_goodbye<B>(response: &mut Response<Outgoing<B>>) {
 
 #[cold]
 fn log_failure(error: &BoxError) {
-    tracing::error!(%error, "a handler failed");
+    let error = one_line(&**error);
+    tracing::error!("a handler failed: {error}");
 }
 
 /// The panic hook has already said what it was and where.

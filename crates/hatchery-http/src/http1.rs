@@ -109,7 +109,7 @@ impl<S: Handle> Http1<S> {
                 line.entry.enter(Phase::Send, now);
             }
         } else if line.in_flight.get() > 0 {
-            self.settle_in_flight(phase, cx);
+            return self.settle_in_flight(phase, cx);
         } else if line.starved.get() {
             match phase {
                 Phase::Fresh => line.entry.rename(Phase::Head),
@@ -127,24 +127,30 @@ impl<S: Handle> Http1<S> {
         Poll::Pending
     }
 
-    fn settle_in_flight(&mut self, phase: Phase, cx: &mut Context<'_>) {
+    fn settle_in_flight(&mut self, phase: Phase, cx: &mut Context<'_>) -> Poll<Exit> {
         let line = &*self.line;
         let now = line.hub.now();
         if line.starved.get() {
             if phase != Phase::Body || line.received.get() {
                 line.entry.enter(Phase::Body, now);
             }
-            return;
+            return Poll::Pending;
         }
         // The handler is at work and hyper does not read. A client that goes away
         // is worth knowing; one that only shut its side gets its answer, if that
         // comes within the limit for sending.
-        let gone = line.poll_readable(cx).is_ready() && line.peek() == Peeked::End;
+        let gone = line.poll_readable(cx).is_ready()
+            && match line.peek() {
+                Peeked::Nothing | Peeked::Bytes => false,
+                Peeked::End => true,
+                Peeked::Broken => return Poll::Ready(Exit::Dead),
+            };
         match (phase, gone) {
             (Phase::Handler, false) => {}
             (Phase::Gone, true) if !line.sent.get() => {}
             (_, true) => line.entry.enter(Phase::Gone, now),
             (_, false) => line.entry.enter(Phase::Handler, now),
         }
+        Poll::Pending
     }
 }

@@ -140,8 +140,10 @@ pub(crate) enum Peeked {
     Nothing,
     /// Bytes.
     Bytes,
-    /// The end of the stream, or an error.
+    /// The end of the stream: the client sends no more, and may still read.
     End,
+    /// An error: there is nobody left.
+    Broken,
 }
 
 /// Looks into the kernel's queue.
@@ -153,7 +155,7 @@ pub(crate) fn peek(stream: &impl AsFd) -> Peeked {
         Ok(0) => Peeked::End,
         Ok(_) => Peeked::Bytes,
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Peeked::Nothing,
-        Err(_) => Peeked::End,
+        Err(_) => Peeked::Broken,
     }
 }
 

@@ -37,6 +37,9 @@ const RETRY: Duration = Duration::from_millis(20);
 /// What operators read comes from hatchery, whichever crate of it: also for `RUST_LOG`.
 const LOG: &str = "hatchery";
 
+/// How long a predecessor that has closed its link may take to be dead.
+const BURIAL: Duration = Duration::from_secs(1);
+
 /// Everything that a master needs before its first step.
 #[derive(Debug)]
 pub struct Setup {
@@ -75,6 +78,8 @@ pub struct Driver {
     origin: Origin,
     startup: Startup,
     pid_file: Option<PidFile>,
+    /// Until when a dead predecessor's second name is looked for.
+    burial: Option<Instant>,
     hooks: Hooks,
 }
 
@@ -130,6 +135,7 @@ impl Driver {
             origin: setup.origin,
             startup: setup.startup,
             pid_file: setup.pid_file,
+            burial: None,
             hooks: setup.hooks,
         })
     }
@@ -178,9 +184,9 @@ impl Driver {
 
     fn next_event(&mut self) -> Event {
         if self.inbox.waiting.is_empty() {
-            let unsent = self.children.flush();
+            let unfinished = self.children.flush() | self.bury();
             let until_deadline = self.core.deadline().map(|deadline| deadline.since(self.now()));
-            let timeout = if unsent { Some(until_deadline.unwrap_or(RETRY).min(RETRY)) } else { until_deadline };
+            let timeout = if unfinished { Some(until_deadline.unwrap_or(RETRY).min(RETRY)) } else { until_deadline };
             if let Err(failure) = self.inbox.fill(&mut self.children, timeout) {
                 // Out of memory for a moment: nothing was taken in, nothing is lost.
                 error!("waiting for events failed: {failure}");
@@ -189,6 +195,18 @@ impl Driver {
         // Time passes last: what has happened by now, above all a death, is known
         // before a deadline decides something.
         self.inbox.waiting.pop_front().unwrap_or(Event::Tick)
+    }
+
+    /// Removes the second name of a predecessor's pid file. A process that dies
+    /// closes one descriptor after the other: the link may be seen closed a moment
+    /// before the lock is gone. Returns whether that moment is not over.
+    fn bury(&mut self) -> bool {
+        let Some(until) = self.burial else { return false };
+        let buried = self.pid_file.as_ref().is_none_or(PidFile::remove_dead);
+        if buried || Instant::now() > until {
+            self.burial = None;
+        }
+        self.burial.is_some()
     }
 
     fn now(&self) -> Moment {
@@ -204,11 +222,11 @@ impl Driver {
             Action::Tell { pid, says } => {
                 if self.children.tell(pid, says) == Delivery::Stuck {
                     warn!("worker (pid {pid}) does not read its orders: killing it");
-                    kill(pid, Signal::SIGKILL);
+                    self.kill(pid, Signal::SIGKILL);
                 }
             }
-            Action::Kill { pid } => kill(pid, Signal::SIGKILL),
-            Action::Terminate { pid } => kill(pid, Signal::SIGTERM),
+            Action::Kill { pid } => self.kill(pid, Signal::SIGKILL),
+            Action::Terminate { pid } => self.kill(pid, Signal::SIGTERM),
             Action::Reread => {
                 let event = match self.hooks.reread() {
                     Ok(policy) => Event::Settings(policy),
@@ -233,6 +251,19 @@ impl Driver {
             Action::Exit(outcome) => return Turn::Over(outcome),
         }
         Turn::Go
+    }
+
+    /// Several children may have been reaped in one go. The core hears of one
+    /// after the other, and may still speak of the last one when it hears of the
+    /// first: that pid may be a stranger's by now.
+    fn kill(&self, pid: Pid, signal: Signal) {
+        let is_reaped = |event: &Event| matches!(event, Event::Exited { pid: gone, .. } if *gone == pid);
+        if self.inbox.waiting.iter().any(is_reaped) {
+            return;
+        }
+        if let Err(failure) = process::kill(hatchery_sys::Pid::from_raw(pid.0), signal) {
+            warn!("cannot send {signal} to pid {pid}: {failure}");
+        }
     }
 
     fn spawn(&mut self, slot: Slot) -> Turn {
@@ -341,11 +372,7 @@ impl Driver {
                 let exit = WorkerExit { slot: *slot, pid: *pid, generation, ending: *ending, cause: *cause };
                 self.hooks.worker_exited(&exit);
             }
-            Notice::PredecessorDone => {
-                if let Some(pid_file) = &self.pid_file {
-                    pid_file.remove_dead();
-                }
-            }
+            Notice::PredecessorDone => self.burial = Some(Instant::now() + BURIAL),
             Notice::Retiring | Notice::StopBegun => title::set(&format!("hatchery: master gen {generation} draining")),
             Notice::TakenBack { .. } => title::set(&format!("hatchery: master gen {generation}")),
             _ => {}
@@ -361,13 +388,6 @@ impl Driver {
             Some(pid_file) => pid_file.remove(),
             None => {}
         }
-    }
-}
-
-/// ESRCH cannot be: only processes that were not reaped are named.
-fn kill(pid: Pid, signal: Signal) {
-    if let Err(failure) = process::kill(hatchery_sys::Pid::from_raw(pid.0), signal) {
-        warn!("cannot send {signal} to pid {pid}: {failure}");
     }
 }
 

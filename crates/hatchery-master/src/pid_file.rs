@@ -193,11 +193,14 @@ impl PidFile {
     }
 
     /// Removes `PATH.oldbin` if the predecessor that it names is dead, and so
-    /// could not do that itself.
-    pub fn remove_dead(&self) {
+    /// could not do that itself. Returns whether there is none any more.
+    #[must_use]
+    pub fn remove_dead(&self) -> bool {
         let old = self.old_name();
-        if File::open(&old).is_ok_and(|file| lock::try_lock(&file).unwrap_or(false)) {
-            let _ = fs::remove_file(old);
+        match File::open(&old) {
+            Ok(file) if lock::try_lock(&file).unwrap_or(false) => fs::remove_file(old).is_ok(),
+            Ok(_) => false,
+            Err(_) => true,
         }
     }
 
@@ -218,7 +221,8 @@ impl PidFile {
                 let _ = fs::remove_file(name);
             }
         }
-        self.remove_dead();
+        // A living one's stays.
+        let _ = self.remove_dead();
         self.hold = Hold::None;
     }
 

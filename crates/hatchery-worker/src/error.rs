@@ -1,4 +1,6 @@
-//! Why a worker cannot serve.
+//! Why a worker cannot serve, and how an error is said in a log.
+
+use std::error::Error as StdError;
 
 use hatchery_net::Address;
 use thiserror::Error;
@@ -19,4 +21,61 @@ pub enum ServeError {
         /// Where it listens.
         address: Address,
     },
+}
+
+/// An error and its causes in one line, joined by colons; line breaks become semicolons.
+///
+/// Whatever text a client or a library has put into an error, it is one line of the log.
+///
+/// ```
+/// let error = std::io::Error::other("no such\nhost");
+/// assert_eq!(hatchery_worker::error::one_line(&error), "no such; host");
+/// ```
+#[must_use]
+pub fn one_line(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        // Some errors say their cause themselves.
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        next = cause.source();
+    }
+    text.lines()
+        .map(|line| line.trim().trim_end_matches(';'))
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fmt, io};
+
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_with_its_causes() {
+        let cause = io::Error::other("no such\nhost");
+        let error: Box<dyn StdError + Send + Sync> = Box::new(Wrapped(cause));
+        assert_eq!(one_line(&*error), "cannot connect: no such; host");
+    }
+
+    #[derive(Debug)]
+    struct Wrapped(io::Error);
+
+    impl fmt::Display for Wrapped {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("cannot connect")
+        }
+    }
+
+    impl StdError for Wrapped {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            Some(&self.0)
+        }
+    }
 }

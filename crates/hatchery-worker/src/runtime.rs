@@ -18,6 +18,7 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tracing::error;
 
 use crate::conn::Message;
+use crate::error::one_line;
 use crate::shared::{Parts, Shared};
 use crate::{Counters, Seed, Worker, control, heartbeat};
 
@@ -159,50 +160,8 @@ fn conclude(shared: &Shared, end: End) -> i32 {
     code
 }
 
-/// An error and its causes, each after a colon, without line breaks.
-fn one_line(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        // Some errors repeat their cause in their own text.
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = error.source();
-    }
-    text.lines().collect::<Vec<_>>().join(" ")
-}
-
 impl fmt::Debug for Outside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outside").field("signals", &self.signals).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_is_one_line_with_its_causes() {
-        let cause = io::Error::other("no such\nhost");
-        let error: Box<dyn Error + Send + Sync> = Box::new(Wrapped(cause));
-        assert_eq!(one_line(&*error), "cannot connect: no such host");
-    }
-
-    #[derive(Debug)]
-    struct Wrapped(io::Error);
-
-    impl fmt::Display for Wrapped {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("cannot connect")
-        }
-    }
-
-    impl Error for Wrapped {
-        fn source(&self) -> Option<&(dyn Error + 'static)> {
-            Some(&self.0)
-        }
     }
 }

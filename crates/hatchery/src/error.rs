@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use hatchery_worker::error::one_line;
+
 use crate::settings::SettingsError;
 
 /// Any error, ready to be logged.
@@ -112,22 +114,6 @@ impl Error {
             | Self::Signals(_) => 1,
         }
     }
-}
-
-/// The chain of an error, joined by colons; line breaks within become semicolons.
-pub(crate) fn one_line(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        // Some errors of other crates say their cause themselves.
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        next = cause.source();
-    }
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
