@@ -70,12 +70,13 @@ impl Children {
         }
     }
 
-    /// Forgets a worker that was reaped, and keeps what it had counted.
-    pub fn reaped(&mut self, pid: Pid, board: &Board) {
-        if let Some(child) = self.by_pid.remove(&pid) {
-            board.release(child.cell);
-            self.free_cells.push(child.cell);
-        }
+    /// Forgets a worker that was reaped, and keeps what it had counted. Returns
+    /// whether it was one.
+    pub fn reaped(&mut self, pid: Pid, board: &Board) -> bool {
+        let Some(child) = self.by_pid.remove(&pid) else { return false };
+        board.release(child.cell);
+        self.free_cells.push(child.cell);
+        true
     }
 
     /// Whom to wait for.

@@ -175,7 +175,10 @@ impl Driver {
         }
         let event = self.next_event();
         if let Event::Exited { pid, .. } = event {
-            self.children.reaped(pid, &self.board);
+            let was_worker = self.children.reaped(pid, &self.board);
+            if let Some(pid_file) = self.pid_file.as_ref().filter(|_| !was_worker) {
+                pid_file.remove_draft_of(pid);
+            }
         }
         let steps = self.core.step(self.now(), event);
         self.actions.extend(steps);

@@ -16,6 +16,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use hatchery_core::Pid;
 use hatchery_sys::{lock, process};
 use thiserror::Error;
 
@@ -133,7 +134,8 @@ impl PidFile {
     /// # Errors
     /// When the folder or the disk does not take it.
     pub fn prepare(&mut self) -> Result<(), PidFileError> {
-        let (name, file) = (self.draft_name(), self.draft()?);
+        let name = self.draft_name(process::pid().as_raw());
+        let file = self.draft(&name)?;
         self.hold = Hold::Reserved { file, name };
         Ok(())
     }
@@ -192,6 +194,11 @@ impl PidFile {
         self.put_reserved()
     }
 
+    /// Removes what a successor that is dead had [prepared](Self::prepare).
+    pub fn remove_draft_of(&self, successor: Pid) {
+        let _ = fs::remove_file(self.draft_name(successor.0));
+    }
+
     /// Removes `PATH.oldbin` if the predecessor that it names is dead, and so
     /// could not do that itself. Returns whether there is none any more.
     #[must_use]
@@ -238,21 +245,20 @@ impl PidFile {
     }
 
     /// A complete and locked file, under a name of its own.
-    fn draft(&self) -> Result<File, PidFileError> {
-        let name = self.draft_name();
+    fn draft(&self, name: &Path) -> Result<File, PidFileError> {
         // Left by a master of the same pid that was killed in the middle of this.
-        let _ = fs::remove_file(&name);
+        let _ = fs::remove_file(name);
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
             .create_new(true)
             .mode(0o644)
-            .open(&name)
+            .open(name)
             .map_err(|error| self.error(error))?;
         lock::try_lock(&file).map_err(|error| self.error(error))?;
         let written = self.write_pid(&mut file);
         if written.is_err() {
-            let _ = fs::remove_file(&name);
+            let _ = fs::remove_file(name);
         }
         written.map(|()| file)
     }
@@ -305,8 +311,8 @@ impl PidFile {
         self.with_suffix(".oldbin")
     }
 
-    fn draft_name(&self) -> PathBuf {
-        self.with_suffix(&format!(".{}.new", process::pid()))
+    fn draft_name(&self, pid: i32) -> PathBuf {
+        self.with_suffix(&format!(".{pid}.new"))
     }
 
     fn with_suffix(&self, suffix: &str) -> PathBuf {
