@@ -385,6 +385,9 @@ impl Driver {
     /// A successor that gives up leaves the pid file for its predecessor to
     /// rename its own over: there is one at every moment.
     fn clean_up(&mut self, outcome: &Outcome) {
+        if matches!(self.core.lineage(), Lineage::Awaiting(_)) {
+            self.listeners.abandon();
+        }
         let is_given_back = matches!(outcome, Outcome::BootFailed { .. }) && self.inbox.predecessor.is_some();
         match &mut self.pid_file {
             Some(pid_file) if is_given_back => pid_file.release(),

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use hatchery_core::ListenMode;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::listener::Queue;
+use crate::listener::{Queue, Source};
 use crate::{Address, ListenError, Listener, Spec, unix};
 
 pub(crate) fn bind(spec: &Spec, mode: ListenMode, queues: u16, backlog: u32) -> Result<Listener, ListenError> {
@@ -27,7 +27,7 @@ pub(crate) fn bind(spec: &Spec, mode: ListenMode, queues: u16, backlog: u32) -> 
         }
     };
     let queues = sockets.into_iter().map(|socket| Queue::new(socket.into())).collect();
-    Ok(Listener { name: spec.name.clone(), asked: spec.address.clone(), bound, queues, file })
+    Ok(Listener { name: spec.name.clone(), asked: spec.address.clone(), bound, queues, file, source: Source::Bound })
 }
 
 /// What was tried, and how it failed.

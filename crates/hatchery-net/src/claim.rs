@@ -55,16 +55,12 @@ fn bind_missing(
     taken: Vec<Option<Listener>>,
     bind: impl Fn(&Spec) -> Result<Listener, ListenError>,
 ) -> Result<Vec<Listener>, ListenError> {
-    let missing: Vec<bool> = taken.iter().map(Option::is_none).collect();
     let mut listeners = Vec::with_capacity(specs.len());
     for (spec, taken) in specs.iter().zip(taken) {
         match taken.map_or_else(|| bind(spec), Ok) {
             Ok(listener) => listeners.push(listener),
             Err(error) => {
-                // Files of unix sockets that were bound a moment ago would stay
-                // behind; those of a predecessor are its own.
-                let ours = listeners.iter().zip(missing).filter(|(_, missing)| *missing);
-                ours.for_each(|(listener, _): (&Listener, bool)| listener.remove_file());
+                Listeners::new(listeners).abandon();
                 return Err(error);
             }
         }

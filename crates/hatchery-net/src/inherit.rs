@@ -9,7 +9,7 @@ use std::os::unix::fs::FileTypeExt;
 use socket2::{SockRef, Type};
 
 use crate::error::Fault;
-use crate::listener::Queue;
+use crate::listener::{Queue, Source};
 use crate::unix::Identity;
 use crate::{Address, ListenError, Listener, Spec};
 
@@ -33,7 +33,14 @@ pub(crate) fn inherit(spec: &Spec, fds: Vec<OwnedFd>) -> Result<Listener, Listen
         Address::Unix(path) => fds.first().and_then(|fd| Identity::inherited(path, fd)),
     };
     let queues = fds.into_iter().map(Queue::new).collect();
-    Ok(Listener { name: spec.name.clone(), asked: spec.address.clone(), bound, queues, file })
+    Ok(Listener {
+        name: spec.name.clone(),
+        asked: spec.address.clone(),
+        bound,
+        queues,
+        file,
+        source: Source::Inherited,
+    })
 }
 
 /// The address that a descriptor listens on, if it is as expected.

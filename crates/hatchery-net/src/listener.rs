@@ -30,6 +30,16 @@ pub struct Listener {
     pub(crate) bound: Address,
     pub(crate) queues: Vec<Queue>,
     pub(crate) file: Option<Identity>,
+    pub(crate) source: Source,
+}
+
+/// Where a listener has come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// This program has bound it.
+    Bound,
+    /// A predecessor has, and may still serve it.
+    Inherited,
 }
 
 /// An accept queue: what connections wait in until they are accepted.

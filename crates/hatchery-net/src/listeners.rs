@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use hatchery_core::QueueId;
 
+use crate::listener::Source;
 use crate::{Listener, Queue};
 
 /// All listeners of a program, in the order in which it asked for them.
@@ -78,6 +79,12 @@ impl Listeners {
     /// [`Listener::remove_file`] for all of them.
     pub fn remove_files(&self) {
         self.0.iter().for_each(Listener::remove_file);
+    }
+
+    /// Removes the files of the unix sockets that this program has bound, and has
+    /// not come to serve. Those of a predecessor stay: they are its own.
+    pub fn abandon(&self) {
+        self.0.iter().filter(|listener| listener.source == Source::Bound).for_each(Listener::remove_file);
     }
 
     fn find(&self, id: QueueId) -> Option<(usize, &Queue)> {

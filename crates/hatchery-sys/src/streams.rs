@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::unistd;
@@ -11,10 +12,13 @@ use nix::unistd;
 /// Every write goes to the end of the file as it is then, so processes can
 /// share it. Calling it again after the file was moved away makes a new one.
 ///
+/// It never waits: a pipe that nobody reads cannot be opened, and one that is not
+/// read fast enough loses lines.
+///
 /// # Errors
 /// When the file cannot be opened for writing; the streams then stay as they are.
 pub fn append_to(path: &Path) -> io::Result<()> {
-    let file = OpenOptions::new().append(true).create(true).open(path)?;
+    let file = OpenOptions::new().append(true).create(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     flush();
     // std opens 0, 1 and 2 before main if they were closed, so `file` is none of them.
     unistd::dup2_stdout(&file)?;

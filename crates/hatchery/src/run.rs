@@ -100,14 +100,17 @@ impl<P: 'static> Server<P> {
         if let Some(link) = &link {
             hatchery_master::predecessor::phase(link, "preloading");
         }
-        let preloaded: &'static P = preload::once(self.preload)?;
-        alone::check()?;
-        // Last: only the driver's end removes it.
-        match &mut pid_file {
-            Some(pid_file) if is_first => pid_file.reserve()?,
-            Some(pid_file) => pid_file.prepare()?,
-            None => {}
-        }
+        let preloaded = preload::once(self.preload).and_then(|preloaded| {
+            alone::check()?;
+            // Last: only the driver's end removes it.
+            match &mut pid_file {
+                Some(pid_file) if is_first => pid_file.reserve()?,
+                Some(pid_file) => pid_file.prepare()?,
+                None => {}
+            }
+            Ok(preloaded)
+        });
+        let preloaded: &'static P = preloaded.inspect_err(|_| listeners.abandon())?;
 
         let current = Rc::new(RefCell::new(settings));
         let hooks = hooks(self.hooks.before_fork, self.hooks.on_worker_exit, self.sources, &current);
