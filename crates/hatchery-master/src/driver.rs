@@ -376,6 +376,7 @@ impl Driver {
                 self.hooks.worker_exited(&exit);
             }
             Notice::PredecessorDone => self.burial = Some(Instant::now() + BURIAL),
+            Notice::TookOver { .. } if self.inbox.predecessor.is_none() => self.burial = Some(Instant::now() + BURIAL),
             Notice::Retiring | Notice::StopBegun => title::set(&format!("hatchery: master gen {generation} draining")),
             Notice::TakenBack { .. } => title::set(&format!("hatchery: master gen {generation}")),
             _ => {}
