@@ -22,7 +22,8 @@ pub struct Inherited {
 /// those with port 0 take, in order, what is left on the same IP address: so a
 /// program that asks for any port keeps the one that its predecessor got. What
 /// is still missing is bound, with `mode`, `queues` and `backlog`
-/// as in [`Listener::bind`]; what was handed over keeps the queues that it has.
+/// as in [`Listener::bind`]; what was handed over keeps the queues that it has,
+/// and gets the backlog.
 ///
 /// # Errors
 /// When one of them cannot be had; those that were bound are closed again.
@@ -44,7 +45,11 @@ pub fn claim(
     }
     let mut taken = Vec::with_capacity(specs.len());
     for (spec, found) in specs.iter().zip(found) {
-        taken.push(found.map(|found| Listener::inherit(spec, found.fds)).transpose()?);
+        let listener = found.map(|found| Listener::inherit(spec, found.fds)).transpose()?;
+        if let Some(listener) = &listener {
+            listener.set_backlog(backlog)?;
+        }
+        taken.push(listener);
     }
     let listeners = bind_missing(specs, taken, |spec| Listener::bind(spec, mode, queues, backlog))?;
     Ok((Listeners::new(listeners), left))

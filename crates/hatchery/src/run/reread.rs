@@ -12,8 +12,8 @@ use crate::{Error, Settings};
 /// Resolves the settings again; on success they are the current ones.
 pub(super) fn again(sources: &Sources, current: &RefCell<Settings>) -> Result<Policy, String> {
     let settings = sources.resolve().map_err(|error| Error::from(error).one_line())?;
-    for setting in fixed_ones_that_differ(&current.borrow(), &settings) {
-        warn!("`{setting}` has changed: it takes effect at the next upgrade (SIGUSR2), not at a reload");
+    for (setting, when) in fixed_ones_that_differ(&current.borrow(), &settings) {
+        warn!("`{setting}` has changed: it takes effect at {when}, not at a reload");
     }
     let policy = settings.policy();
     current.replace(settings);
@@ -30,18 +30,22 @@ pub(super) fn kept_scale(predecessor: &Predecessor, settings: &Settings) -> Opti
     Some(workers)
 }
 
+const UPGRADE: &str = "the next upgrade (SIGUSR2)";
+/// Queues that are handed over stay as many as they are, and so does what a process inherits.
+const START: &str = "the next start";
+
 /// What a master cannot change once it runs.
-fn fixed_ones_that_differ(old: &Settings, new: &Settings) -> Vec<&'static str> {
+fn fixed_ones_that_differ(old: &Settings, new: &Settings) -> Vec<(&'static str, &'static str)> {
     [
-        ("bind", old.binds() != new.binds()),
-        ("listen-mode", old.listen_mode != new.listen_mode),
-        ("backlog", old.backlog != new.backlog),
-        ("pid-file", old.pid_file != new.pid_file),
-        ("log-format", old.log_format != new.log_format),
-        ("umask", old.umask != new.umask),
-        ("working-dir", old.working_dir != new.working_dir),
+        ("bind", UPGRADE, old.binds() != new.binds()),
+        ("listen-mode", START, old.listen_mode != new.listen_mode),
+        ("backlog", UPGRADE, old.backlog != new.backlog),
+        ("pid-file", UPGRADE, old.pid_file != new.pid_file),
+        ("log-format", UPGRADE, old.log_format != new.log_format),
+        ("umask", START, old.umask != new.umask),
+        ("working-dir", UPGRADE, old.working_dir != new.working_dir),
     ]
     .into_iter()
-    .filter_map(|(name, differs)| differs.then_some(name))
+    .filter_map(|(name, when, differs)| differs.then_some((name, when)))
     .collect()
 }
