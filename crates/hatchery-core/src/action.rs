@@ -56,6 +56,11 @@ pub enum Action {
     TakeBackPidFile,
     /// End every accept queue, for every process that holds a copy.
     ShutQueues,
+    /// End the accept queues of these listeners: nobody serves them any more.
+    ShutListeners {
+        /// Which they are, counted from 0.
+        listeners: Vec<u16>,
+    },
     /// Tell the people.
     Log(Notice),
     /// Leave the loop: nothing is alive any more.

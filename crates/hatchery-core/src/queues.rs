@@ -4,7 +4,7 @@
 //! a scale-down, a roll-out and an upgrade are all the same move, another
 //! assignment; the queues themselves belong to the master and stay.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{Pid, QueueId, Slot};
 
@@ -13,13 +13,15 @@ use crate::ids::{Pid, QueueId, Slot};
 pub struct Queues {
     listeners: Vec<u16>,
     told: BTreeMap<Pid, Vec<QueueId>>,
+    /// Listeners that a successor does not take.
+    orphans: BTreeSet<u16>,
 }
 
 impl Queues {
     /// Queues of listeners with so many of them each, counted on from one listener to the next.
     #[must_use]
     pub fn new(listeners: Vec<u16>) -> Self {
-        Self { listeners, told: BTreeMap::new() }
+        Self { listeners, told: BTreeMap::new(), orphans: BTreeSet::new() }
     }
 
     /// All queues.
@@ -51,10 +53,40 @@ impl Queues {
         news
     }
 
-    /// Tells everybody to accept from nothing.
+    /// A successor does not take these listeners; those that there are not are skipped.
+    pub fn orphan(&mut self, listeners: &[u16]) {
+        let known = listeners.iter().copied().filter(|index| usize::from(*index) < self.listeners.len());
+        self.orphans = known.collect();
+    }
+
+    /// The listeners that no successor takes; from now on there are none.
+    pub fn take_orphans(&mut self) -> Vec<u16> {
+        std::mem::take(&mut self.orphans).into_iter().collect()
+    }
+
+    /// Tells everybody to accept from nothing but what no successor takes.
     pub fn withdraw(&mut self) -> Vec<(Pid, Vec<QueueId>)> {
-        let told = std::mem::take(&mut self.told);
-        told.into_iter().filter(|(_, queues)| !queues.is_empty()).map(|(pid, _)| (pid, Vec::new())).collect()
+        let mut news = Vec::new();
+        for (pid, queues) in std::mem::take(&mut self.told) {
+            let kept: Vec<QueueId> = queues.iter().copied().filter(|queue| self.is_orphan(*queue)).collect();
+            if kept != queues {
+                news.push((pid, kept.clone()));
+            }
+            if !kept.is_empty() {
+                self.told.insert(pid, kept);
+            }
+        }
+        news
+    }
+
+    fn is_orphan(&self, queue: QueueId) -> bool {
+        let mut first = 0;
+        let mut listeners = self.listeners.iter().zip(0..);
+        listeners.any(|(count, index)| {
+            let range = first..first + count;
+            first += count;
+            range.contains(&queue.0) && self.orphans.contains(&index)
+        })
     }
 
     /// A listener's only queue goes to every worker. Of several, each goes to
@@ -143,6 +175,20 @@ mod tests {
         queues.assign(&ready(&[0, 1]));
         assert_eq!(queues.withdraw(), [(Pid(100), vec![]), (Pid(101), vec![])]);
         assert_eq!(queues.withdraw(), []);
+    }
+
+    #[test]
+    fn what_no_successor_takes_is_accepted_from_on() {
+        let mut queues = Queues::new(vec![1, 2, 1]);
+        queues.assign(&ready(&[0, 1]));
+        queues.orphan(&[1, 2, 9]);
+        assert_eq!(
+            queues.withdraw(),
+            [(Pid(100), vec![QueueId(1), QueueId(3)]), (Pid(101), vec![QueueId(2), QueueId(3)])]
+        );
+        assert_eq!(queues.withdraw(), [], "said once");
+        assert_eq!(queues.take_orphans(), [1, 2]);
+        assert_eq!(queues.take_orphans(), [0; 0]);
     }
 
     proptest! {

@@ -105,11 +105,13 @@ fn one(action: &Action) -> String {
             SuccessorSays::Phase { .. } => "PHASE".to_owned(),
             SuccessorSays::Ready => "READY".to_owned(),
             SuccessorSays::Failed { .. } => "FAILED".to_owned(),
+            SuccessorSays::Leaves { .. } => "LEAVES".to_owned(),
             SuccessorSays::Taken => "TAKEN".to_owned(),
             SuccessorSays::Released => "RELEASED".to_owned(),
         },
         Action::TakePidFile => "pid file".to_owned(),
         Action::TakeBackPidFile => "pid file back".to_owned(),
+        Action::ShutListeners { .. } => "shut some".to_owned(),
         Action::ShutQueues => "shut".to_owned(),
         Action::Log(notice) => name(notice),
         Action::Exit(outcome) => match outcome {

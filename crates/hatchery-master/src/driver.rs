@@ -250,6 +250,12 @@ impl Driver {
                 self.listeners.shut_all();
                 self.listeners.remove_files();
             }
+            Action::ShutListeners { listeners } => {
+                for listener in listeners.into_iter().filter_map(|index| self.listeners.get(index.into())) {
+                    listener.shut();
+                    listener.remove_file();
+                }
+            }
             Action::Log(notice) => self.log(&notice),
             Action::Exit(outcome) => return Turn::Over(outcome),
         }

@@ -24,6 +24,9 @@ pub struct Predecessor {
     pub generation: Generation,
     /// Its listeners.
     pub listeners: Vec<Inherited>,
+    /// Where each of them stands among all that it has, those of a kind that this
+    /// version does not know included.
+    pub places: Vec<u16>,
     /// What its generation, and those before it, have counted.
     pub totals: Totals,
     /// How many workers an operator has made it run, if that is another number
@@ -85,13 +88,19 @@ impl Predecessor {
             Some(fd) => board::read_foreign(adopt("the board", fd)?.as_fd()).unwrap_or_default(),
             None => Totals::default(),
         };
-        let listeners = handoff.listeners.iter().filter_map(|listener| inherited(listener).transpose());
-        let listeners = listeners.collect::<Result<_, _>>()?;
+        let (mut listeners, mut places) = (Vec::new(), Vec::new());
+        for (listener, place) in handoff.listeners.iter().zip(0..) {
+            if let Some(listener) = inherited(listener)? {
+                listeners.push(listener);
+                places.push(place);
+            }
+        }
         handoff.strays.iter().for_each(|fd| inherit::close_stray(*fd));
         Ok(Self {
             link,
             generation: handoff.generation,
             listeners,
+            places,
             totals,
             scaled: handoff.workers.zip(handoff.configured).filter(|(workers, configured)| workers != configured),
         })
@@ -101,6 +110,12 @@ impl Predecessor {
 /// Tells a predecessor how far this program has come; it goes into its log.
 pub fn phase(link: &Channel, name: &str) {
     say(link, &SuccessorSays::Phase { name: name.to_owned() });
+}
+
+/// Tells a predecessor which of its listeners, in the order in which they were
+/// handed over, this program does not serve.
+pub fn leaves(link: &Channel, listeners: Vec<u16>) {
+    say(link, &SuccessorSays::Leaves { listeners });
 }
 
 /// Tells a predecessor why this program cannot start.

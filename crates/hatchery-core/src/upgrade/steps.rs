@@ -29,6 +29,7 @@ impl Master {
         // itself: its predecessor must not take back beside it.
         self.release_predecessor(out);
         self.upgrade = Upgrade::Starting;
+        self.queues.orphan(&[]);
         out.push(Action::Log(Notice::UpgradeBegun));
         out.push(Action::StartSuccessor {
             generation: self.generation.next(),
@@ -60,6 +61,7 @@ impl Master {
             (Upgrade::Preparing { successor: pid, .. }, SuccessorSays::Phase { name }) => {
                 out.push(Action::Log(Notice::UpgradePhase { pid, name }));
             }
+            (Upgrade::Preparing { .. }, SuccessorSays::Leaves { listeners }) => self.queues.orphan(&listeners),
             (Upgrade::Preparing { successor, .. }, SuccessorSays::Ready) => self.commit(successor, now, out),
             // It is on its way out by itself: to hurry it would look like an operator's stop.
             (Upgrade::Preparing { successor, link, .. }, SuccessorSays::Failed { text }) => {
@@ -84,10 +86,16 @@ impl Master {
             }
             (Upgrade::Retiring { .. }, SuccessorSays::Released) => self.upgrade = Upgrade::Leaving,
             // A phase after the commit, something said twice, or the last words of one that was given up.
-            (Upgrade::Committed { .. }, SuccessorSays::Phase { .. } | SuccessorSays::Ready)
+            (
+                Upgrade::Committed { .. },
+                SuccessorSays::Phase { .. } | SuccessorSays::Leaves { .. } | SuccessorSays::Ready,
+            )
             | (
                 Upgrade::Probation { .. } | Upgrade::Retiring { .. },
-                SuccessorSays::Phase { .. } | SuccessorSays::Ready | SuccessorSays::Taken,
+                SuccessorSays::Phase { .. }
+                | SuccessorSays::Leaves { .. }
+                | SuccessorSays::Ready
+                | SuccessorSays::Taken,
             )
             | (Upgrade::Idle | Upgrade::Starting | Upgrade::Leaving | Upgrade::Aborting { .. }, _) => {}
         }
@@ -208,6 +216,7 @@ impl Master {
     /// Everything is this generation's again; settling forks what is missing and assigns the queues.
     fn reclaim(&mut self, text: String, out: &mut Actions) {
         self.throttle.forget();
+        self.queues.orphan(&[]);
         // What was killed in the retreat was no end.
         self.killed = false;
         out.push(Action::TakeBackPidFile);
@@ -253,6 +262,10 @@ impl Master {
 
     fn retire(&mut self, now: Moment, out: &mut Actions) {
         out.push(Action::Log(Notice::Retiring));
+        let listeners = self.queues.take_orphans();
+        if !listeners.is_empty() {
+            out.push(Action::ShutListeners { listeners });
+        }
         self.let_all_go(now, out);
     }
 }

@@ -1,7 +1,7 @@
 //! What a predecessor and its successor say to each other, over their `SOCK_SEQPACKET` pair.
 
 use super::WireError;
-use super::fields::Fields;
+use super::fields::{Fields, number};
 
 /// What a predecessor tells its successor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +34,12 @@ pub enum SuccessorSays {
     Failed {
         /// The whole error, as it would stand on standard error.
         text: String,
+    },
+    /// Its settings do not ask for these of the listeners that were handed over,
+    /// in their order: nobody will accept from them once it has taken over.
+    Leaves {
+        /// Which they are, counted from 0.
+        listeners: Vec<u16>,
     },
     /// It accepts on every queue, and holds the pid file.
     Taken,
@@ -76,6 +82,10 @@ impl SuccessorSays {
             Self::Phase { name } => Fields::default().with("name", name).message("phase"),
             Self::Ready => Fields::default().message("ready"),
             Self::Failed { text } => Fields::default().with("text", text).message("failed"),
+            Self::Leaves { listeners } => {
+                let list: Vec<String> = listeners.iter().map(ToString::to_string).collect();
+                Fields::default().with("listeners", list.join(",")).message("leaves")
+            }
             Self::Taken => Fields::default().message("taken"),
             Self::Released => Fields::default().message("released"),
         }
@@ -91,6 +101,11 @@ impl SuccessorSays {
             "phase" => Some(Self::Phase { name: fields.text("name").unwrap_or_default() }),
             "ready" => Some(Self::Ready),
             "failed" => Some(Self::Failed { text: fields.text("text").unwrap_or_default() }),
+            "leaves" => {
+                let list = fields.bytes("listeners").unwrap_or_default().split(|b| *b == b',');
+                let listeners = list.filter(|index| !index.is_empty()).map(|index| number("listeners", index));
+                Some(Self::Leaves { listeners: listeners.collect::<Result<_, _>>()? })
+            }
             "taken" => Some(Self::Taken),
             "released" => Some(Self::Released),
             _ => None,
@@ -113,6 +128,7 @@ mod tests {
             SuccessorSays::Phase { name: "preloading".to_owned() },
             SuccessorSays::Ready,
             SuccessorSays::Failed { text: "address in use;\n100 %".to_owned() },
+            SuccessorSays::Leaves { listeners: vec![0, 2] },
             SuccessorSays::Taken,
             SuccessorSays::Released,
         ] {

@@ -97,6 +97,7 @@ pub(crate) fn action(world: &World, node: usize, action: &Action) {
                 assert!(!master.accepts() || hears, "queues shut under generation {}", master.generation());
             }
         }
+        Action::ShutListeners { .. } => unreachable!("every successor takes every listener here"),
         Action::Exit(_) => {
             assert!(this.processes.is_empty(), "an exit with workers left");
             let child = this.successor.is_some_and(|child| world.nodes[child].ending.is_none());

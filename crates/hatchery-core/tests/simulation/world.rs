@@ -293,6 +293,7 @@ impl World {
             }
             Action::CloseSuccessorLink => self.nodes[node].link_to_successor = false,
             Action::ShutQueues => self.shut = true,
+            Action::ShutListeners { .. } => unreachable!("every successor takes every listener here"),
             Action::Exit(outcome) => {
                 let code = match &outcome {
                     Outcome::Drained => 0,

@@ -15,21 +15,28 @@ pub(super) fn claim(
     predecessor: Option<Predecessor>,
     board: &Board,
 ) -> Result<(Listeners, Option<Channel>), Error> {
-    let (inherited, link) = match predecessor {
+    let (inherited, places, link) = match predecessor {
         Some(predecessor) => {
             board.adopt(predecessor.totals);
-            (predecessor.listeners, Some(predecessor.link))
+            (predecessor.listeners, predecessor.places, Some(predecessor.link))
         }
-        None => (Vec::new(), None),
+        None => (Vec::new(), Vec::new(), None),
     };
+    let handed: Vec<_> = inherited.iter().map(|listener| listener.address.clone()).zip(places).collect();
     let specs: Vec<Spec> = settings.binds().into_iter().chain(named.iter().cloned()).collect();
     let queues = match settings.listen_mode {
         ListenMode::Shared => 1,
         ListenMode::Reuseport => settings.workers,
     };
     let (listeners, unasked) = hatchery_net::claim(&specs, inherited, settings.listen_mode, queues, settings.backlog)?;
+    let mut leaves = Vec::new();
     for listener in unasked {
         info!("{} is not served any more: no setting asks for it", listener.address);
+        leaves.extend(handed.iter().filter(|(address, _)| *address == listener.address).map(|(_, place)| *place));
+    }
+    if let Some(link) = link.as_ref().filter(|_| !leaves.is_empty()) {
+        // Its workers go on accepting there, until they go.
+        hatchery_master::predecessor::leaves(link, leaves);
     }
     Ok((listeners, link))
 }
