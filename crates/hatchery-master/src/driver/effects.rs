@@ -1,0 +1,173 @@
+//! What the driver does about each action: every effect that a master has is below.
+
+use std::io;
+use std::time::Instant;
+
+use hatchery_core::notice::Level;
+use hatchery_core::{Action, Event, Generation, Notice, Pid, Slot};
+use hatchery_sys::channel::Channel;
+use hatchery_sys::fork::{self, Fork};
+use hatchery_sys::{Signal, process, signals, streams, title};
+use tracing::{error, info, warn};
+
+use super::{BURIAL, Birth, Driver, LOG, Turn};
+use crate::children::Delivery;
+use crate::hooks::WorkerExit;
+use crate::pid_file::PidFile;
+use crate::successor::Legacy;
+
+impl Driver {
+    pub(super) fn perform(&mut self, action: Action) -> Turn {
+        match action {
+            Action::Spawn { slot } => return self.spawn(slot),
+            Action::Tell { pid, says } => {
+                if self.children.tell(pid, says) == Delivery::Stuck {
+                    warn!("worker (pid {pid}) does not read its orders: killing it");
+                    self.kill(pid, Signal::SIGKILL);
+                }
+            }
+            Action::Kill { pid } => self.kill(pid, Signal::SIGKILL),
+            Action::Terminate { pid } => self.kill(pid, Signal::SIGTERM),
+            Action::Reread => {
+                let event = match self.hooks.reread() {
+                    Ok(policy) => Event::Settings(policy),
+                    Err(text) => Event::SettingsRefused { text },
+                };
+                self.inbox.waiting.push_front(event);
+            }
+            Action::Reopen => self.hooks.reopen(),
+            Action::StartSuccessor { generation, workers, configured } => {
+                self.start_successor(generation, workers, configured);
+            }
+            Action::TellSuccessor(says) => tell(self.inbox.successor.as_ref(), &says.encode()),
+            Action::CloseSuccessorLink => self.inbox.successor = None,
+            Action::TellPredecessor(says) => tell(self.inbox.predecessor.as_ref(), &says.encode()),
+            Action::TakePidFile => self.take_pid_file(),
+            Action::TakeBackPidFile => self.with_pid_file(PidFile::take_back),
+            Action::ShutQueues => {
+                self.listeners.shut_all();
+                self.listeners.remove_files();
+            }
+            Action::ShutListeners { listeners } => {
+                for listener in listeners.into_iter().filter_map(|index| self.listeners.get(index.into())) {
+                    listener.shut();
+                    listener.remove_file();
+                }
+            }
+            Action::Log(notice) => self.log(&notice),
+            Action::Exit(outcome) => return Turn::Over(outcome),
+        }
+        Turn::Go
+    }
+
+    /// Several children may have been reaped in one go. The core hears of one
+    /// after the other, and may still speak of the last one when it hears of the
+    /// first: that pid may be a stranger's by now.
+    fn kill(&self, pid: Pid, signal: Signal) {
+        let is_reaped = |event: &Event| matches!(event, Event::Exited { pid: gone, .. } if *gone == pid);
+        if self.inbox.waiting.iter().any(is_reaped) {
+            return;
+        }
+        if let Err(failure) = process::kill(hatchery_sys::Pid::from_raw(pid.0), signal) {
+            warn!("cannot send {signal} to pid {pid}: {failure}");
+        }
+    }
+
+    fn spawn(&mut self, slot: Slot) -> Turn {
+        self.hooks.before_fork(slot);
+        match self.fork_worker(slot) {
+            Ok(Turn::Born(birth)) => Turn::Born(birth),
+            Ok(other @ (Turn::Go | Turn::Over(_))) => other,
+            Err(failure) => {
+                self.inbox.waiting.push_front(Event::SpawnFailed { slot, text: failure.to_string() });
+                Turn::Go
+            }
+        }
+    }
+
+    fn fork_worker(&mut self, slot: Slot) -> io::Result<Turn> {
+        let cell = self.children.free_cell().ok_or_else(|| io::Error::other("the board has no free cell"))?;
+        let (ours, theirs) = Channel::pair()?;
+        let master = process::pid();
+        streams::flush();
+        let blocked = signals::block_all()?;
+        match fork::fork(&blocked) {
+            Ok(Fork::Child) => Ok(Turn::Born(Birth { slot, cell, channel: theirs, master, blocked })),
+            Ok(Fork::Parent { child }) => {
+                let pid = Pid(child.as_raw());
+                self.children.born(pid, ours);
+                blocked.restore();
+                self.inbox.waiting.push_front(Event::Spawned { slot, pid });
+                Ok(Turn::Go)
+            }
+            Err(failure) => {
+                blocked.restore();
+                Err(failure)
+            }
+        }
+    }
+
+    fn start_successor(&mut self, generation: Generation, workers: u16, configured: u16) {
+        let legacy = Legacy {
+            origin: &self.origin,
+            startup: &self.startup,
+            listeners: &self.listeners,
+            board: &self.board,
+            generation,
+            workers,
+            configured,
+        };
+        let event = match legacy.start() {
+            Ok((pid, link)) => {
+                self.inbox.successor = Some(link);
+                Event::SuccessorStarted { pid }
+            }
+            Err(failure) => Event::SuccessorNotStarted { text: failure.to_string() },
+        };
+        self.inbox.waiting.push_front(event);
+    }
+
+    fn take_pid_file(&mut self) {
+        if self.core.generation() == Generation::FIRST {
+            self.with_pid_file(PidFile::take_first);
+        } else {
+            self.with_pid_file(PidFile::take_over);
+        }
+    }
+
+    /// A pid file that cannot be written is said, and costs nobody the service.
+    fn with_pid_file<E: std::error::Error>(&mut self, change: impl FnOnce(&mut PidFile) -> Result<(), E>) {
+        if let Some(Err(failure)) = self.pid_file.as_mut().map(change) {
+            let reason = failure.source().map(|source| format!(": {source}")).unwrap_or_default();
+            error!("{failure}{reason}; serving goes on without it");
+        }
+    }
+
+    fn log(&mut self, notice: &Notice) {
+        let generation = self.core.generation();
+        // Two masters write to one log during an upgrade: each says which it is.
+        match notice.level() {
+            Level::Info => info!(target: LOG, generation = generation.0, "{notice}"),
+            Level::Warn => warn!(target: LOG, generation = generation.0, "{notice}"),
+            Level::Error => error!(target: LOG, generation = generation.0, "{notice}"),
+        }
+        match notice {
+            Notice::WorkerExited { slot, pid, ending, cause } => {
+                let exit = WorkerExit { slot: *slot, pid: *pid, generation, ending: *ending, cause: *cause };
+                self.hooks.worker_exited(&exit);
+            }
+            Notice::PredecessorDone => self.burial = Some(Instant::now() + BURIAL),
+            Notice::TookOver { .. } if self.inbox.predecessor.is_none() => self.burial = Some(Instant::now() + BURIAL),
+            Notice::Retiring | Notice::StopBegun => title::set(&format!("hatchery: master gen {generation} draining")),
+            Notice::TakenBack { .. } => title::set(&format!("hatchery: master gen {generation}")),
+            _ => {}
+        }
+    }
+}
+
+/// Whoever does not listen any more is about to be known as gone.
+fn tell(link: Option<&Channel>, message: &[u8]) {
+    if let Some(link) = link {
+        let _ = link.send(message, &[]);
+    }
+}
