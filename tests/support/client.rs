@@ -6,6 +6,9 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use nix::libc::linger;
+use nix::sys::socket::{setsockopt, sockopt};
+
 /// How long a client waits for an answer, if it is not told otherwise.
 pub const ANSWER: Duration = Duration::from_secs(20);
 
@@ -211,6 +214,16 @@ impl Client {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
         };
+    }
+
+    /// Goes away without a word: the other side gets a reset.
+    ///
+    /// # Panics
+    /// When this is no TCP connection.
+    pub fn reset(self) {
+        let Stream::Tcp(stream) = self.stream else { panic!("only TCP has resets") };
+        let at_once = linger { l_onoff: 1, l_linger: 0 };
+        setsockopt(&stream, sockopt::Linger, &at_once).expect("a socket takes SO_LINGER");
     }
 
     /// The body that starts at `start`, and where the next answer starts.

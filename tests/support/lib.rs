@@ -6,7 +6,7 @@
 //! * [`client`], [`load`]: one careful client, and many at once
 //! * [`procfs`]: processes, their titles and their descriptors
 //! * [`log`]: every log line that a test relies on
-//! * [`pty`]: a server under a terminal
+//! * [`pty`], [`pipe`]: a server under a terminal, or with a log that somebody reads
 //! * [`wait`]: waiting for an event under a deadline, the one place that sleeps
 #![forbid(unsafe_code)]
 
@@ -14,6 +14,7 @@ pub mod client;
 pub mod lab;
 pub mod load;
 pub mod log;
+pub mod pipe;
 pub mod procfs;
 pub mod program;
 pub mod pty;

@@ -26,6 +26,7 @@ pub struct Start {
     program: Program,
     input: Option<Stdio>,
     output: Option<Stdio>,
+    errors: Option<Stdio>,
     /// Whether the launcher makes a session, and with it the process group.
     own_session: bool,
 }
@@ -52,6 +53,7 @@ impl Default for Start {
             program: Program::lab(),
             input: None,
             output: None,
+            errors: None,
             own_session: false,
             folder,
         };
@@ -85,6 +87,13 @@ impl Start {
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         self.settings.retain(|(known, _)| known != name);
+        self
+    }
+
+    /// Leaves all settings out, for a program that takes none.
+    #[must_use]
+    pub fn without_settings(mut self) -> Self {
+        self.settings.clear();
         self
     }
 
@@ -164,6 +173,20 @@ impl Start {
         self
     }
 
+    /// Gives it another standard error than the log. The addresses it listens on are not known then.
+    #[must_use]
+    pub fn errors(mut self, errors: Stdio) -> Self {
+        self.errors = Some(errors);
+        self
+    }
+
+    /// Binds it to a unix socket in its folder, in place of a port, and returns the address.
+    #[must_use]
+    pub fn unix(self) -> (Self, String) {
+        let address = format!("unix:{}", self.path("lab.sock").display());
+        (self.set("bind", &address), address)
+    }
+
     /// A path in its folder.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
@@ -205,7 +228,8 @@ impl Start {
         let mut command = self.command(&program);
         let log = OpenOptions::new().create(true).append(true).open(self.path("log")).expect("a log");
         let output = self.output.take().unwrap_or_else(|| log.try_clone().expect("a descriptor").into());
-        command.stdin(self.input.take().unwrap_or_else(Stdio::null)).stdout(output).stderr(log);
+        command.stdin(self.input.take().unwrap_or_else(Stdio::null)).stdout(output);
+        command.stderr(self.errors.take().unwrap_or_else(|| log.into()));
         if !self.own_session {
             command.process_group(0);
         }

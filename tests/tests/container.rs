@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use hatchery_tests::client::Client;
-use hatchery_tests::{Start, procfs};
+use hatchery_tests::{End, Start, log, procfs};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -54,5 +54,35 @@ fn a_worker_at_its_limit_of_connections_leaves_the_others_in_the_queue() {
     assert!(matches!(waits.is_closed(), Ok(false)));
     held.pop();
     assert_eq!(waits.answer().expect("its turn").status, 200);
+    lab.stop();
+}
+
+#[test]
+fn too_few_descriptors_for_a_worker_end_a_first_boot() {
+    for limit in [8, 9, 10] {
+        let ended = Start::lab().set("crash-limit", "2").open_files(limit).ended();
+        assert_eq!(ended.end, End::Code(3), "{limit} descriptors:\n{}", ended.log);
+        assert_eq!(log::GAVE_UP.count(&ended.log), 1, "{limit} descriptors:\n{}", ended.log);
+    }
+}
+
+#[test]
+fn a_client_that_resets_its_connection_frees_its_place_at_once() {
+    let lab = Start::lab().set("workers", "1").set("max-connections", "2").set("send-timeout", "10m").ready();
+    let mut holds = Client::connect(lab.address()).expect("a connection");
+    assert_eq!(holds.get("/").expect("an answer").status, 200);
+    let mut sleeps = Client::connect(lab.address()).expect("a connection");
+    assert_eq!(sleeps.get("/").expect("an answer").status, 200);
+    sleeps.ask("/sleep?ms=600000").expect("sent");
+    // The worker answers what came later: the other one's handler sleeps by now.
+    assert_eq!(holds.get("/sleep?ms=50").expect("an answer").status, 200);
+    let mut waits = Client::connect(lab.address()).expect("queued");
+    waits.ask("/").expect("sent");
+    assert_eq!(holds.get("/sleep?ms=50").expect("an answer").status, 200);
+    assert!(matches!(waits.is_closed(), Ok(false)));
+    assert!(!waits.has_something(), "no place is free");
+    sleeps.reset();
+    assert_eq!(waits.answer().expect("its turn").status, 200);
+    drop((holds, waits));
     lab.stop();
 }

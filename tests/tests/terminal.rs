@@ -1,6 +1,6 @@
 //! Under a terminal: what the terminal says, and what it does not mean.
 
-use hatchery_tests::client;
+use hatchery_tests::client::{self, Client};
 use hatchery_tests::program::example;
 use hatchery_tests::pty::Terminal;
 use hatchery_tests::{End, Lab, Program, Start, log};
@@ -9,9 +9,7 @@ use nix::sys::signal::Signal;
 /// `hello` under a terminal, as it is started by hand. Its address is its own,
 /// 127.0.0.1:8080: one test at a time.
 fn hello(terminal: &Terminal) -> Lab {
-    let start = ["bind", "workers", "pid-file", "boot-timeout", "drain-timeout", "upgrade-probation"]
-        .into_iter()
-        .fold(Start::lab(), Start::without);
+    let start = Start::lab().without_settings();
     start.program(Program::Link(example("hello"))).terminal(terminal).ready()
 }
 
@@ -51,7 +49,7 @@ fn resizing_the_terminal_under_the_lab_changes_nothing() {
 fn ctrl_c_drains_once() {
     let mut terminal = Terminal::open();
     let lab = Start::lab().terminal(&terminal).ready();
-    let mut open = client::Client::connect(lab.address()).expect("a connection");
+    let mut open = Client::connect(lab.address()).expect("a connection");
     open.begin("/stream?chunks=5&ms=100").expect("the answer begins");
     terminal.interrupt();
     assert_eq!(open.answer().expect("what is open is finished").body.len(), 80);
@@ -64,7 +62,7 @@ fn ctrl_c_drains_once() {
 fn ctrl_c_twice_stops_now() {
     let mut terminal = Terminal::open();
     let lab = Start::lab().set("drain-timeout", "10m").terminal(&terminal).ready();
-    let mut open = client::Client::connect(lab.address()).expect("a connection");
+    let mut open = Client::connect(lab.address()).expect("a connection");
     open.begin("/stream?chunks=100000&ms=100").expect("the answer begins");
     terminal.interrupt();
     lab.until_logged(log::STOP_BEGUN, 1);
@@ -81,4 +79,36 @@ fn a_terminal_that_is_gone_is_a_stop() {
     assert_eq!(lab.end_of(lab.first()), End::Code(0));
     assert_eq!(log::RELOAD_BEGUN.count(&lab.log()), 0);
     lab.assert_gone();
+}
+
+#[test]
+fn what_is_open_when_the_terminal_goes_is_finished_even_if_it_was_the_log() {
+    let terminal = Terminal::open();
+    let (start, address) = Start::lab().unix();
+    let lab = start.errors(terminal.input()).terminal(&terminal).ready();
+    let mut open = Client::connect(&address).expect("a connection");
+    open.begin("/stream?chunks=5&ms=100").expect("the answer begins");
+    drop(terminal);
+    assert_eq!(open.answer().expect("what is open is finished").body.len(), 80);
+    assert_eq!(lab.end_of(lab.first()), End::Code(0));
+    lab.assert_gone();
+}
+
+#[test]
+fn under_nohup_a_terminal_that_is_gone_means_nothing() {
+    let terminal = Terminal::open();
+    let under_nohup = Terminal::LAUNCHER.into_iter().chain(["nohup"]);
+    let lab = Start::lab().terminal(&terminal).launcher(under_nohup).ready();
+    let before = lab.ready();
+    // The hang-up is sent before this returns.
+    drop(terminal);
+    // One that is sent by a process is meant, also under nohup. It comes after the other.
+    lab.signal(Signal::SIGHUP);
+    lab.until("every worker is new", || lab.ready().len() == 2 && lab.ready().is_disjoint(&before));
+    assert_eq!(lab.get("/").expect("an answer").status, 200);
+    lab.upgrade();
+    assert_eq!(lab.whoami().generation, 2);
+    assert_eq!(log::RELOAD_BEGUN.count(&lab.log()), 1);
+    assert_eq!(log::STOP_BEGUN.count(&lab.log()), 0);
+    lab.stop();
 }

@@ -1,0 +1,48 @@
+//! Servers that do what they should not, by their first argument.
+
+use std::sync::mpsc;
+use std::thread;
+
+use hatchery::{BoxError, Exit, Server, http};
+
+fn main() -> Exit {
+    match std::env::args().nth(1).as_deref() {
+        Some("current-thread") => current_thread(),
+        Some("multi-thread") => multi_thread(),
+        Some("thread") => beside_a_thread(),
+        Some("runtime") => beside_a_runtime(),
+        Some("many-lines") => serve(),
+        other => panic!("no such case: {other:?}"),
+    }
+}
+
+/// Answers every request with an error whose text has line breaks.
+fn serve() -> Exit {
+    Server::new()
+        .bind("127.0.0.1:0")
+        .workers(1)
+        .run(http::serve_fn(async |_request| Err::<http::Response, BoxError>("one\ntwo\r\nERROR three".into())))
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn current_thread() -> Exit {
+    serve()
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 1)]
+async fn multi_thread() -> Exit {
+    serve()
+}
+
+fn beside_a_thread() -> Exit {
+    let (_end, wait) = mpsc::channel::<()>();
+    let started = thread::Builder::new().name("busybody".to_owned()).spawn(move || wait.recv());
+    let _runs = started.expect("a thread");
+    serve()
+}
+
+fn beside_a_runtime() -> Exit {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("drudge").build();
+    let _runs = runtime.expect("a runtime");
+    serve()
+}
