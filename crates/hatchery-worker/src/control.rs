@@ -16,8 +16,10 @@ use tracing::warn;
 
 use crate::shared::Shared;
 
-/// The longest message of a master: an assignment of every queue that there may be.
-const MESSAGE_LIMIT: usize = 64 * 1024;
+/// The longest message of a master: an assignment of every queue that there may
+/// be. So large that the allocator maps it by itself: pages that no message ever
+/// touches cost nothing, where on the heap all of it would be cleared (44 kB a worker).
+const MESSAGE_LIMIT: usize = 256 * 1024;
 
 /// What a terminal, or somebody who signals the whole group, sends to the
 /// master as well: it decides. A handler, since ignoring would be inherited by
