@@ -52,15 +52,18 @@ fn a_folder_is_refused_and_left_alone() {
 
 #[test]
 fn a_symbolic_link_is_refused_and_left_alone() {
-    let outer = folder();
-    let (path, target) = (outer.path().join("link"), folder());
-    // Where it leads to makes no difference: a pid file, nothing.
-    let target = target.path().join("target");
-    symlink(&target, &path).expect("a link");
-    is_refused(&path);
-    fs::create_dir(target.parent().expect("a folder")).or_else(|_| fs::metadata(&outer).map(drop)).expect("a folder");
-    assert_eq!(fs::read_link(&path).expect("it is there"), target);
-    assert_eq!(names(&outer), ["link"]);
+    // Where it leads makes no difference: to data, to a stale pid file, to nothing.
+    for content in [Some("data"), Some("999999999\n"), None] {
+        let folder = folder();
+        let (path, target) = (folder.path().join("link"), folder.path().join("target"));
+        symlink("target", &path).expect("a link");
+        if let Some(content) = content {
+            fs::write(&target, content).expect("a file");
+        }
+        is_refused(&path);
+        assert_eq!(fs::read_link(&path).expect("it is there"), Path::new("target"));
+        assert_eq!(fs::read_to_string(&target).ok().as_deref(), content);
+    }
 }
 
 #[test]
@@ -139,8 +142,7 @@ fn a_folder_that_is_gone_at_an_upgrade_fails_it_and_the_next_one_puts_things_rig
     let inner = folder.path().join("run");
     fs::create_dir(&inner).expect("a folder");
     let path = inner.join("lab.pid");
-    let mut lab = with_pid_file(&path).spawn();
-    // The pid file is none of its folder's: what it says about itself has to do.
+    let lab = with_pid_file(&path).spawn();
     lab.until_logged(log::READY, 1);
     lab.until("the pid file is there", || path.exists());
     let before = lab.ready();
@@ -168,17 +170,18 @@ fn a_folder_that_is_gone_at_an_upgrade_fails_it_and_the_next_one_puts_things_rig
 }
 
 #[test]
-fn something_else_in_its_place_at_an_upgrade_is_left_alone() {
-    // The successor is refused what it would have replaced, or serves on without a pid file of its own.
+fn something_else_in_its_place_while_it_is_held_is_left_alone() {
     let lab = Start::lab().ready();
     let path = lab.path("lab.pid");
     fs::remove_file(&path).expect("removed");
     mkfifo(&path, Mode::S_IRWXU).expect("a pipe");
-    let address = lab.address().to_owned();
-    lab.signal(Signal::SIGHUP);
-    lab.until_logged(log::RELOAD_DONE, 1);
-    lab.signal_to(lab.first(), Signal::SIGTERM);
-    assert_eq!(lab.end_of(lab.first()), End::Code(0));
-    assert!(client::get(&address, "/").is_err());
+    lab.signal_to(lab.first(), Signal::SIGUSR2);
+    lab.until("the upgrade has an end", || {
+        log::UPGRADE_DONE.count(&lab.log()) + log::UPGRADE_FAILED.count(&lab.log()) > 0
+    });
+    assert_eq!(lab.get("/").expect("an answer").status, 200);
+    assert!(fs::symlink_metadata(&path).expect("it is there").file_type().is_fifo());
+    lab.signal_all(Signal::SIGTERM);
+    lab.until("no process is left", || lab.processes().is_empty());
     assert!(fs::symlink_metadata(&path).expect("it is there").file_type().is_fifo());
 }

@@ -15,7 +15,7 @@ fn pipe(path: &Path) {
 /// Puts something else in the place of the settings of a running server: what
 /// reads them fails and says so with these words, and the server serves on.
 fn fails_and_serves_on(put: impl Fn(&Path), words: &[&str]) {
-    let lab = Start::lab().config("send-timeout = \"9s\"\n".replace('-', "_").as_str()).ready();
+    let lab = Start::lab().config("send_timeout = \"9s\"\n").ready();
     let path = lab.path("lab.toml");
     let workers = lab.ready();
     fs::remove_file(&path).expect("removed");
@@ -35,7 +35,7 @@ fn fails_and_serves_on(put: impl Fn(&Path), words: &[&str]) {
     assert_eq!(lab.ready(), workers);
 
     // What is right again is as if nothing had been.
-    fs::remove_file(&path).or_else(|_| fs::remove_dir(&path)).unwrap_or_default();
+    let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
     fs::write(&path, "workers = 2\n").expect("a settings file");
     lab.signal(Signal::SIGHUP);
     lab.until("every worker is new", || lab.ready().len() == 2 && lab.ready().is_disjoint(&workers));
@@ -62,7 +62,7 @@ fn a_pipe_is_refused_at_a_start() {
 
 #[test]
 fn a_device_and_a_folder_are_refused_at_a_start() {
-    for path in ["/dev/zero", "/tmp"] {
+    for path in ["/dev/zero", "/dev"] {
         Start::lab().set("config", path).ended().assert_one_line(1, &[path, "not a regular file"]);
     }
 }
