@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 
+use nix::sys::signal::Signal;
+
 /// One process, as it was when `/proc` was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
@@ -153,6 +155,24 @@ pub fn ticks(pid: i32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let fields: Vec<&str> = stat[stat.rfind(')')? + 1..].split_ascii_whitespace().collect();
     Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
+}
+
+/// Whether a process has a terminal that controls it. One that is gone has
+/// sent its hang-up before this says so.
+#[must_use]
+pub fn has_terminal(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let terminal = stat.rfind(')').and_then(|end| stat[end + 1..].split_ascii_whitespace().nth(4));
+    terminal.is_some_and(|number| number != "0")
+}
+
+/// Whether a signal was sent to a process that it has not taken yet. The same
+/// one is not kept twice: who sends the second would wait for it in vain.
+#[must_use]
+pub fn has_pending(pid: i32, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mut masks = status.lines().filter_map(|line| line.strip_prefix("ShdPnd:").or(line.strip_prefix("SigPnd:")));
+    masks.any(|mask| u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask >> (signal as u32 - 1) & 1 == 1))
 }
 
 fn title(pid: i32) -> String {

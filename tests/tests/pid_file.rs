@@ -1,12 +1,13 @@
 //! What stands at the path of a pid file is a master's, or is left alone.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::Path;
 use std::sync::Barrier;
 use std::thread;
 
 use hatchery_tests::{End, Lab, Start, client, log};
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -134,6 +135,24 @@ fn of_six_that_start_at_once_beside_what_a_dead_one_had_reserved_one_serves() {
             fs::write(stale, "999999999\n").expect("a stale file");
         }
     });
+}
+
+#[test]
+fn who_only_looks_at_a_dead_ones_file_does_not_hold_it() {
+    let folder = folder();
+    let path = folder.path().join("pid");
+    fs::write(&path, "999999999\n").expect("a stale pid file");
+    // As another server does that starts, for a moment.
+    let looks = Flock::lock(File::open(&path).expect("a file"), FlockArg::LockSharedNonblock).expect("a lock");
+    let lab = with_pid_file(&path).spawn();
+    let held = || fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+    lab.until("the pid file is its own", || {
+        assert!(!lab.has_ended(lab.first()), "it was refused");
+        held() == Some(lab.first())
+    });
+    drop(looks);
+    lab.stop();
+    assert!(names(&folder).is_empty(), "{:?}", names(&folder));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use hatchery_tests::client::{self, Client};
 use hatchery_tests::program::example;
 use hatchery_tests::pty::Terminal;
-use hatchery_tests::{End, Lab, Program, Start, log};
+use hatchery_tests::{End, Lab, Program, Start, log, procfs};
 use nix::sys::signal::Signal;
 
 /// `hello` under a terminal, as it is started by hand. Its address is its own,
@@ -39,6 +39,7 @@ fn resizing_the_terminal_under_the_lab_changes_nothing() {
         assert_eq!(lab.get("/").expect("an answer").status, 200);
     }
     assert_eq!(lab.ready(), workers);
+    lab.until("all of it has come", || !procfs::has_pending(lab.first(), Signal::SIGWINCH));
     // The same signal from a process is meant.
     lab.signal(Signal::SIGWINCH);
     lab.until("the workers go", || lab.workers().is_empty());
@@ -100,9 +101,10 @@ fn under_nohup_a_terminal_that_is_gone_means_nothing() {
     let under_nohup = Terminal::LAUNCHER.into_iter().chain(["nohup"]);
     let lab = Start::lab().terminal(&terminal).launcher(under_nohup).ready();
     let before = lab.ready();
-    // The hang-up is sent before this returns.
     drop(terminal);
-    // One that is sent by a process is meant, also under nohup. It comes after the other.
+    lab.until("the terminal is gone", || !procfs::has_terminal(lab.first()));
+    lab.until("the hang-up has come", || !procfs::has_pending(lab.first(), Signal::SIGHUP));
+    // One that is sent by a process is meant, also under nohup.
     lab.signal(Signal::SIGHUP);
     lab.until("every worker is new", || lab.ready().len() == 2 && lab.ready().is_disjoint(&before));
     assert_eq!(lab.get("/").expect("an answer").status, 200);

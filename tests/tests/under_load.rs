@@ -59,8 +59,9 @@ fn fresh(mode: &str, operate: fn(&Lab, &Load)) {
     lab.stop();
 }
 
-/// A connection that has to go is told so, and no request is lost that was sent before that.
-fn keep_alive(mode: &str, operate: fn(&Lab, &Load)) {
+/// A connection that has to go is told so, and no request is lost that was sent
+/// before that. Returns how many were told.
+fn keep_alive(mode: &str, operate: fn(&Lab, &Load)) -> u64 {
     let lab = start(mode);
     let busy = Load::keep_alive(lab.address(), 3, Duration::ZERO);
     let thinking = Load::keep_alive(lab.address(), 8, Duration::from_millis(15));
@@ -69,8 +70,8 @@ fn keep_alive(mode: &str, operate: fn(&Lab, &Load)) {
     for tally in [&busy, &thinking] {
         assert!(tally.failures.is_empty() && tally.answered > 0, "clients paid for it: {tally}");
     }
-    assert!(busy.announced + thinking.announced > 0, "the connections did not notice: {busy}; {thinking}");
     lab.stop();
+    busy.announced + thinking.announced
 }
 
 #[test]
@@ -85,12 +86,12 @@ fn reload_with_a_connection_a_request_on_reuseport() {
 
 #[test]
 fn reload_with_keep_alive() {
-    keep_alive("shared", reload);
+    assert!(keep_alive("shared", reload) > 0, "the connections did not notice");
 }
 
 #[test]
 fn reload_with_keep_alive_on_reuseport() {
-    keep_alive("reuseport", reload);
+    assert!(keep_alive("reuseport", reload) > 0, "the connections did not notice");
 }
 
 #[test]
@@ -105,12 +106,12 @@ fn upgrade_with_a_connection_a_request_on_reuseport() {
 
 #[test]
 fn upgrade_with_keep_alive() {
-    keep_alive("shared", upgrade);
+    assert!(keep_alive("shared", upgrade) > 0, "the connections did not notice");
 }
 
 #[test]
 fn upgrade_with_keep_alive_on_reuseport() {
-    keep_alive("reuseport", upgrade);
+    assert!(keep_alive("reuseport", upgrade) > 0, "the connections did not notice");
 }
 
 #[test]
@@ -125,7 +126,8 @@ fn scaling_with_a_connection_a_request_on_reuseport() {
 
 #[test]
 fn scaling_with_keep_alive() {
-    keep_alive("shared", scale);
+    // By chance all connections may be those of the worker that stays.
+    let _ = keep_alive("shared", scale);
 }
 
 #[test]

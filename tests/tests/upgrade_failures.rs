@@ -92,19 +92,19 @@ fn the_words_of_a_failed_boot_are_in_the_upgrades_own_line() {
 
 #[test]
 fn a_program_that_hangs() {
-    let start = Start::lab().set("boot-timeout", "700ms");
+    let start = Start::lab().set("boot-timeout", "2s");
     fails_and_recovers(start, &Program::lab_with("LAB_BOOT=hang"), &["boot-timeout"]);
 }
 
 #[test]
 fn a_program_that_hangs_before_it_says_anything() {
-    let start = Start::lab().set("boot-timeout", "700ms");
+    let start = Start::lab().set("boot-timeout", "2s");
     fails_and_recovers(start, &Program::Script("exec sleep 600".to_owned()), &["boot-timeout"]);
 }
 
 #[test]
 fn a_program_that_hangs_and_does_not_listen_to_term() {
-    let start = Start::lab().set("boot-timeout", "700ms");
+    let start = Start::lab().set("boot-timeout", "2s");
     let deaf = Program::Script("trap '' TERM\nwhile :; do sleep 0.1; done".to_owned());
     fails_and_recovers(start, &deaf, &["boot-timeout"]);
 }

@@ -89,6 +89,17 @@ pub enum Command {
 }
 
 /// How a process ended.
+///
+/// ```
+/// use hatchery_core::Ending;
+///
+/// /// Whether it is worth a look into the kernel's log for the out-of-memory killer.
+/// fn was_killed(ending: Ending) -> bool {
+///     ending == Ending::Signal(9)
+/// }
+/// assert!(was_killed(Ending::Signal(9)));
+/// assert_eq!(Ending::Code(101).to_string(), "exit code 101");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ending {
     /// By itself, with this code.

@@ -44,6 +44,17 @@ pub enum Notice {
 }
 
 /// Why a worker is gone.
+///
+/// ```
+/// use hatchery_core::notice::Cause;
+///
+/// /// Whether the worker is to blame, and not who ran it.
+/// fn is_crash(cause: Cause) -> bool {
+///     matches!(cause, Cause::Crashed | Cause::CrashedBooting | Cause::CrashedDraining)
+/// }
+/// assert!(is_crash(Cause::Crashed) && !is_crash(Cause::Drained));
+/// assert_eq!(Cause::DrainTimeout.to_string(), "killed: not drained within drain-timeout");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// It drained as it was told.

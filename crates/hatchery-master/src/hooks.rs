@@ -24,6 +24,18 @@ pub struct Hooks {
 }
 
 /// The end of a worker, as the program is told of it.
+///
+/// ```no_run
+/// use hatchery_core::notice::Cause;
+/// use hatchery_master::WorkerExit;
+///
+/// fn tell(exit: &WorkerExit) {
+///     if exit.cause != Cause::Drained {
+///         tracing::warn!("worker {} is gone: {}, {}", exit.slot, exit.cause, exit.ending);
+///     }
+/// }
+/// # let _ = tell;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerExit {

@@ -205,7 +205,7 @@ impl PidFile {
     pub fn remove_dead(&self) -> bool {
         let old = self.old_name();
         match File::open(&old) {
-            Ok(file) if lock::try_lock(&file).unwrap_or(false) => fs::remove_file(old).is_ok(),
+            Ok(file) if lock::is_free(&file).unwrap_or(false) => fs::remove_file(old).is_ok(),
             Ok(_) => false,
             Err(_) => true,
         }
@@ -282,7 +282,7 @@ impl PidFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(self.error(error)),
         };
-        let free = lock::try_lock(&file).map_err(|error| self.error(error))?;
+        let free = lock::is_free(&file).map_err(|error| self.error(error))?;
         let mut text = String::new();
         let read = file.take(LONGEST).read_to_string(&mut text);
         let pid: Option<i32> = text.trim().parse().ok();

@@ -7,6 +7,19 @@ use thiserror::Error;
 use crate::Address;
 
 /// Why a listener cannot be had.
+///
+/// ```
+/// use hatchery_net::ListenError;
+///
+/// /// Whether it may go away by itself, as when another program is about to end.
+/// fn may_pass(error: &ListenError) -> bool {
+///     matches!(error, ListenError::InUse { .. })
+/// }
+/// let error = ListenError::InUse { address: "127.0.0.1:8080".parse()? };
+/// assert!(may_pass(&error));
+/// assert_eq!(error.to_string(), "address in use: 127.0.0.1:8080 is held by another program");
+/// # Ok::<(), hatchery_net::AddressError>(())
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ListenError {

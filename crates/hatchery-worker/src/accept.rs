@@ -9,6 +9,23 @@ use crate::acceptor::Acceptor;
 use crate::{Peer, Permit, ServeError, Stream, Worker};
 
 /// A connection that was just accepted.
+///
+/// ```no_run
+/// use hatchery_worker::{Accepted, ServeError, Worker};
+/// use tokio::io::AsyncWriteExt;
+///
+/// async fn app(worker: Worker) -> Result<(), ServeError> {
+///     let greet = |Accepted { mut stream, permit, .. }: Accepted| {
+///         tokio::task::spawn_local(async move {
+///             let _client_gone = stream.write_all(b"hello\n").await;
+///             drop(stream);
+///             drop(permit);
+///         });
+///     };
+///     worker.accept(greet).await
+/// }
+/// # let _ = app;
+/// ```
 #[derive(Debug)]
 pub struct Accepted {
     /// The socket.

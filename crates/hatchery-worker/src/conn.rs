@@ -53,18 +53,49 @@ pub struct Conn {
 
 impl Conn {
     /// The client.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::{Conn, Peer};
+    ///
+    /// fn is_near(conn: &Conn) -> bool {
+    ///     match conn.peer() {
+    ///         Peer::Tcp(address) => address.ip().is_loopback(),
+    ///         Peer::Unix => true,
+    ///     }
+    /// }
+    /// # let _ = is_near;
+    /// ```
     #[must_use]
     pub fn peer(&self) -> Peer {
         self.peer
     }
 
     /// Where the listener that it came to listens.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::Conn;
+    ///
+    /// fn log(conn: &Conn) {
+    ///     tracing::info!("{:?} has come to {}", conn.peer(), conn.local());
+    /// }
+    /// # let _ = log;
+    /// ```
     #[must_use]
     pub fn local(&self) -> &Address {
         &self.local
     }
 
     /// The index of that listener in the order of [`Worker::listeners`] of the undivided worker.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::{Conn, ServeError, Worker};
+    ///
+    /// async fn app(worker: Worker) -> Result<(), ServeError> {
+    ///     let names: Vec<_> = worker.listeners().map(|listener| listener.name.clone()).collect();
+    ///     worker.serve(async move |conn: Conn| println!("a client for {:?}", names[conn.listener()])).await
+    /// }
+    /// # let _ = app;
+    /// ```
     #[must_use]
     pub fn listener(&self) -> usize {
         self.listener
@@ -74,23 +105,85 @@ impl Conn {
     ///
     /// # Cancel safety
     /// The future may be dropped and asked for again at any time.
+    ///
+    /// # Example
+    /// ```no_run
+    /// use hatchery_worker::Conn;
+    /// use tokio::io::AsyncReadExt;
+    ///
+    /// async fn next(conn: &mut Conn) -> std::io::Result<Option<u8>> {
+    ///     let draining = conn.draining();
+    ///     tokio::select! {
+    ///         biased;
+    ///         command = conn.read_u8() => command.map(Some),
+    ///         // The client asks for nothing: a good moment to part.
+    ///         () = draining => Ok(None),
+    ///     }
+    /// }
+    /// # let _ = next;
+    /// ```
     pub fn draining(&self) -> impl Future<Output = ()> + use<> {
         self.permit.shared().drained.clone().cancelled_owned()
     }
 
     /// Whether the worker has begun to drain.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::Conn;
+    /// use tokio::io::AsyncWriteExt;
+    ///
+    /// async fn list(mut conn: Conn, items: &[String]) -> std::io::Result<()> {
+    ///     for item in items {
+    ///         if conn.is_draining() {
+    ///             return conn.write_all(b"to be continued\n").await;
+    ///         }
+    ///         conn.write_all(item.as_bytes()).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let _ = list;
+    /// ```
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.permit.shared().stage().is_draining()
     }
 
     /// The socket.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::{Conn, Stream};
+    ///
+    /// /// The user that a client of a unix socket runs as.
+    /// fn user(conn: &Conn) -> Option<u32> {
+    ///     match conn.stream() {
+    ///         Stream::Unix(socket) => socket.peer_cred().ok().map(|client| client.uid()),
+    ///         Stream::Tcp(_) => None,
+    ///     }
+    /// }
+    /// # let _ = user;
+    /// ```
     #[must_use]
     pub fn stream(&self) -> &Stream {
         &self.stream
     }
 
     /// The socket, and what keeps the worker from ending before it is dropped.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::Conn;
+    /// use tokio::io::AsyncWriteExt;
+    ///
+    /// async fn order(conn: Conn) {
+    ///     let (mut stream, permit) = conn.into_parts();
+    ///     let _client_gone = stream.write_all(b"accepted\n").await;
+    ///     drop(stream);
+    ///     // The client has its answer; a draining worker still waits for the work.
+    ///     work().await;
+    ///     drop(permit);
+    /// }
+    /// # async fn work() {}
+    /// # let _ = order;
+    /// ```
     #[must_use]
     pub fn into_parts(self) -> (Stream, Permit) {
         (self.stream, self.permit)

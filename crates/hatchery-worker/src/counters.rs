@@ -33,6 +33,23 @@ impl Counters {
     }
 
     /// A request is being answered from now on; it counts as one of the worker's requests.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::{Conn, Counters};
+    /// use tokio::io::AsyncReadExt;
+    ///
+    /// async fn commands(mut conn: Conn, counters: Counters) -> std::io::Result<()> {
+    ///     loop {
+    ///         let command = conn.read_u8().await?;
+    ///         // Not before there is one: an idle connection is not a request in flight.
+    ///         counters.request_started();
+    ///         answer(&mut conn, command).await;
+    ///         counters.request_finished();
+    ///     }
+    /// }
+    /// # async fn answer(_: &mut Conn, _: u8) {}
+    /// # let _ = commands;
+    /// ```
     pub fn request_started(&self) {
         add(&self.cell.requests, 1);
         add(&self.cell.in_flight, 1);
@@ -40,16 +57,54 @@ impl Counters {
     }
 
     /// A request that was started is no longer being answered.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::Counters;
+    ///
+    /// /// Ends the request when it is dropped, also by a panic or with the handler's future.
+    /// struct InFlight(Counters);
+    ///
+    /// impl Drop for InFlight {
+    ///     fn drop(&mut self) {
+    ///         self.0.request_finished();
+    ///     }
+    /// }
+    /// # let _ = InFlight;
+    /// ```
     pub fn request_finished(&self) {
         add(&self.cell.in_flight, u64::MAX);
     }
 
     /// A handler has panicked.
+    ///
+    /// Handlers of [`Worker::serve`](crate::Worker::serve) are counted already.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::Counters;
+    /// use tokio::task::JoinHandle;
+    ///
+    /// async fn watch(handler: JoinHandle<()>, counters: Counters) {
+    ///     if handler.await.is_err_and(|error| error.is_panic()) {
+    ///         counters.panicked();
+    ///     }
+    /// }
+    /// # let _ = watch;
+    /// ```
     pub fn panicked(&self) {
         add(&self.cell.panics, 1);
     }
 
     /// Requests so far, those in flight included.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::Counters;
+    ///
+    /// /// Whether this request is one of those that are traced.
+    /// fn is_sample(counters: &Counters) -> bool {
+    ///     counters.requests() % 1000 == 0
+    /// }
+    /// # let _ = is_sample;
+    /// ```
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.cell.requests.load(Ordering::Relaxed)

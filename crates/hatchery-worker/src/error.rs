@@ -6,6 +6,20 @@ use hatchery_net::Address;
 use thiserror::Error;
 
 /// A mistake in how an application divides its listeners; found when it begins to serve.
+///
+/// ```no_run
+/// use hatchery_worker::{Conn, ServeError, Worker};
+///
+/// async fn app(worker: Worker) -> Result<(), ServeError> {
+///     match worker.only("echo").serve(echo).await {
+///         // The settings name none so: then all of them are for it.
+///         Err(ServeError::NoSuchListener { .. }) => worker.serve(echo).await,
+///         served => served,
+///     }
+/// }
+/// # async fn echo(_: Conn) {}
+/// # let _ = app;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ServeError {

@@ -24,6 +24,21 @@ pub(crate) struct Gate {
 /// Open connections stand on the board, hold back accepting at
 /// [`max_connections`](crate::Limits::max_connections), and are what a draining
 /// worker waits for.
+///
+/// ```no_run
+/// use hatchery_worker::{Permit, Stream};
+/// use tokio::io::AsyncWriteExt;
+///
+/// fn answer_later(mut stream: Stream, permit: Permit) {
+///     tokio::task::spawn_local(async move {
+///         // Without the permit a draining worker could end in the middle of this.
+///         let _client_gone = stream.write_all(b"hello\n").await;
+///         drop(stream);
+///         drop(permit);
+///     });
+/// }
+/// # let _ = answer_later;
+/// ```
 #[derive(Debug)]
 pub struct Permit {
     gate: Rc<Gate>,

@@ -38,6 +38,21 @@ const PANICKED: i32 = 101;
 ///
 /// Until `app` serves (see [`Worker::accept`]) it boots: an error is the reason
 /// that the master logs, an order to drain ends it at once.
+///
+/// ```no_run
+/// use hatchery_sys::process;
+/// use hatchery_worker::{Conn, Seed, Worker};
+///
+/// /// What a child does after its fork: it does not return to the master's frames.
+/// fn child(seed: Seed) -> ! {
+///     let code = hatchery_worker::run(seed, &"hello\n", async |worker: Worker, greeting: &'static &str| {
+///         worker.serve(async |conn: Conn| greet(conn, greeting).await).await
+///     });
+///     process::exit_now(code)
+/// }
+/// # async fn greet(_: Conn, _: &str) {}
+/// # let _: fn(Seed) -> ! = child;
+/// ```
 pub fn run<A, P, E>(seed: Seed, preloaded: &'static P, app: A) -> i32
 where
     A: AsyncFn(Worker, &'static P) -> Result<(), E>,
@@ -60,6 +75,10 @@ where
 }
 
 /// Whether the caller runs inside of a tokio runtime, which a fork would break.
+///
+/// ```
+/// assert!(!hatchery_worker::runtime::is_inside(), "call this before the runtime is made");
+/// ```
 #[must_use]
 pub fn is_inside() -> bool {
     tokio::runtime::Handle::try_current().is_ok()

@@ -16,6 +16,8 @@ use crate::Limits;
 ///
 /// All signals are blocked and have their default action, as
 /// [`reset_in_child`](hatchery_sys::signals::reset_in_child) leaves them.
+///
+/// [`run`](crate::run) shows what is done with one.
 pub struct Seed {
     /// Its place among the workers.
     pub slot: Slot,

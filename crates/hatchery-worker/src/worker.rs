@@ -32,6 +32,16 @@ pub struct Worker {
 }
 
 /// A listener, as the application knows it.
+///
+/// ```no_run
+/// use hatchery_worker::ListenerInfo;
+///
+/// fn describe(listener: &ListenerInfo) -> String {
+///     let name = listener.name.as_deref().unwrap_or("unnamed");
+///     format!("{name} on {}", listener.address)
+/// }
+/// # let _ = describe;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListenerInfo {
@@ -48,36 +58,101 @@ impl Worker {
     }
 
     /// Its place among the workers, counted from 0. Its replacement will have the same.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::Worker;
+    ///
+    /// fn label(worker: &Worker) -> String {
+    ///     // Unlike the pid, it stays the same when the worker is replaced.
+    ///     format!("worker-{}", worker.slot())
+    /// }
+    /// # let _ = label;
+    /// ```
     #[must_use]
     pub fn slot(&self) -> Slot {
         self.shared.slot
     }
 
     /// The generation that it belongs to: one more with every upgrade.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::Worker;
+    ///
+    /// fn version(worker: &Worker) -> String {
+    ///     // Tells the answers of an upgraded program from those of the one before.
+    ///     format!("{} (generation {})", env!("CARGO_PKG_VERSION"), worker.generation())
+    /// }
+    /// # let _ = version;
+    /// ```
     #[must_use]
     pub fn generation(&self) -> Generation {
         self.shared.generation
     }
 
     /// This process.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::Worker;
+    ///
+    /// fn status(worker: &Worker) -> String {
+    ///     format!("worker {} is pid {}\n", worker.slot(), worker.pid())
+    /// }
+    /// # let _ = status;
+    /// ```
     #[must_use]
     pub fn pid(&self) -> Pid {
         Pid(process::pid().as_raw())
     }
 
     /// The master of this generation.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::Worker;
+    ///
+    /// fn how_to_upgrade(worker: &Worker) -> String {
+    ///     // Signals are for the master, whichever worker is asked.
+    ///     format!("kill -USR2 {}\n", worker.master())
+    /// }
+    /// # let _ = how_to_upgrade;
+    /// ```
     #[must_use]
     pub fn master(&self) -> Pid {
         Pid(self.shared.master.as_raw())
     }
 
     /// What clients are granted.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::{Conn, Worker};
+    /// use tokio::io::AsyncReadExt;
+    ///
+    /// async fn command(worker: &Worker, conn: &mut Conn) -> std::io::Result<u8> {
+    ///     // A protocol of one's own keeps the time itself.
+    ///     tokio::time::timeout(worker.limits().idle, conn.read_u8()).await?
+    /// }
+    /// # let _ = command;
+    /// ```
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.shared.limits
     }
 
     /// The listeners that this value would serve.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::{Conn, ServeError, Worker};
+    ///
+    /// async fn app(worker: Worker) -> Result<(), ServeError> {
+    ///     // Not every installation has an admin listener.
+    ///     if worker.listeners().all(|listener| listener.name.as_deref() != Some("admin")) {
+    ///         return worker.serve(public).await;
+    ///     }
+    ///     tokio::try_join!(worker.only("admin").serve(admin), worker.without("admin").serve(public)).map(|_| ())
+    /// }
+    /// # async fn public(_: Conn) {}
+    /// # async fn admin(_: Conn) {}
+    /// # let _ = app;
+    /// ```
     pub fn listeners(&self) -> impl Iterator<Item = &ListenerInfo> {
         self.scope.iter().flat_map(|scope| scope.iter()).map(|&index| &self.shared.listeners[index])
     }
@@ -85,6 +160,17 @@ impl Worker {
     /// The same worker with one listener only.
     ///
     /// A name that no listener has is an error when it is served.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::{Conn, ServeError, Worker};
+    ///
+    /// async fn app(worker: Worker) -> Result<(), ServeError> {
+    ///     let public = worker.only("public").serve(async |conn: Conn| drop(conn));
+    ///     let admin = worker.only("admin").serve(async |conn: Conn| drop(conn));
+    ///     tokio::try_join!(public, admin).map(|_| ())
+    /// }
+    /// # let _ = app;
+    /// ```
     #[must_use]
     pub fn only(&self, name: &str) -> Self {
         self.narrowed(name, |is_it| is_it)
@@ -93,18 +179,57 @@ impl Worker {
     /// The same worker with all listeners but one.
     ///
     /// A name that no listener has is an error when the rest is served.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::{Conn, ServeError, Worker};
+    ///
+    /// async fn app(worker: Worker) -> Result<(), ServeError> {
+    ///     // However many public listeners the settings have, they need no names.
+    ///     let public = worker.without("admin").serve(async |conn: Conn| drop(conn));
+    ///     let admin = worker.only("admin").serve(async |conn: Conn| drop(conn));
+    ///     tokio::try_join!(public, admin).map(|_| ())
+    /// }
+    /// # let _ = app;
+    /// ```
     #[must_use]
     pub fn without(&self, name: &str) -> Self {
         self.narrowed(name, |is_it| !is_it)
     }
 
     /// Requests that this worker has taken so far; protocols count them with [`Counters`].
+    ///
+    /// ```no_run
+    /// use hatchery_worker::Worker;
+    ///
+    /// fn status(worker: &Worker) -> String {
+    ///     format!("worker {} has taken {} requests\n", worker.slot(), worker.requests())
+    /// }
+    /// # let _ = status;
+    /// ```
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.shared.counters.requests()
     }
 
     /// What this worker counts on the board.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::{Conn, ServeError, Worker};
+    ///
+    /// async fn app(worker: Worker) -> Result<(), ServeError> {
+    ///     let counters = worker.counters();
+    ///     // One request a connection, as far as the board is concerned.
+    ///     worker
+    ///         .serve(async move |conn: Conn| {
+    ///             counters.request_started();
+    ///             answer(conn).await;
+    ///             counters.request_finished();
+    ///         })
+    ///         .await
+    /// }
+    /// # async fn answer(_: Conn) {}
+    /// # let _ = app;
+    /// ```
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.shared.counters.clone()
@@ -137,11 +262,36 @@ impl Worker {
     ///
     /// # Cancel safety
     /// The future may be dropped and asked for again at any time.
+    ///
+    /// # Example
+    /// ```no_run
+    /// use hatchery_worker::Worker;
+    ///
+    /// async fn in_the_background(worker: Worker) {
+    ///     tokio::select! {
+    ///         // What is left to do is for this worker's replacement.
+    ///         () = worker.draining() => {}
+    ///         () = watch_a_queue() => {}
+    ///     }
+    /// }
+    /// # async fn watch_a_queue() {}
+    /// # let _ = in_the_background;
+    /// ```
     pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
         self.shared.drained.clone().cancelled_owned()
     }
 
     /// Whether the worker has begun to drain.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::Worker;
+    ///
+    /// fn connection_header(worker: &Worker) -> &'static str {
+    ///     // The client's next request had better come over a new connection.
+    ///     if worker.is_draining() { "close" } else { "keep-alive" }
+    /// }
+    /// # let _ = connection_header;
+    /// ```
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.shared.stage().is_draining()
