@@ -273,11 +273,16 @@ impl Client {
 
     fn more(&mut self) -> Result<usize, Failure> {
         let mut buffer = [0; 16 * 1024];
-        let got = match &mut self.stream {
-            Stream::Tcp(stream) => stream.read(&mut buffer),
-            Stream::Unix(stream) => stream.read(&mut buffer),
+        let got = loop {
+            let got = match &mut self.stream {
+                Stream::Tcp(stream) => stream.read(&mut buffer),
+                Stream::Unix(stream) => stream.read(&mut buffer),
+            };
+            // A child of this process has ended: nothing that the connection knows of.
+            if !matches!(&got, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
+                break got.map_err(Failure::from_io)?;
+            }
         };
-        let got = got.map_err(Failure::from_io)?;
         self.read.extend_from_slice(&buffer[..got]);
         Ok(got)
     }

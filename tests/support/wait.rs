@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// How long a test waits for what ought to happen at once, on a machine that
 /// may be busy with the other tests.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often the condition is looked at. Not every event that tests wait for
 /// can be had as a descriptor to poll, and this is the only sleep there is.

@@ -180,8 +180,9 @@ fn a_folder_that_is_gone_at_an_upgrade_fails_it_and_the_next_one_puts_things_rig
     let held = || fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<i32>().ok());
     let successor = held().expect("a pid file");
     assert_ne!(successor, lab.first());
-    assert!(client::get(&address, "/whoami").expect("an answer").text().contains("\"generation\":2"));
+    // Until then its workers answer what they had accepted.
     lab.until("the predecessor is gone", || lab.has_ended(lab.first()));
+    assert!(client::get(&address, "/whoami").expect("an answer").text().contains("\"generation\":2"));
     lab.signal_to(successor, Signal::SIGTERM);
     assert_eq!(lab.end_of(successor), End::Code(0));
     lab.assert_gone();
