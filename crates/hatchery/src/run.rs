@@ -84,6 +84,7 @@ impl<P: 'static> Server<P> {
         A: AsyncFn(Worker, &'static P) -> Result<(), E>,
         E: Into<BoxError>,
     {
+        alone::refuse_runtime()?;
         let startup = signals::Startup::capture();
         let origin = Origin::capture().map_err(Error::Origin)?;
         let settings = self.sources.resolve()?;

@@ -156,8 +156,10 @@ impl Driver {
                 let exit = WorkerExit { slot: *slot, pid: *pid, generation, ending: *ending, cause: *cause };
                 self.hooks.worker_exited(&exit);
             }
-            Notice::PredecessorDone => self.burial = Some(Instant::now() + BURIAL),
-            Notice::TookOver { .. } if self.inbox.predecessor.is_none() => self.burial = Some(Instant::now() + BURIAL),
+            // Both come with a predecessor that is gone: TookOver, if it died before it handed over.
+            Notice::PredecessorDone | Notice::TookOver { .. } if self.inbox.predecessor.is_none() => {
+                self.burial = Some(Instant::now() + BURIAL);
+            }
             Notice::Retiring | Notice::StopBegun => title::set(&format!("hatchery: master gen {generation} draining")),
             Notice::TakenBack { .. } => title::set(&format!("hatchery: master gen {generation}")),
             _ => {}

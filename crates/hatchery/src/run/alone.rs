@@ -10,14 +10,16 @@ use crate::Error;
 /// A thread that was joined a moment ago may still be counted by the kernel.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// A runtime of one thread passes for no runtime in the count of threads. Asked
+/// before anything is loaded, since nothing that follows could change it.
+pub(super) fn refuse_runtime() -> Result<(), Error> {
+    if hatchery_worker::runtime::is_inside() { Err(Error::InRuntime) } else { Ok(()) }
+}
+
 /// A fork copies one thread only: locks that others hold stay locked in the
 /// child for ever. So a master with threads is refused before it has a worker;
 /// later, a running service is never left without one for this reason.
 pub(super) fn check() -> Result<(), Error> {
-    // A runtime of one thread passes for no runtime below.
-    if hatchery_worker::runtime::is_inside() {
-        return Err(Error::InRuntime);
-    }
     match threads::count(PATIENCE) {
         Threads::One => Ok(()),
         Threads::Many { names } => Err(Error::Threads { names }),
