@@ -30,6 +30,18 @@ pub enum Action {
         /// A successor that has not been reaped.
         pid: Pid,
     },
+    /// Look at the board; answer with `Sampled`.
+    Sample,
+    /// Give the listeners that have a queue for each worker so many of them;
+    /// answer with `QueuesAdded` or `QueuesNotAdded`.
+    AddQueues {
+        /// How many each of them should have.
+        each: u16,
+    },
+    /// Nobody writes to this generation's relay any more; what is in it is still read.
+    ShutRelay,
+    /// A new relay for this generation: the old one was shut.
+    OpenRelay,
     /// Read the settings again; answer with `Settings` or `SettingsRefused`.
     Reread,
     /// Open the log files again, in the master.
@@ -46,7 +58,8 @@ pub enum Action {
     },
     /// Send the successor a message.
     TellSuccessor(PredecessorSays),
-    /// Close the link to the successor: it is over with this one.
+    /// Close the link to the successor: it is over with this one. What its relay
+    /// still holds comes back.
     CloseSuccessorLink,
     /// Send the predecessor a message.
     TellPredecessor(SuccessorSays),
@@ -54,7 +67,7 @@ pub enum Action {
     TakePidFile,
     /// The successor is gone: put this master's pid file back.
     TakeBackPidFile,
-    /// End every accept queue, for every process that holds a copy.
+    /// End every accept queue, for every process that holds a copy, and the relay.
     ShutQueues,
     /// End the accept queues of these listeners: nobody serves them any more.
     ShutListeners {

@@ -44,6 +44,8 @@ impl Master {
                 Command::Stop => self.stop_now(out),
                 _ => Self::refuse(command, "stopping", out),
             },
+            // Its workers need not wait for the end of the probation, if an operator says so.
+            Busy::Replaced if command == Command::Rest && self.cut_probation_short(now, out) => {}
             Busy::Replaced => Self::refuse(command, "the successor serves, this one drains", out),
             Busy::NotYetServing => match command {
                 Command::Stop => {

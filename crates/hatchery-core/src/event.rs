@@ -2,6 +2,7 @@
 
 use crate::ids::{Pid, Slot};
 use crate::policy::Policy;
+use crate::pulse::Sample;
 use crate::wire::upgrade::{PredecessorSays, SuccessorSays};
 use crate::wire::worker::WorkerSays;
 
@@ -41,6 +42,18 @@ pub enum Event {
         pid: Pid,
         /// What it says.
         says: WorkerSays,
+    },
+    /// The board was sampled, answering [`Action::Sample`](crate::Action::Sample).
+    Sampled(Vec<Sample>),
+    /// Listeners have more queues, answering [`Action::AddQueues`](crate::Action::AddQueues).
+    QueuesAdded {
+        /// How many each listener has now.
+        counts: Vec<u16>,
+    },
+    /// There are no more queues to be had, answering [`Action::AddQueues`](crate::Action::AddQueues).
+    QueuesNotAdded {
+        /// The system's reason.
+        text: String,
     },
     /// New settings were read, answering [`Action::Reread`](crate::Action::Reread).
     Settings(Policy),

@@ -33,10 +33,21 @@ impl Generation {
 
 /// An accept queue: the kernel's list of connections that wait for `accept`.
 ///
-/// Queues are counted over all listeners in the order in which they were
-/// bound: a shared listener has one, a `SO_REUSEPORT` listener one a slot.
+/// A shared listener has one, a `SO_REUSEPORT` listener about one a slot. Queues
+/// that are added to a listener change the name of no other one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct QueueId(pub u16);
+pub struct QueueId {
+    /// The listener, in the order in which the program asked for them.
+    pub listener: u16,
+    /// Which of the listener's queues.
+    pub index: u16,
+}
+
+impl fmt::Display for QueueId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.listener, self.index)
+    }
+}
 
 macro_rules! display_as_number {
     ($($name:ident),*) => {$(
@@ -48,4 +59,4 @@ macro_rules! display_as_number {
     )*};
 }
 
-display_as_number!(Pid, Slot, Generation, QueueId);
+display_as_number!(Pid, Slot, Generation);

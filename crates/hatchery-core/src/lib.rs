@@ -11,23 +11,28 @@
 //! * [`rollout`], [`upgrade`], [`shutdown`]: the operations
 //! * [`lineage`]: the successor's side of an upgrade
 //! * [`throttle`], [`queues`]: crash loops, and who accepts from which queue
+//! * `heirs`, [`pulse`]: who takes connections that move, and whether they are spread evenly
 //! * [`policy`]: the validated limits that all of it obeys
+//! * [`takes`]: which connections a process can go on with
 //! * [`wire`]: the codecs of everything that processes say to each other
 #![forbid(unsafe_code)]
 
 pub mod action;
 mod command;
 pub mod event;
+mod heirs;
 pub mod ids;
 pub mod lineage;
 pub mod master;
 pub mod notice;
 pub mod policy;
+pub mod pulse;
 pub mod queues;
 pub mod rollout;
 pub mod roster;
 pub mod shutdown;
 mod supervise;
+pub mod takes;
 #[cfg(test)]
 mod testing;
 pub mod throttle;
@@ -43,4 +48,6 @@ pub use lineage::{Lineage, Readiness};
 pub use master::{Master, Seed};
 pub use notice::Notice;
 pub use policy::{ListenMode, Policy};
+pub use pulse::Sample;
+pub use takes::{Service, Takes};
 pub use time::Moment;

@@ -90,23 +90,26 @@ impl Master {
     pub(crate) fn tell_ready(&mut self, out: &mut Actions) {
         if self.lineage == Lineage::Awaiting(Readiness::Booting) {
             self.lineage = Lineage::Awaiting(Readiness::Ready);
-            out.push(Action::TellPredecessor(SuccessorSays::Ready));
+            let takes = self.kin.own.clone();
+            out.push(Action::TellPredecessor(SuccessorSays::Ready { takes }));
         }
     }
 
     pub(crate) fn predecessor_says(&mut self, says: PredecessorSays, now: Moment, out: &mut Actions) {
         match (says, self.lineage) {
-            (PredecessorSays::Commit { draining }, Lineage::Awaiting(Readiness::Ready))
+            (PredecessorSays::Commit { draining, takes: _ }, Lineage::Awaiting(Readiness::Ready))
                 if self.life == Life::Booting && self.roster.ready_count() == 0 =>
             {
                 // READY was true, but they died since. TAKEN would be a lie.
                 self.lineage = Lineage::Backed { older: draining };
                 self.give_up("no worker was left when the predecessor handed over".to_owned(), now, out);
             }
-            (PredecessorSays::Commit { draining }, Lineage::Awaiting(Readiness::Ready))
+            (PredecessorSays::Commit { draining, takes }, Lineage::Awaiting(Readiness::Ready))
                 if self.life == Life::Booting =>
             {
                 self.lineage = Lineage::Backed { older: draining };
+                self.kin.predecessor = takes;
+                self.tell_refuge(out);
                 self.prove_anew(now);
                 self.take_over(out);
                 self.begin_serving(out);
@@ -204,6 +207,7 @@ impl Master {
             self.take_over(out);
         }
         self.life = life;
+        self.open_relay(out);
         if self.throttle.degrade() {
             out.push(Action::Log(Notice::Degraded { crashes: self.throttle.row() }));
         }

@@ -10,11 +10,13 @@ use std::collections::BTreeSet;
 
 use crate::action::{Action, Outcome};
 use crate::event::{Command, Event};
-use crate::ids::{Generation, Pid, Slot};
+use crate::heirs::Kin;
+use crate::ids::{Generation, Pid, QueueId, Slot};
 use crate::lineage::Lineage;
 use crate::notice::{Cause, Notice};
-use crate::policy::{MAX_WORKERS, Policy};
-use crate::queues::Queues;
+use crate::policy::{ListenMode, MAX_WORKERS, Policy};
+use crate::pulse::Pulse;
+use crate::queues::{Hands, Intake, Queues};
 use crate::rollout::Rollout;
 use crate::roster::Roster;
 use crate::shutdown::Life;
@@ -22,7 +24,7 @@ use crate::throttle::Throttle;
 use crate::time::Moment;
 use crate::upgrade::Upgrade;
 use crate::wire::worker::MasterSays;
-use crate::worker::Worker;
+use crate::worker::{Phase, Worker};
 
 /// What a master starts with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,6 +35,8 @@ pub struct Seed {
     pub generation: Generation,
     /// Accept queues of each listener.
     pub queues: Vec<u16>,
+    /// How many there should be.
+    pub listen_mode: ListenMode,
     /// What stands before it.
     pub lineage: Lineage,
     /// How many workers to run, where an operator has scaled the predecessor;
@@ -56,6 +60,11 @@ pub struct Master {
     pub(crate) roster: Roster,
     pub(crate) throttle: Throttle,
     pub(crate) queues: Queues,
+    pub(crate) listen_mode: ListenMode,
+    /// Queues for so many workers were asked for already.
+    pub(crate) grown: u16,
+    pub(crate) kin: Kin,
+    pub(crate) pulse: Pulse,
     /// Whether something had to be killed on the way out: it shows in the exit code.
     pub(crate) killed: bool,
 }
@@ -79,6 +88,10 @@ impl Master {
             roster: Roster::default(),
             throttle: Throttle::default(),
             queues: Queues::new(seed.queues),
+            listen_mode: seed.listen_mode,
+            grown: 0,
+            kin: Kin::default(),
+            pulse: Pulse::default(),
             killed: false,
         }
     }
@@ -100,7 +113,8 @@ impl Master {
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
         let retry = self.empty_slots().filter_map(|slot| self.throttle.retry_at(slot));
-        [self.roster.deadline(), self.upgrade.deadline(), self.life.deadline()].into_iter().flatten().chain(retry).min()
+        let deadlines = [self.roster.deadline(), self.upgrade.deadline(), self.life.deadline(), self.pulse.deadline()];
+        deadlines.into_iter().flatten().chain(retry).min()
     }
 
     /// The workers, alive or not yet reaped.
@@ -159,6 +173,7 @@ impl Master {
         canonical.throttle.map_moments(&moment);
         canonical.upgrade.map(&pid, &moment);
         canonical.life.map_moments(&moment);
+        canonical.pulse.map(&pid, &moment);
         canonical
     }
 
@@ -178,6 +193,9 @@ impl Master {
                 None => {}
             },
             Event::Worker { pid, says } => self.worker_says(pid, says, now, out),
+            Event::Sampled(samples) => self.sampled(&samples, now, out),
+            Event::QueuesAdded { counts } => self.queues_added(counts, out),
+            Event::QueuesNotAdded { text } => out.push(Action::Log(Notice::QueuesNotAdded { text })),
             Event::Settings(policy) => self.settings_read(policy, out),
             Event::SettingsRefused { text } => self.settings_refused(text, out),
             Event::SuccessorStarted { pid } => self.successor_started(pid, now, out),
@@ -194,11 +212,13 @@ impl Master {
         self.workers_due(now, out);
         self.upgrade_due(now, out);
         self.closing_due(now, out);
+        self.pulse_due(now, out);
     }
 
     /// Compares what runs with what is wanted, and asks for the difference.
     fn settle(&mut self, now: Moment, out: &mut Actions) {
         self.finish_boot(out);
+        self.add_queues(out);
         self.assign_queues(out);
         self.retire_replaced(now, out);
         self.retire_surplus(now, out);
@@ -207,6 +227,8 @@ impl Master {
         self.finish_reload(out);
         self.run_postponed(out);
         self.finish_closing(out);
+        self.settle_heirs(now, out);
+        self.settle_pulse(now, out);
         self.leave(out);
     }
 
@@ -233,13 +255,42 @@ impl Master {
 
     pub(crate) fn assign_queues(&mut self, out: &mut Actions) {
         let news = match (self.accepts(), &self.upgrade) {
-            (true, _) => self.queues.assign(&self.roster.ready_by_slot()),
+            (true, _) => {
+                let (blocked, crowded) = (self.pulse.blocked.clone(), self.pulse.crowded());
+                self.queues.assign(&Hands { ready: self.roster.ready_by_slot(), blocked, crowded })
+            }
             (false, Upgrade::Probation { .. }) => self.queues.withdraw(),
             // Whoever stops or drains was told so, with the queues that it has.
             (false, _) => Vec::new(),
         };
-        for (pid, queues) in news {
-            out.push(Action::Tell { pid, says: MasterSays::Assign { queues } });
+        for (pid, Intake { queues, relay }) in news {
+            out.push(Action::Tell { pid, says: MasterSays::Assign { queues, relay } });
+        }
+    }
+
+    /// With a queue for each worker, more workers want more queues. Not while a
+    /// predecessor can take back: queues that it does not hold would end with this generation.
+    fn add_queues(&mut self, out: &mut Actions) {
+        let each = self.target.max(self.grown);
+        let short = self.queues.counts().iter().any(|count| *count < each);
+        let may = self.life == Life::Serving && self.upgrade == Upgrade::Idle && !self.lineage.has_predecessor();
+        if self.listen_mode == ListenMode::Reuseport && may && short && each > self.grown {
+            self.grown = each;
+            out.push(Action::AddQueues { each });
+        }
+    }
+
+    /// Whoever was forked before has to be given a copy. Those who have one already take no second.
+    fn queues_added(&mut self, counts: Vec<u16>, out: &mut Actions) {
+        let before: BTreeSet<QueueId> = self.queues.all().collect();
+        self.queues.grow(&counts);
+        let new: Vec<QueueId> = self.queues.all().filter(|id| !before.contains(id)).collect();
+        if new.is_empty() {
+            return;
+        }
+        out.push(Action::Log(Notice::QueuesAdded { counts }));
+        for worker in self.roster.iter().filter(|worker| worker.is_current()) {
+            out.extend(new.iter().map(|id| Action::Tell { pid: worker.pid, says: MasterSays::Queue { id: *id } }));
         }
     }
 
@@ -326,16 +377,17 @@ impl Master {
 
     /// Orders a worker out: it finishes what is open, or is killed if it has not begun to serve.
     pub(crate) fn let_go(&mut self, pid: Pid, now: Moment, out: &mut Actions) {
-        let timeout = self.policy.drain_timeout;
+        let (deadline, bequest) = (now + self.policy.drain_timeout, self.bequest());
         let Some(worker) = self.roster.get_mut(pid) else { return };
         if worker.is_ready() {
-            worker.phase = crate::worker::Phase::Draining { deadline: now + timeout };
-            out.push(Action::Tell { pid, says: MasterSays::Drain { timeout } });
+            worker.phase = Phase::Draining { deadline, bequest };
+            out.push(Action::Tell { pid, says: self.drain_order(bequest, deadline, now) });
         } else if worker.is_starting() {
-            worker.phase = crate::worker::Phase::Killed { cause: Cause::Unwanted };
+            worker.phase = Phase::Killed { cause: Cause::Unwanted };
             out.push(Action::Kill { pid });
         }
         self.queues.forget(pid);
+        self.pulse.forget(pid);
     }
 
     pub(crate) fn let_all_go(&mut self, now: Moment, out: &mut Actions) {

@@ -17,6 +17,10 @@ pub enum Notice {
     Degraded { crashes: u32 },
     Recovered,
     GaveUp { text: String },
+    WorkerBlocked { slot: Slot, pid: Pid },
+    WorkerAnswers { slot: Slot, pid: Pid },
+    QueuesAdded { counts: Vec<u16> },
+    QueuesNotAdded { text: String },
     Reopened,
     Refused { command: Command, why: &'static str },
     Postponed { command: Command, until: &'static str },
@@ -97,6 +101,8 @@ impl Notice {
             Self::WorkerReady { .. }
             | Self::Ready { .. }
             | Self::Recovered
+            | Self::WorkerAnswers { .. }
+            | Self::QueuesAdded { .. }
             | Self::Reopened
             | Self::Postponed { .. }
             | Self::Scaled { .. }
@@ -114,7 +120,12 @@ impl Notice {
             | Self::PredecessorDone
             | Self::StopBegun
             | Self::Stopped => Level::Info,
-            Self::Refused { .. } | Self::PredecessorLost | Self::StopNow | Self::WorkerNotForked { .. } => Level::Warn,
+            Self::Refused { .. }
+            | Self::PredecessorLost
+            | Self::StopNow
+            | Self::WorkerNotForked { .. }
+            | Self::WorkerBlocked { .. }
+            | Self::QueuesNotAdded { .. } => Level::Warn,
             Self::BootFailed { .. }
             | Self::Degraded { .. }
             | Self::GaveUp { .. }
@@ -176,6 +187,15 @@ impl fmt::Display for Notice {
             }
             Self::Recovered => f.write_str("recovered: workers stay up again"),
             Self::GaveUp { text } => write!(f, "giving up: {text}"),
+            Self::WorkerBlocked { slot, pid } => {
+                write!(f, "worker {slot} (pid {pid}) does not answer: another one accepts from its queues as well")
+            }
+            Self::WorkerAnswers { slot, pid } => write!(f, "worker {slot} (pid {pid}) answers again"),
+            Self::QueuesAdded { counts } => {
+                let counts: Vec<String> = counts.iter().map(ToString::to_string).collect();
+                write!(f, "listeners have more queues: {}", counts.join(", "))
+            }
+            Self::QueuesNotAdded { text } => write!(f, "no more queues, workers share those that there are: {text}"),
             Self::Reopened => f.write_str("logs are open again"),
             Self::Refused { command, why } => write!(f, "{command} refused: {why}"),
             Self::Postponed { command, until } => write!(f, "{command} follows {until}"),

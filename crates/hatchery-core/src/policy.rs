@@ -22,6 +22,8 @@ pub struct Policy {
     /// How long a predecessor's workers wait, serving what they have but not
     /// accepting, before they drain.
     pub probation: Duration,
+    /// Whether a worker with clearly more connections than the others hands some over.
+    pub balance: bool,
 }
 
 /// How long a worker has to stay ready before its crash counts as the first.
@@ -35,6 +37,7 @@ impl Default for Policy {
             drain_timeout: Duration::from_secs(30),
             crash_limit: 8,
             probation: Duration::from_secs(2),
+            balance: true,
         }
     }
 }

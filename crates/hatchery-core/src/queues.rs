@@ -1,8 +1,9 @@
-//! Who accepts from which queue.
+//! Who accepts from which queue, and who takes in connections that move.
 //!
 //! One rule: **every queue has a ready worker whenever there is one.** A crash,
-//! a scale-down, a roll-out and an upgrade are all the same move, another
-//! assignment; the queues themselves belong to the master and stay.
+//! a scale-down, a roll-out, a worker that is blocked and an upgrade are all the
+//! same move, another assignment; the queues themselves belong to the master and
+//! stay. The relay is one more queue, which every worker may have.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,13 +13,33 @@ use crate::ids::{Pid, QueueId, Slot};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Queues {
     listeners: Vec<u16>,
-    told: BTreeMap<Pid, Vec<QueueId>>,
+    told: BTreeMap<Pid, Intake>,
     /// Listeners that a successor does not take.
     orphans: BTreeSet<u16>,
 }
 
+/// What one worker takes in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Intake {
+    /// The queues that it accepts from.
+    pub queues: Vec<QueueId>,
+    /// Whether it takes in connections that move within this generation.
+    pub relay: bool,
+}
+
+/// The workers among which queues are divided.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hands {
+    /// Those that are ready, by slot.
+    pub ready: BTreeMap<Slot, Pid>,
+    /// Those of them that do not answer: a neighbour accepts for them as well.
+    pub blocked: BTreeSet<Pid>,
+    /// Those of them that have too many connections to take in more over the relay.
+    pub crowded: BTreeSet<Pid>,
+}
+
 impl Queues {
-    /// Queues of listeners with so many of them each, counted on from one listener to the next.
+    /// Queues of listeners with so many of them each.
     #[must_use]
     pub fn new(listeners: Vec<u16>) -> Self {
         Self { listeners, told: BTreeMap::new(), orphans: BTreeSet::new() }
@@ -26,13 +47,33 @@ impl Queues {
 
     /// All queues.
     pub fn all(&self) -> impl Iterator<Item = QueueId> {
-        (0..self.listeners.iter().sum()).map(QueueId)
+        let listeners = self.listeners.iter().zip(0..);
+        listeners.flat_map(|(count, listener)| (0..*count).map(move |index| QueueId { listener, index }))
+    }
+
+    /// Whether some listener has a queue for each of several workers.
+    #[must_use]
+    pub fn are_divided(&self) -> bool {
+        self.listeners.iter().any(|count| *count > 1)
+    }
+
+    /// How many queues each listener has.
+    #[must_use]
+    pub fn counts(&self) -> &[u16] {
+        &self.listeners
+    }
+
+    /// Listeners have more queues from now on; fewer than before is never heard of.
+    pub fn grow(&mut self, counts: &[u16]) {
+        for (count, new) in self.listeners.iter_mut().zip(counts) {
+            *count = (*count).max(*new);
+        }
     }
 
     /// What `pid` was told last.
     #[must_use]
-    pub fn told(&self, pid: Pid) -> &[QueueId] {
-        self.told.get(&pid).map_or(&[], Vec::as_slice)
+    pub fn told(&self, pid: Pid) -> Option<&Intake> {
+        self.told.get(&pid)
     }
 
     /// `pid` accepts no more: it is gone, or drains.
@@ -40,14 +81,13 @@ impl Queues {
         self.told.remove(&pid);
     }
 
-    /// Makes `ready` the workers that accept, and returns who has to be told what is new for it.
-    pub fn assign(&mut self, ready: &BTreeMap<Slot, Pid>) -> Vec<(Pid, Vec<QueueId>)> {
-        let wanted = self.assignment(ready);
+    /// Divides everything among the ready workers, and returns who has to be told what is new for it.
+    pub fn assign(&mut self, hands: &Hands) -> Vec<(Pid, Intake)> {
         let mut news = Vec::new();
-        for (pid, queues) in wanted {
-            if self.told(pid) != queues {
-                self.told.insert(pid, queues.clone());
-                news.push((pid, queues));
+        for (pid, intake) in self.division(hands) {
+            if self.told(pid) != Some(&intake) {
+                self.told.insert(pid, intake.clone());
+                news.push((pid, intake));
             }
         }
         news
@@ -64,67 +104,85 @@ impl Queues {
         std::mem::take(&mut self.orphans).into_iter().collect()
     }
 
-    /// Tells everybody to accept from nothing but what no successor takes.
-    pub fn withdraw(&mut self) -> Vec<(Pid, Vec<QueueId>)> {
+    /// Tells everybody to accept from nothing but what no successor takes. The
+    /// relay stays theirs: no other generation reads it.
+    pub fn withdraw(&mut self) -> Vec<(Pid, Intake)> {
         let mut news = Vec::new();
-        for (pid, queues) in std::mem::take(&mut self.told) {
-            let kept: Vec<QueueId> = queues.iter().copied().filter(|queue| self.is_orphan(*queue)).collect();
-            if kept != queues {
-                news.push((pid, kept.clone()));
-            }
-            if !kept.is_empty() {
-                self.told.insert(pid, kept);
+        for (pid, intake) in &mut self.told {
+            let kept: Vec<QueueId> =
+                intake.queues.iter().copied().filter(|queue| self.orphans.contains(&queue.listener)).collect();
+            if kept != intake.queues {
+                intake.queues = kept;
+                news.push((*pid, intake.clone()));
             }
         }
         news
     }
 
-    fn is_orphan(&self, queue: QueueId) -> bool {
-        let mut first = 0;
-        let mut listeners = self.listeners.iter().zip(0..);
-        listeners.any(|(count, index)| {
-            let range = first..first + count;
-            first += count;
-            range.contains(&queue.0) && self.orphans.contains(&index)
-        })
-    }
-
     /// A listener's only queue goes to every worker. Of several, each goes to
     /// the worker in the slot of its number, or else to the next ready one; a
     /// worker whose slot has no queue of its own shares one.
-    fn assignment(&self, ready: &BTreeMap<Slot, Pid>) -> BTreeMap<Pid, Vec<QueueId>> {
-        let mut wanted: BTreeMap<Pid, Vec<QueueId>> = ready.values().map(|pid| (*pid, Vec::new())).collect();
-        let mut give = |pid: Pid, queue: u16| wanted.entry(pid).or_default().push(QueueId(queue));
-        let mut first = 0;
-        for count in self.listeners.iter().copied().filter(|count| *count > 0) {
+    fn division(&self, hands: &Hands) -> BTreeMap<Pid, Intake> {
+        let mut wanted: BTreeMap<Pid, Intake> = hands.ready.values().map(|pid| (*pid, Intake::default())).collect();
+        let mut give = |pid: Pid, queue: QueueId| {
+            let queues = &mut wanted.entry(pid).or_default().queues;
+            if !queues.contains(&queue) {
+                queues.push(queue);
+            }
+        };
+        for queue in self.all() {
+            let count = self.listeners[usize::from(queue.listener)];
             if count == 1 {
-                ready.values().for_each(|pid| give(*pid, first));
-            } else {
-                for index in 0..count {
-                    if let Some(pid) = owner(ready, index) {
-                        give(pid, first + index);
-                    }
-                }
-                for (slot, pid) in ready.range(Slot(count)..) {
-                    let index = slot.0 % count;
-                    if owner(ready, index) != Some(*pid) {
-                        give(*pid, first + index);
-                    }
+                hands.ready.values().for_each(|pid| give(*pid, queue));
+                continue;
+            }
+            for (_, pid) in hands.ready.range(Slot(count)..).filter(|(slot, _)| slot.0 % count == queue.index) {
+                give(*pid, queue);
+            }
+            // Clients that the kernel has put into the queue of one that is blocked wait for nobody.
+            if let Some(pid) = hands.owner(queue.index) {
+                give(pid, queue);
+                if hands.blocked.contains(&pid)
+                    && let Some(neighbour) = hands.neighbour(queue.index)
+                {
+                    give(neighbour, queue);
                 }
             }
-            first += count;
+        }
+        let all_crowded = hands.ready.values().all(|pid| hands.crowded.contains(pid));
+        for (pid, intake) in &mut wanted {
+            intake.relay = all_crowded || !hands.crowded.contains(pid);
+            intake.queues.sort_unstable();
         }
         wanted
     }
 
     pub(crate) fn map_pids(&mut self, map: &impl Fn(Pid) -> Pid) {
-        self.told = std::mem::take(&mut self.told).into_iter().map(|(pid, queues)| (map(pid), queues)).collect();
+        self.told = std::mem::take(&mut self.told).into_iter().map(|(pid, intake)| (map(pid), intake)).collect();
     }
 }
 
-/// The worker in the queue's own slot, or else in the next slot that has a ready one.
-fn owner(ready: &BTreeMap<Slot, Pid>, index: u16) -> Option<Pid> {
-    ready.range(Slot(index)..).next().or_else(|| ready.first_key_value()).map(|(_, pid)| *pid)
+impl Hands {
+    /// These workers, none of them blocked or crowded.
+    #[must_use]
+    pub fn ready(ready: BTreeMap<Slot, Pid>) -> Self {
+        Self { ready, ..Self::default() }
+    }
+
+    /// The worker in the queue's own slot, or else in the next slot that has a ready one.
+    fn owner(&self, index: u16) -> Option<Pid> {
+        self.from(index).next()
+    }
+
+    /// The next one that answers.
+    fn neighbour(&self, index: u16) -> Option<Pid> {
+        self.from(index).find(|pid| !self.blocked.contains(pid))
+    }
+
+    /// Everybody, the worker in this slot first.
+    fn from(&self, index: u16) -> impl Iterator<Item = Pid> {
+        self.ready.range(Slot(index)..).chain(self.ready.range(..Slot(index))).map(|(_, pid)| *pid)
+    }
 }
 
 #[cfg(test)]
@@ -133,12 +191,20 @@ mod tests {
 
     use super::*;
 
-    fn ready(slots: &[u16]) -> BTreeMap<Slot, Pid> {
-        slots.iter().map(|slot| (Slot(*slot), Pid(i32::from(*slot) + 100))).collect()
+    fn pid(slot: u16) -> Pid {
+        Pid(i32::from(slot) + 100)
     }
 
-    fn given(queues: &Queues, slot: u16) -> Vec<u16> {
-        queues.told(Pid(i32::from(slot) + 100)).iter().map(|queue| queue.0).collect()
+    fn ready(slots: &[u16]) -> Hands {
+        Hands::ready(slots.iter().map(|slot| (Slot(*slot), pid(*slot))).collect())
+    }
+
+    fn queue(listener: u16, index: u16) -> QueueId {
+        QueueId { listener, index }
+    }
+
+    fn given(queues: &Queues, slot: u16) -> Vec<QueueId> {
+        queues.told(pid(slot)).map(|intake| intake.queues.clone()).unwrap_or_default()
     }
 
     #[test]
@@ -146,34 +212,64 @@ mod tests {
         let mut queues = Queues::new(vec![1]);
         assert_eq!(queues.assign(&ready(&[0, 1, 2])).len(), 3);
         assert_eq!(queues.assign(&ready(&[0, 1, 2])), [], "nothing is new");
-        assert_eq!(given(&queues, 2), [0]);
+        assert_eq!(given(&queues, 2), [queue(0, 0)]);
     }
 
     #[test]
     fn each_slot_has_its_own_of_several_and_a_neighbour_takes_over() {
         let mut queues = Queues::new(vec![3]);
         queues.assign(&ready(&[0, 1, 2]));
-        assert_eq!([given(&queues, 0), given(&queues, 1), given(&queues, 2)], [[0], [1], [2]]);
-        queues.forget(Pid(101));
-        assert_eq!(queues.assign(&ready(&[0, 2])), [(Pid(102), vec![QueueId(1), QueueId(2)])]);
-        queues.forget(Pid(102));
+        assert_eq!([0, 1, 2].map(|slot| given(&queues, slot)), [[queue(0, 0)], [queue(0, 1)], [queue(0, 2)]]);
+        queues.forget(pid(1));
+        let news = queues.assign(&ready(&[0, 2]));
+        assert_eq!(news, [(pid(2), Intake { queues: vec![queue(0, 1), queue(0, 2)], relay: true })]);
+        queues.forget(pid(2));
         queues.assign(&ready(&[0]));
-        assert_eq!(given(&queues, 0), [0, 1, 2]);
+        assert_eq!(given(&queues, 0), [queue(0, 0), queue(0, 1), queue(0, 2)]);
     }
 
     #[test]
-    fn more_workers_than_queues_share() {
+    fn more_workers_than_queues_share_until_there_are_more_queues() {
         let mut queues = Queues::new(vec![1, 2]);
         queues.assign(&ready(&[0, 1, 2, 3]));
-        assert_eq!(given(&queues, 2), [0, 1]);
-        assert_eq!(given(&queues, 3), [0, 2]);
+        assert_eq!(given(&queues, 2), [queue(0, 0), queue(1, 0)]);
+        assert_eq!(given(&queues, 3), [queue(0, 0), queue(1, 1)]);
+        queues.grow(&[1, 4]);
+        queues.assign(&ready(&[0, 1, 2, 3]));
+        assert_eq!(given(&queues, 3), [queue(0, 0), queue(1, 3)]);
+    }
+
+    #[test]
+    fn a_neighbour_accepts_for_one_that_is_blocked_until_it_answers() {
+        let mut queues = Queues::new(vec![3]);
+        queues.assign(&ready(&[0, 1, 2]));
+        let blocked = Hands { blocked: BTreeSet::from([pid(2)]), ..ready(&[0, 1, 2]) };
+        queues.assign(&blocked);
+        assert_eq!(given(&queues, 2), [queue(0, 2)], "it keeps its own");
+        assert_eq!(given(&queues, 0), [queue(0, 0), queue(0, 2)]);
+        let all = Hands { blocked: BTreeSet::from([pid(0), pid(1), pid(2)]), ..ready(&[0, 1, 2]) };
+        queues.assign(&all);
+        assert_eq!([0, 1, 2].map(|slot| given(&queues, slot).len()), [1, 1, 1], "there is no neighbour");
+        queues.assign(&ready(&[0, 1, 2]));
+        assert_eq!(given(&queues, 0), [queue(0, 0)]);
+    }
+
+    #[test]
+    fn who_has_too_many_takes_in_none_unless_everybody_has() {
+        let mut queues = Queues::new(vec![1]);
+        let relay = |queues: &Queues, slot| queues.told(pid(slot)).is_some_and(|intake| intake.relay);
+        queues.assign(&Hands { crowded: BTreeSet::from([pid(0)]), ..ready(&[0, 1]) });
+        assert!(!relay(&queues, 0) && relay(&queues, 1));
+        queues.assign(&Hands { crowded: BTreeSet::from([pid(0)]), ..ready(&[0]) });
+        assert!(relay(&queues, 0));
     }
 
     #[test]
     fn withdrawn_workers_accept_nothing() {
         let mut queues = Queues::new(vec![1]);
         queues.assign(&ready(&[0, 1]));
-        assert_eq!(queues.withdraw(), [(Pid(100), vec![]), (Pid(101), vec![])]);
+        let nothing = Intake { queues: vec![], relay: true };
+        assert_eq!(queues.withdraw(), [(pid(0), nothing.clone()), (pid(1), nothing)]);
         assert_eq!(queues.withdraw(), []);
     }
 
@@ -182,10 +278,8 @@ mod tests {
         let mut queues = Queues::new(vec![1, 2, 1]);
         queues.assign(&ready(&[0, 1]));
         queues.orphan(&[1, 2, 9]);
-        assert_eq!(
-            queues.withdraw(),
-            [(Pid(100), vec![QueueId(1), QueueId(3)]), (Pid(101), vec![QueueId(2), QueueId(3)])]
-        );
+        let kept = |own| Intake { queues: vec![own, queue(2, 0)], relay: true };
+        assert_eq!(queues.withdraw(), [(pid(0), kept(queue(1, 0))), (pid(1), kept(queue(1, 1)))]);
         assert_eq!(queues.withdraw(), [], "said once");
         assert_eq!(queues.take_orphans(), [1, 2]);
         assert_eq!(queues.take_orphans(), [0; 0]);
@@ -193,19 +287,25 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_queue_has_a_ready_worker_and_every_worker_a_queue(
+        fn every_queue_has_a_worker_that_answers_and_every_worker_a_queue(
             listeners in prop::collection::vec(1u16..6, 1..4),
             slots in prop::collection::btree_set(0u16..12, 1..8),
+            blocked in prop::collection::btree_set(0u16..12, 0..8),
+            crowded in prop::collection::btree_set(0u16..12, 0..8),
         ) {
             let slots: Vec<u16> = slots.into_iter().collect();
             let mut queues = Queues::new(listeners.clone());
-            queues.assign(&ready(&slots));
+            let pids = |slots: &BTreeSet<u16>| slots.iter().map(|slot| pid(*slot)).collect();
+            queues.assign(&Hands { blocked: pids(&blocked), crowded: pids(&crowded), ..ready(&slots) });
+            let some_answer = slots.iter().any(|slot| !blocked.contains(slot));
             for queue in queues.all() {
-                prop_assert!(slots.iter().any(|slot| given(&queues, *slot).contains(&queue.0)));
+                let mut takers = slots.iter().filter(|slot| given(&queues, **slot).contains(&queue));
+                prop_assert!(takers.any(|slot| !some_answer || !blocked.contains(slot)));
             }
             if listeners.contains(&1) {
                 prop_assert!(slots.iter().all(|slot| !given(&queues, *slot).is_empty()));
             }
+            prop_assert!(slots.iter().any(|slot| queues.told(pid(*slot)).is_some_and(|intake| intake.relay)));
         }
     }
 }

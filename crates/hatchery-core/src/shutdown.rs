@@ -21,7 +21,7 @@ use crate::rollout::Rollout;
 use crate::time::Moment;
 use crate::wire::upgrade::SuccessorSays;
 use crate::wire::worker::MasterSays;
-use crate::worker::Phase;
+use crate::worker::{Bequest, Phase};
 
 /// How long workers may take to empty their queues before these are shut all the
 /// same: at the most, and half of the time that they have for draining.
@@ -117,8 +117,9 @@ impl Master {
     pub(crate) fn stop_untaken(&mut self, now: Moment, out: &mut Actions) {
         out.push(Action::Log(Notice::StopBegun));
         self.call_off_operations(now, out);
-        self.let_all_go(now, out);
         self.life = Life::Stopping { closing: Closing::Done };
+        self.let_all_go(now, out);
+        self.shut_relay(out);
     }
 
     /// The second stop: nobody waits any longer.
@@ -144,12 +145,13 @@ impl Master {
         out.push(Action::Log(Notice::GaveUp { text: text.clone() }));
         if self.lineage.has_predecessor() {
             out.push(Action::TellPredecessor(SuccessorSays::Failed { text: text.clone() }));
+            self.shut_relay(out);
         } else {
             out.push(Action::ShutQueues);
         }
         self.call_off_operations(now, out);
-        self.let_all_go(now, out);
         self.life = Life::GivingUp { text };
+        self.let_all_go(now, out);
     }
 
     fn call_off_operations(&mut self, now: Moment, out: &mut Actions) {
@@ -190,7 +192,7 @@ impl Master {
         }
         for worker in self.roster.iter_mut() {
             if let Phase::Finishing { deadline } = worker.phase {
-                worker.phase = Phase::Draining { deadline };
+                worker.phase = Phase::Draining { deadline, bequest: Bequest::NOTHING };
             }
         }
     }

@@ -17,7 +17,10 @@ impl Master {
         let Some(worker) = self.roster.get_mut(pid) else { return };
         let (slot, renewal) = (worker.slot, worker.renewal);
         match worker.hears(says, now) {
-            Heard::Ready => out.push(Action::Log(Notice::WorkerReady { slot, pid })),
+            Heard::Ready => {
+                out.push(Action::Log(Notice::WorkerReady { slot, pid }));
+                self.declared(pid, out);
+            }
             Heard::BootFailed(text) => {
                 out.push(Action::Log(Notice::BootFailed { slot, pid, text: text.clone() }));
                 self.boot_failed(slot, renewal, &text, now, out);
@@ -30,6 +33,7 @@ impl Master {
     pub(crate) fn worker_exited(&mut self, worker: &Worker, ending: Ending, now: Moment, out: &mut Actions) {
         let (slot, pid, cause) = (worker.slot, worker.pid, worker.cause_of_end(ending));
         self.queues.forget(pid);
+        self.pulse.forget(pid);
         out.push(Action::Log(Notice::WorkerExited { slot, pid, ending, cause }));
         match worker.phase {
             Phase::Starting { .. } => {

@@ -7,8 +7,9 @@ use crate::event::Event;
 use crate::ids::{Generation, Pid, Slot};
 use crate::lineage::Lineage;
 use crate::master::{Master, Seed};
-use crate::policy::Policy;
+use crate::policy::{ListenMode, Policy};
 use crate::shutdown::Life;
+use crate::takes::{Service, Takes};
 use crate::time::Moment;
 use crate::wire::upgrade::{PredecessorSays, SuccessorSays};
 use crate::wire::worker::{MasterSays, WorkerSays};
@@ -24,6 +25,7 @@ pub(crate) fn serving(workers: u16) -> Master {
     for slot in 0..workers {
         add(&mut master, i32::from(slot) + 1, slot, Phase::Ready(Standing::Steady));
     }
+    master.kin.own = takes();
     master.throttle.steady(Slot(0));
     master.assign_queues(&mut Vec::new());
     master
@@ -35,13 +37,24 @@ pub(crate) fn booting(workers: u16) -> Master {
         policy: Policy { workers, ..Policy::default() },
         generation: Generation::FIRST,
         queues: vec![1],
+        listen_mode: ListenMode::Shared,
         lineage: Lineage::First,
         scaled: None,
     })
 }
 
 pub(crate) fn add(master: &mut Master, pid: i32, slot: u16, phase: Phase) {
-    master.roster.forked(Worker { pid: Pid(pid), slot: Slot(slot), phase, renewal: Renewal::None });
+    master.roster.forked(Worker { pid: Pid(pid), slot: Slot(slot), phase, renewal: Renewal::None, takes: takes() });
+}
+
+/// What every worker here takes.
+pub(crate) fn takes() -> Takes {
+    Takes::these([Service { listener: "127.0.0.1:80".to_owned(), name: "http".to_owned(), state: 0 }])
+}
+
+/// What a worker says that has booted.
+pub(crate) fn ready() -> WorkerSays {
+    WorkerSays::Ready { takes: takes() }
 }
 
 pub(crate) fn says(pid: i32, says: WorkerSays) -> Event {
@@ -85,8 +98,15 @@ fn one(action: &Action) -> String {
     match action {
         Action::Spawn { slot } => format!("fork {slot}"),
         Action::Tell { pid, says } => match says {
-            MasterSays::Assign { queues } => format!("{pid}: {} queues", queues.len()),
-            MasterSays::Drain { .. } => format!("{pid}: drain"),
+            MasterSays::Assign { queues, relay: true } => format!("{pid}: {} queues", queues.len()),
+            MasterSays::Assign { queues, relay: false } => format!("{pid}: {} queues without the relay", queues.len()),
+            MasterSays::Drain { heir, last, .. } => {
+                let heir = heir.as_ref().map(|heir| format!(" to {:?}", heir.relay).to_lowercase());
+                format!("{pid}: drain{}{}", heir.unwrap_or_default(), if *last { " as last" } else { "" })
+            }
+            MasterSays::Shed { connections, .. } => format!("{pid}: shed {connections}"),
+            MasterSays::Refuge { .. } => format!("{pid}: refuge"),
+            MasterSays::Queue { id } => format!("{pid}: queue {id}"),
             MasterSays::Finish { .. } => format!("{pid}: finish"),
             MasterSays::Reopen => format!("{pid}: reopen"),
         },
@@ -96,14 +116,14 @@ fn one(action: &Action) -> String {
         Action::Reopen => "reopen".to_owned(),
         Action::StartSuccessor { .. } => "start successor".to_owned(),
         Action::TellSuccessor(says) => match says {
-            PredecessorSays::Commit { draining } => format!("COMMIT {draining}"),
+            PredecessorSays::Commit { draining, .. } => format!("COMMIT {draining}"),
             PredecessorSays::Abort => "ABORT".to_owned(),
             PredecessorSays::Behind { draining } => format!("BEHIND {draining}"),
         },
         Action::CloseSuccessorLink => "close link".to_owned(),
         Action::TellPredecessor(says) => match says {
             SuccessorSays::Phase { .. } => "PHASE".to_owned(),
-            SuccessorSays::Ready => "READY".to_owned(),
+            SuccessorSays::Ready { .. } => "READY".to_owned(),
             SuccessorSays::Failed { .. } => "FAILED".to_owned(),
             SuccessorSays::Leaves { .. } => "LEAVES".to_owned(),
             SuccessorSays::Taken => "TAKEN".to_owned(),
@@ -113,6 +133,10 @@ fn one(action: &Action) -> String {
         Action::TakeBackPidFile => "pid file back".to_owned(),
         Action::ShutListeners { .. } => "shut some".to_owned(),
         Action::ShutQueues => "shut".to_owned(),
+        Action::ShutRelay => "shut relay".to_owned(),
+        Action::OpenRelay => "open relay".to_owned(),
+        Action::Sample => "sample".to_owned(),
+        Action::AddQueues { each } => format!("queues for {each}"),
         Action::Log(notice) => name(notice),
         Action::Exit(outcome) => match outcome {
             Outcome::Drained => "exit 0".to_owned(),

@@ -17,8 +17,9 @@ use crate::event::Ending;
 use crate::ids::{Pid, Slot};
 use crate::notice::Cause;
 use crate::policy::STEADY;
+use crate::takes::Takes;
 use crate::time::Moment;
-use crate::wire::worker::WorkerSays;
+use crate::wire::worker::{Whose, WorkerSays};
 
 /// How long a worker whose application did not boot may take to exit.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -34,6 +35,8 @@ pub struct Worker {
     pub phase: Phase,
     /// Whether a new one should take its place.
     pub renewal: Renewal,
+    /// Which connections it can go on with, once it is ready.
+    pub takes: Takes,
 }
 
 /// How far a worker has come.
@@ -60,12 +63,28 @@ pub enum Phase {
     Draining {
         /// When it is killed for not having drained.
         deadline: Moment,
+        /// What it was told about its connections.
+        bequest: Bequest,
     },
     /// SIGKILL is on its way.
     Killed {
         /// What for.
         cause: Cause,
     },
+}
+
+/// What becomes of the connections of a worker that drains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Bequest {
+    /// Who takes them.
+    pub heir: Option<Whose>,
+    /// Whether its whole generation goes, so that it reads what is left in the relay.
+    pub last: bool,
+}
+
+impl Bequest {
+    /// They are closed politely, and nobody comes after.
+    pub const NOTHING: Self = Self { heir: None, last: true };
 }
 
 /// Whether a ready worker has shown that it stays up.
@@ -119,13 +138,20 @@ impl Worker {
     /// A worker that was just forked.
     #[must_use]
     pub fn starting(pid: Pid, slot: Slot, now: Moment, boot_timeout: Duration) -> Self {
-        Self { pid, slot, phase: Phase::Starting { deadline: now + boot_timeout }, renewal: Renewal::None }
+        Self {
+            pid,
+            slot,
+            phase: Phase::Starting { deadline: now + boot_timeout },
+            renewal: Renewal::None,
+            takes: Takes::nothing(),
+        }
     }
 
     /// Takes a message in.
     pub fn hears(&mut self, says: WorkerSays, now: Moment) -> Heard {
         match (says, self.phase) {
-            (WorkerSays::Ready, Phase::Starting { .. }) => {
+            (WorkerSays::Ready { takes }, Phase::Starting { .. }) => {
+                self.takes = takes;
                 self.phase = Phase::Ready(Standing::Fresh { steady_at: now + STEADY });
                 Heard::Ready
             }
@@ -138,11 +164,11 @@ impl Worker {
                 Heard::Recycle
             }
             (WorkerSays::Emptied, Phase::Finishing { deadline }) => {
-                self.phase = Phase::Draining { deadline };
+                self.phase = Phase::Draining { deadline, bequest: Bequest::NOTHING };
                 Heard::Emptied
             }
             (
-                WorkerSays::Ready | WorkerSays::BootFailed { .. } | WorkerSays::Recycle | WorkerSays::Emptied,
+                WorkerSays::Ready { .. } | WorkerSays::BootFailed { .. } | WorkerSays::Recycle | WorkerSays::Emptied,
                 Phase::Starting { .. }
                 | Phase::Failed { .. }
                 | Phase::Ready(_)
@@ -165,7 +191,7 @@ impl Worker {
         let (due, phase) = match self.phase {
             Phase::Starting { deadline } if deadline <= now => kill(Cause::BootTimeout),
             Phase::Failed { deadline } if deadline <= now => kill(Cause::BootFailed),
-            Phase::Finishing { deadline } | Phase::Draining { deadline } if deadline <= now => {
+            Phase::Finishing { deadline } | Phase::Draining { deadline, .. } if deadline <= now => {
                 kill(Cause::DrainTimeout)
             }
             Phase::Ready(Standing::Fresh { steady_at }) if steady_at <= now => {
@@ -189,7 +215,7 @@ impl Worker {
             Phase::Starting { deadline }
             | Phase::Failed { deadline }
             | Phase::Finishing { deadline }
-            | Phase::Draining { deadline } => Some(deadline),
+            | Phase::Draining { deadline, .. } => Some(deadline),
             Phase::Ready(Standing::Fresh { steady_at }) => Some(steady_at),
             Phase::Ready(Standing::Steady) | Phase::Killed { .. } => None,
         }
@@ -233,7 +259,7 @@ impl Worker {
             Phase::Starting { deadline }
             | Phase::Failed { deadline }
             | Phase::Finishing { deadline }
-            | Phase::Draining { deadline } => *deadline = map(*deadline),
+            | Phase::Draining { deadline, .. } => *deadline = map(*deadline),
             Phase::Ready(Standing::Fresh { steady_at }) => *steady_at = map(*steady_at),
             Phase::Ready(Standing::Steady) | Phase::Killed { .. } => {}
         }

@@ -12,24 +12,24 @@ use http::header::{CONNECTION, HeaderValue};
 use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
-use crate::io::{Line, Peeked};
+use crate::ahead::ahead;
+use crate::line::Line;
+use crate::peek::Peeked;
+use crate::phase::Phase;
 use crate::server::Shared;
 use crate::service::Handle;
-use crate::sweep::Phase;
 use crate::{BoxError, Request};
 
-/// More can have been read than is known: somebody else's bytes may be behind this request.
-const UNKNOWN: i64 = i64::MIN / 2;
-
 /// The service that a hyper connection calls.
-pub(crate) struct Guarded<S> {
+pub(crate) struct Guarded<S: Handle> {
     server: Rc<Shared<S>>,
+    seat: S::Seat,
     line: Rc<Line>,
 }
 
-impl<S> Guarded<S> {
-    pub(crate) fn new(server: &Rc<Shared<S>>, line: &Rc<Line>) -> Self {
-        Self { server: Rc::clone(server), line: Rc::clone(line) }
+impl<S: Handle> Guarded<S> {
+    pub(crate) fn new(server: &Rc<Shared<S>>, seat: &S::Seat, line: &Rc<Line>) -> Self {
+        Self { server: Rc::clone(server), seat: seat.clone(), line: Rc::clone(line) }
     }
 }
 
@@ -42,8 +42,8 @@ impl<S: Handle> hyper::service::Service<Request> for Guarded<S> {
         let line = &self.line;
         begin(line);
         line.ahead.set(ahead(&request, line.read_end.get()));
-        if self.server.peer_in_extensions {
-            request.extensions_mut().insert(line.facts.peer);
+        if let Some(introduce) = self.server.introduce {
+            introduce(&mut request, line.client());
         }
         // Not caught here: the detour through `catch_unwind` would copy the
         // request and the future, and nearly no service runs its handler before
@@ -51,7 +51,7 @@ impl<S: Handle> hyper::service::Service<Request> for Guarded<S> {
         let in_flight = Some(InFlight(Rc::clone(line)));
         let last_words = LastWords(line);
         // Built in its place: through a variable of its own the future would be copied.
-        let guard = Guard { future: self.server.service.handle(request), in_flight };
+        let guard = Guard { future: self.server.service.handle(&self.seat, request), in_flight };
         std::mem::forget(last_words);
         guard
     }
@@ -76,35 +76,9 @@ impl Drop for LastWords<'_> {
     }
 }
 
-/// How many bytes of this request are still to be read, [`UNKNOWN`] when that cannot be said.
-///
-/// hyper does not tell where a head ended in what it had read, but its header
-/// values are slices of that very buffer: if the last one ends just before the
-/// blank line that ends the read, nothing stands behind the head. Should hyper
-/// ever copy header values, the addresses do not match and the answer is
-/// "unknown", which costs a drain a moment and no client anything.
-#[inline]
-fn ahead(request: &Request, read_end: usize) -> i64 {
-    const BLANK_LINE: usize = b"\r\n\r\n".len();
-    // In the order in which they came, but for repeated ones: then nothing matches either.
-    let Some(last) = request.headers().values().last() else { return UNKNOWN };
-    let head_end = last.as_bytes().as_ptr_range().end.addr().wrapping_add(BLANK_LINE);
-    if head_end == read_end && request.body().is_end_stream() {
-        return 0;
-    }
-    ahead_of_body(request, read_end.wrapping_sub(head_end))
-}
-
-/// How much of a body is missing, when `read` bytes were read behind the head.
-fn ahead_of_body(request: &Request, read: usize) -> i64 {
-    match (request.body().size_hint().exact(), i64::try_from(read)) {
-        (Some(length), Ok(read)) => i64::try_from(length).unwrap_or(i64::MAX).saturating_sub(read),
-        (None, _) | (_, Err(_)) => UNKNOWN,
-    }
-}
-
 fn begin(line: &Line) {
     line.hub.counters.request_started();
+    line.requests.set(line.requests.get().wrapping_add(1));
     line.in_flight.set(line.in_flight.get() + 1);
     line.entry.enter(Phase::Handler, line.hub.now());
     line.received.set(false);
@@ -137,12 +111,17 @@ pin_project_lite::pin_project! {
 impl<F, B, E> Future for Guard<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
+    B: 'static,
     E: Into<BoxError>,
 {
     type Output = Result<Response<Outgoing<B>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        let draining = this.in_flight.as_ref().is_some_and(|in_flight| in_flight.0.hub.is_draining());
+        if draining && let Some(answer) = this.in_flight.as_ref().and_then(|in_flight| held(&in_flight.0)) {
+            return Poll::Ready(Ok(outgoing(answer, this.in_flight.take(), draining)));
+        }
         let future = this.future;
         let answer = match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
             Ok(Poll::Pending) => return Poll::Pending,
@@ -158,28 +137,69 @@ where
                 None
             }
         };
-        let in_flight = this.in_flight.take();
-        let draining = in_flight.as_ref().is_some_and(|in_flight| in_flight.0.hub.is_draining());
-        let mut response = match answer {
-            Some(response) => response.map(|body| Outgoing { body: Some(body), in_flight }),
-            None => {
-                let mut response = Response::new(Outgoing { body: None, in_flight });
-                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-                response
-            }
-        };
-        if draining {
-            say_goodbye(&mut response);
+        if draining
+            && let Some(InFlight(line)) = this.in_flight
+            && is_to_be_held(line)
+        {
+            hold(line, answer, cx);
+            return Poll::Pending;
         }
-        Poll::Ready(Ok(response))
+        Poll::Ready(Ok(outgoing(answer, this.in_flight.take(), draining)))
     }
 }
 
 impl<F> Guard<F> {
-    /// Begins a request whose service is called within `future`.
-    pub(crate) fn new(line: &Rc<Line>, future: F) -> Self {
+    /// Begins a request whose service is called within the future that is made.
+    pub(crate) fn begin(line: &Rc<Line>, future: impl FnOnce() -> F) -> Self {
         begin(line);
-        Self { future, in_flight: Some(InFlight(Rc::clone(line))) }
+        Self { future: future(), in_flight: Some(InFlight(Rc::clone(line))) }
+    }
+}
+
+/// The answer as it goes out: that of the handler, or that it has none.
+#[inline]
+fn outgoing<B>(answer: Option<Response<B>>, in_flight: Option<InFlight>, draining: bool) -> Response<Outgoing<B>> {
+    let mut response = match answer {
+        Some(response) => response.map(|body| Outgoing { body: Some(body), in_flight }),
+        None => {
+            let mut response = Response::new(Outgoing { body: None, in_flight });
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            response
+        }
+    };
+    if draining {
+        part(&mut response);
+    }
+    response
+}
+
+/// Whether it is not known yet if the connection can move after this answer.
+///
+/// Some of the request's body may be missing, and only hyper knows whether the
+/// handler has dropped it. It looks before it asks for the answer again: if
+/// nobody will read the rest, it closes the connection, and says so in the answer.
+#[cold]
+fn is_to_be_held(line: &Line) -> bool {
+    line.ahead.get() != 0 && line.may_move()
+}
+
+#[cold]
+fn hold<B: 'static>(line: &Line, answer: Option<Response<B>>, cx: &Context<'_>) {
+    line.held.set(Some(Box::new(answer)));
+    cx.waker().wake_by_ref();
+}
+
+/// What [`hold`] was given.
+#[cold]
+fn held<B: 'static>(line: &Line) -> Option<Option<Response<B>>> {
+    line.held.take()?.downcast().ok().map(|answer| *answer)
+}
+
+/// Says goodbye to a client whose connection ends here.
+#[cold]
+fn part<B>(response: &mut Response<Outgoing<B>>) {
+    if response.body().in_flight.as_ref().is_some_and(|in_flight| !in_flight.0.may_move()) {
+        say_goodbye(response);
     }
 }
 
@@ -188,7 +208,6 @@ impl<F> Guard<F> {
 /// Those will be served, and the last of them says it. A client must not be
 /// told `close` and then be served, nor be told `close` while requests that it
 /// sent before are thrown away.
-#[cold]
 fn say_goodbye<B>(response: &mut Response<Outgoing<B>>) {
     let Some(InFlight(line)) = &response.body().in_flight else { return };
     // A body that is not read to its end cannot have another request behind it that anybody could find.
@@ -205,9 +224,12 @@ fn log_failure(error: &BoxError) {
 }
 
 /// The panic hook has already said what it was and where.
+///
+/// What the handler has left behind is not for another process.
 #[cold]
 fn note_panic(line: &Line) {
     line.hub.counters.panicked();
+    line.entry.stay();
     tracing::error!("a handler panicked; the worker goes on");
 }
 

@@ -7,12 +7,15 @@ use std::task::{Context, Poll};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 
+use crate::entry::Entry;
 use crate::guard::Guarded;
-use crate::io::{Line, LineIo, Peeked};
+use crate::io::LineIo;
+use crate::line::Line;
 use crate::parked::Parked;
+use crate::peek::Peeked;
+use crate::phase::Phase;
 use crate::server::Shared;
 use crate::service::Handle;
-use crate::sweep::{Entry, Phase};
 
 /// hyper's connection, and the facts that it shares with its io and its requests.
 pub(crate) struct Http1<S: Handle> {
@@ -44,10 +47,10 @@ pub(crate) fn builder(max_head_size: usize) -> http1::Builder {
 }
 
 impl<S: Handle> Http1<S> {
-    pub(crate) fn new(server: &Rc<Shared<S>>, parked: Parked, entry: &Rc<Entry>) -> Box<Self> {
+    pub(crate) fn new(server: &Rc<Shared<S>>, seat: &S::Seat, parked: Parked, entry: &Rc<Entry>) -> Box<Self> {
         let line = Line::new(parked, entry, &server.hub, false);
         let io = TokioIo::new(LineIo(Rc::clone(&line)));
-        let conn = server.http1.serve_connection(io, Guarded::new(server, &line));
+        let conn = server.http1.serve_connection(io, Guarded::new(server, seat, &line));
         Box::new(Self { conn, line })
     }
 
@@ -62,29 +65,55 @@ impl<S: Handle> Http1<S> {
         }
     }
 
-    /// Takes an idle connection back from hyper.
+    /// Takes a connection back from hyper on which no request is in flight.
     ///
-    /// hyper ends at once only if it agrees that the connection is idle. It does
-    /// not when a handler has kept a request body beyond its answer: then the
-    /// connection goes on until that body is read, and is closed.
+    /// hyper ends at once only if it agrees that there is none. It does not
+    /// when a handler has kept a request body of unknown length beyond its
+    /// answer: then the connection goes on until that body is read, and is closed.
     pub(crate) fn take_back(&mut self, cx: &mut Context<'_>) -> Poll<Exit> {
+        // hyper would wait for the rest of its first head, and then say `connection: close`.
+        // There cannot be a body that anybody has kept.
+        if self.line.requests.get() == 0 {
+            return Poll::Ready(Exit::Idle);
+        }
         Pin::new(&mut self.conn).graceful_shutdown();
         match Pin::new(&mut self.conn).poll(cx) {
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                self.line.entry.stay();
+                if self.line.read_on() {
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
             Poll::Ready(_) if self.line.ended.get() => Poll::Ready(Exit::Dead),
             Poll::Ready(Ok(())) => Poll::Ready(Exit::Idle),
             Poll::Ready(Err(_)) => Poll::Ready(Exit::Finished),
         }
     }
 
-    /// Whether the connection can be asked for back.
+    /// Whether another process takes the connection when its requests are answered.
+    pub(crate) fn may_move(&self) -> bool {
+        self.line.may_move()
+    }
+
+    /// From now on only the request in flight is read and answered here, and what hyper has read behind it.
+    pub(crate) fn leave_the_rest(&self) {
+        self.line.leave_the_rest();
+    }
+
+    /// Whether the client is expected to begin a request.
     pub(crate) fn is_idle(&self) -> bool {
         self.line.entry.phase() == Phase::Idle
     }
 
+    /// Whether the client has begun a request, and nothing more.
+    pub(crate) fn is_in_head(&self) -> bool {
+        matches!(self.line.entry.phase(), Phase::Fresh | Phase::Head) && self.is_silent()
+    }
+
     /// Whether nothing of an answer has been written for what the client is sending.
     pub(crate) fn is_silent(&self) -> bool {
-        self.line.in_flight.get() == 0 && !self.line.dirty.get()
+        !self.line.is_in_request() && !self.line.dirty.get()
     }
 
     /// The connection without hyper; `None` if something of a request still holds it.
@@ -108,8 +137,8 @@ impl<S: Handle> Http1<S> {
             if phase != Phase::Send || line.sent.get() {
                 line.entry.enter(Phase::Send, now);
             }
-        } else if line.in_flight.get() > 0 {
-            return self.settle_in_flight(phase, cx);
+        } else if line.is_in_request() {
+            return self.settle_in_request(phase, cx);
         } else if line.starved.get() {
             match phase {
                 Phase::Fresh => line.entry.rename(Phase::Head),
@@ -127,7 +156,7 @@ impl<S: Handle> Http1<S> {
         Poll::Pending
     }
 
-    fn settle_in_flight(&mut self, phase: Phase, cx: &mut Context<'_>) -> Poll<Exit> {
+    fn settle_in_request(&mut self, phase: Phase, cx: &mut Context<'_>) -> Poll<Exit> {
         let line = &*self.line;
         let now = line.hub.now();
         if line.starved.get() {

@@ -10,18 +10,20 @@ use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
+use crate::clock::elapsed;
+use crate::entry::Entry;
 use crate::http1::Exit;
-use crate::io::{Line, LineIo};
+use crate::io::LineIo;
 use crate::limits::Resolved;
+use crate::line::Line;
 use crate::parked::Parked;
+use crate::phase::Phase;
 use crate::server::Shared;
 use crate::service::Handle;
 use crate::streams::Streams;
-use crate::sweep::{Entry, Phase};
 
-/// How often a silent peer is asked whether it is still there, and how long it may take to say so.
-const PING_EVERY: Duration = Duration::from_secs(20);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a client that was told to go may open streams. Its answer to a ping ends that sooner.
+const LAST_STREAMS: Duration = Duration::from_secs(3);
 
 /// hyper's connection, and the facts that it shares with its io and its requests.
 pub(crate) struct Http2<S: Handle> {
@@ -46,8 +48,8 @@ pub(crate) fn builder(limits: &Resolved) -> http2::Builder<LocalTasks> {
     let mut builder = http2::Builder::new(LocalTasks);
     builder
         .timer(TokioTimer::new())
-        .keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_TIMEOUT)
+        .keep_alive_interval(limits.pings.every)
+        .keep_alive_timeout(limits.pings.timeout)
         .max_concurrent_streams(limits.max_streams)
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(1024)
@@ -56,10 +58,10 @@ pub(crate) fn builder(limits: &Resolved) -> http2::Builder<LocalTasks> {
 }
 
 impl<S: Handle> Http2<S> {
-    pub(crate) fn new(server: &Rc<Shared<S>>, parked: Parked, entry: &Rc<Entry>) -> Box<Self> {
+    pub(crate) fn new(server: &Rc<Shared<S>>, seat: &S::Seat, parked: Parked, entry: &Rc<Entry>) -> Box<Self> {
         let line = Line::new(parked, entry, &server.hub, true);
         let io = TokioIo::new(LineIo(Rc::clone(&line)));
-        let conn = server.http2.serve_connection(io, Streams::new(server, &line));
+        let conn = server.http2.serve_connection(io, Streams::new(server, seat, &line));
         let mut http2 = Box::new(Self { conn, line });
         // Until the first request the limit for a head goes on counting.
         http2.line.entry.rename(Phase::Head);
@@ -70,10 +72,17 @@ impl<S: Handle> Http2<S> {
     }
 
     /// Says GOAWAY: requests under way are finished, new ones belong elsewhere.
+    ///
+    /// hyper says it twice: at first for no stream at all, with a ping, and with
+    /// the last stream that it takes when the client has answered that.
     pub(crate) fn leave(&mut self) {
+        let line = &*self.line;
         Pin::new(&mut self.conn).graceful_shutdown();
-        if self.line.in_flight.get() == 0 && self.line.stalled.get() == 0 {
-            self.line.entry.enter(Phase::Http2Leaving, self.line.hub.now());
+        if line.told.get().is_none() {
+            line.told.set(Some(line.hub.now()));
+        }
+        if line.in_flight.get() == 0 && line.stalled.get() == 0 {
+            line.entry.enter(Phase::Http2Leaving, line.hub.now());
         }
     }
 
@@ -114,8 +123,16 @@ impl<S: Handle> Http2<S> {
             Phase::Handler if busy => {}
             Phase::Head | Phase::Http2Idle | Phase::Http2Leaving if !busy => {}
             _ if busy => line.entry.enter(Phase::Handler, now),
-            _ if line.hub.is_draining() => line.entry.enter(Phase::Http2Leaving, now),
-            _ => line.entry.enter(Phase::Http2Idle, now),
+            // A client that never answers the ping gets no new time with each stream that ends.
+            _ => match line.told.get() {
+                Some(told) => line.entry.enter(Phase::Http2Leaving, told),
+                None => line.entry.enter(Phase::Http2Idle, now),
+            },
         }
     }
+}
+
+/// Whether the client goes on opening streams long after it was told to go.
+pub(crate) fn refuses(line: &Line) -> bool {
+    line.told.get().is_some_and(|told| elapsed(line.hub.now(), told) > LAST_STREAMS)
 }

@@ -28,14 +28,25 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod body;
+mod client;
+mod clock;
 mod connection;
+mod departure;
+mod ending;
+mod entry;
 mod guard;
 mod http1;
 mod http2;
 mod io;
 mod limits;
+mod line;
+mod moment;
 mod parked;
+mod peek;
+mod per_connection;
+mod phase;
 mod respond;
 mod server;
 mod service;
@@ -48,10 +59,12 @@ mod tower;
 pub use hyper::body::Incoming;
 
 pub use body::{Body, BodySender, ClientGone};
+pub use client::Client;
 pub use limits::Limits;
+pub use per_connection::PerConnection;
 pub use respond::{bytes, html, redirect, status, stream, text};
 pub use server::{Server, serve_fn};
-pub use service::{Handle, Hyper, IntoService, Tower};
+pub use service::{Handle, Hyper, IntoService, Saved, Tower};
 
 /// What a handler is given: a request whose body is read from the connection.
 pub type Request = ::http::Request<Incoming>;

@@ -6,6 +6,8 @@ use std::time::Duration;
 const FASTEST: Duration = Duration::from_millis(10);
 const SLOWEST: Duration = Duration::from_secs(1);
 
+const PINGS: Pings = Pings { every: Duration::from_secs(20), timeout: Duration::from_secs(20) };
+
 /// The limits of one server; what is not set is taken from the worker's settings.
 ///
 /// A limit is never shorter than it says and at most an eighth longer, or 2 s.
@@ -27,6 +29,16 @@ pub struct Limits {
     idle: Option<Duration>,
     max_head_size: Option<usize>,
     max_streams: Option<u32>,
+    pings: Option<Pings>,
+}
+
+/// How an HTTP/2 client shows that it is there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pings {
+    /// How often it is asked while it is silent.
+    pub(crate) every: Duration,
+    /// How long it may take to answer.
+    pub(crate) timeout: Duration,
 }
 
 impl Limits {
@@ -66,6 +78,13 @@ impl Limits {
         self
     }
 
+    /// How often an HTTP/2 client is asked whether it is still there while it is silent, and how long it may take to
+    /// answer that; 20 s and 20 s by default. One that does not answer is closed, whatever it waits for.
+    pub fn pings(mut self, every: Duration, timeout: Duration) -> Self {
+        self.pings = Some(Pings { every, timeout });
+        self
+    }
+
     /// Fills what is not set from the worker's limits.
     pub(crate) fn resolve(&self, worker: &hatchery_worker::Limits) -> Resolved {
         Resolved {
@@ -75,6 +94,7 @@ impl Limits {
             idle: self.idle.unwrap_or(worker.idle),
             max_head_size: self.max_head_size.unwrap_or(64 * 1024),
             max_streams: self.max_streams.unwrap_or(200),
+            pings: self.pings.unwrap_or(PINGS),
         }
     }
 }
@@ -88,6 +108,7 @@ pub(crate) struct Resolved {
     pub(crate) idle: Duration,
     pub(crate) max_head_size: usize,
     pub(crate) max_streams: u32,
+    pub(crate) pings: Pings,
 }
 
 impl Resolved {
@@ -104,7 +125,12 @@ mod tests {
 
     fn resolved(head: Duration) -> Resolved {
         let secs = Duration::from_secs;
-        Resolved { head, body: secs(30), send: secs(30), idle: secs(75), max_head_size: 65_536, max_streams: 200 }
+        Limits::default()
+            .head(head)
+            .body(secs(30))
+            .send(secs(30))
+            .idle(secs(75))
+            .resolve(&hatchery_worker::Limits::default())
     }
 
     #[test]

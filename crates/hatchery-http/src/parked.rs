@@ -1,15 +1,21 @@
 //! A connection that waits: a socket, the bytes already read, and what it was.
 
+use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use hatchery_worker::{Accepted, Peer, Permit, Stream};
+use hatchery_worker::{Accepted, Luggage, Stay, Stream};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
 
+use crate::client::Facts;
+use crate::peek::{Peeked, peek};
+use crate::phase::{LINGER, Phase};
 use crate::sniff::{Protocol, sniff};
 
 /// Enough for nearly every request head: one read, as hyper would have made.
@@ -18,34 +24,66 @@ const FIRST_READ: usize = 8192;
 /// What a client gets whose request head took too long.
 const TOO_LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
+/// What a client gets when its request cannot even be begun.
+const FAILED: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
 /// A connection that waits, as a plain value.
 ///
 /// Nothing here belongs to this process but the socket's registration with the
 /// event loop and the permit: given the descriptor, the prefix and the facts,
-/// any worker could go on with it.
+/// any worker can go on with it.
 #[derive(Debug)]
 pub(crate) struct Parked {
     pub(crate) stream: Stream,
-    /// Read, but not used: the beginning of the next request. Empty but for clients that send their head in pieces.
+    /// Read, but not used: the beginning of the next request. Empty but for
+    /// clients that send their head in pieces, or more than one request at once.
     pub(crate) prefix: Box<[u8]>,
     pub(crate) facts: Facts,
-    /// It has spoken HTTP/1 before: the preface of HTTP/2 may only be the first thing that a client says.
-    pub(crate) http1: bool,
 }
 
-/// What a connection was when it was accepted; its own address can be asked of the socket.
+/// A connection as it comes.
 #[derive(Debug)]
-pub(crate) struct Facts {
-    pub(crate) peer: Peer,
-    #[expect(dead_code, reason = "goes along when a connection moves to another process")]
-    pub(crate) listener: usize,
-    _permit: Permit,
+pub(crate) struct Arrival {
+    pub(crate) parked: Parked,
+    /// How long its client has been taking over a request head.
+    pub(crate) waited: Duration,
+    /// What the application has saved of it elsewhere.
+    pub(crate) saved: Option<Vec<u8>>,
+}
+
+impl From<Accepted> for Arrival {
+    fn from(accepted: Accepted) -> Self {
+        let Accepted { stream, peer, listener, permit, journey, unread, state: saved, local: _ } = accepted;
+        let facts = Facts::new(peer, listener, permit, &journey);
+        Self { parked: Parked { stream, prefix: unread, facts }, waited: journey.waited, saved }
+    }
 }
 
 impl Parked {
-    pub(crate) fn new(accepted: Accepted) -> Self {
-        let Accepted { stream, peer, listener, permit, local: _ } = accepted;
-        Self { stream, prefix: Box::default(), facts: Facts { peer, listener, _permit: permit }, http1: false }
+    /// What it is doing.
+    pub(crate) fn phase(&self) -> Phase {
+        match (self.prefix.is_empty(), self.facts.requests()) {
+            (false, _) => Phase::Head,
+            (true, 0) => Phase::Fresh,
+            (true, _) => Phase::Parked,
+        }
+    }
+
+    /// What the prefix calls for, unless more has to be read for that.
+    pub(crate) fn wake(&self) -> Option<Wake> {
+        if self.prefix.is_empty() {
+            return None;
+        }
+        // The preface of HTTP/2 may only be the first thing that a client says.
+        if self.facts.requests() > 0 {
+            return Some(Wake::Http1);
+        }
+        match sniff(&self.prefix) {
+            Protocol::Http1 => Some(Wake::Http1),
+            Protocol::Http2 => Some(Wake::Http2),
+            // The preface is 24 bytes long: this cannot go on for long, and the limit for a head bounds it.
+            Protocol::Undecided => None,
+        }
     }
 
     /// Waits for bytes and adds them to the prefix.
@@ -65,14 +103,26 @@ impl Parked {
             } else {
                 self.prefix = [&self.prefix, buf.filled()].concat().into();
             }
-            match sniff(&self.prefix) {
-                _ if self.http1 => return Poll::Ready(Wake::Http1),
-                Protocol::Http1 => return Poll::Ready(Wake::Http1),
-                Protocol::Http2 => return Poll::Ready(Wake::Http2),
-                // The preface is 24 bytes long: this cannot go on for long, and the limit for a head bounds it.
-                Protocol::Undecided => {}
+            if let Some(wake) = self.wake() {
+                return Poll::Ready(wake);
             }
         }
+    }
+
+    /// Sends the connection to another process, with what the application has saved of it.
+    ///
+    /// `age` is that of its phase: a client that takes its time over a head gets no new time by it.
+    /// What the client sends meanwhile stays in the kernel.
+    pub(crate) fn poll_move(
+        &self,
+        cx: &mut Context<'_>,
+        age: Duration,
+        state: Option<&[u8]>,
+    ) -> Poll<Result<(), Stay>> {
+        let waited = if self.phase() == Phase::Parked { Duration::ZERO } else { age };
+        let journey = &self.facts.journey(waited);
+        let luggage = Luggage { journey, unread: &self.prefix, state };
+        self.facts.permit.poll_move(cx, self.facts.listener(), &self.stream, self.facts.peer, &luggage)
     }
 
     /// Says that the request head took too long, as far as that can be said without waiting.
@@ -102,6 +152,24 @@ impl Parked {
             }
         }
     }
+}
+
+/// A connection for which there is no service.
+impl Parked {
+    /// Answers a request that may have come, and closes.
+    pub(crate) async fn turn_away(mut self) {
+        if !self.prefix.is_empty() || peek(&self.stream) == Peeked::Bytes {
+            say_failed(&self.stream);
+        }
+        if self.shut().is_ok() {
+            let _closed_or_not = timeout(LINGER, poll_fn(|cx| self.poll_closed(cx))).await;
+        }
+    }
+}
+
+/// Answers a request that nobody can serve, as far as that can be said without waiting.
+pub(crate) fn say_failed(stream: &Stream) {
+    let _nobody_left_to_tell = SockRef::from(stream).send(FAILED);
 }
 
 /// What ended a connection's rest.

@@ -3,18 +3,21 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
-use hatchery_worker::{ServeError, Worker};
+use hatchery_worker::{Accepted, ServeError, Worker};
 use http::Response;
 use http_body::Body;
 use hyper::server::conn::{http1, http2};
+use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::Instant;
 
 use crate::connection::Connection;
 use crate::http2::LocalTasks;
-use crate::parked::Parked;
+use crate::parked::Arrival;
 use crate::service::{Handle, IntoService};
 use crate::sweep::Hub;
-use crate::{BoxError, Limits, Request};
+use crate::{BoxError, Client, Limits, Request};
 
 /// Serves HTTP/1.1, and HTTP/2 with prior knowledge on the same port.
 ///
@@ -41,15 +44,23 @@ use crate::{BoxError, Limits, Request};
 #[derive(Debug)]
 #[must_use = "a server does nothing until `serve` is awaited"]
 pub struct Server<S> {
-    service: S,
+    pub(crate) service: S,
     limits: Limits,
     peer_in_extensions: bool,
+    client_in_extensions: bool,
 }
 
 impl<S: Handle> Server<S> {
     /// A server that gives every request to `service`.
+    ///
+    /// For a service with a state of its own for each connection see
+    /// [`per_connection`](Server::per_connection).
     pub fn new<Kind>(service: impl IntoService<Kind, Service = S>) -> Self {
-        Self { service: service.into_service(), limits: Limits::default(), peer_in_extensions: false }
+        Self::of(service.into_service())
+    }
+
+    pub(crate) fn of(service: S) -> Self {
+        Self { service, limits: Limits::default(), peer_in_extensions: false, client_in_extensions: false }
     }
 
     /// Overrides the worker's limits.
@@ -62,6 +73,13 @@ impl<S: Handle> Server<S> {
     /// costs an allocation a request.
     pub fn peer_in_extensions(mut self, on: bool) -> Self {
         self.peer_in_extensions = on;
+        self
+    }
+
+    /// Puts the [`Client`] into the extensions of each request: the peer, and what the connection has been through in
+    /// other workers; off by default, since it costs an allocation a request.
+    pub fn client_in_extensions(mut self, on: bool) -> Self {
+        self.client_in_extensions = on;
         self
     }
 
@@ -79,22 +97,26 @@ impl<S: Handle> Server<S> {
     /// If the future is dropped, the worker stops accepting here; open connections go on.
     pub async fn serve(self, worker: Worker) -> Result<(), ServeError> {
         let limits = self.limits.resolve(&worker.limits());
+        let worker = match self.service.carries() {
+            Some((name, version)) => worker.carrying(name, version),
+            None => worker,
+        };
         let server = Rc::new(Shared {
             http1: crate::http1::builder(limits.max_head_size),
             http2: crate::http2::builder(&limits),
             hub: Hub::new(limits, worker.counters()),
             service: self.service,
-            peer_in_extensions: self.peer_in_extensions,
+            introduce: introduction(self.peer_in_extensions, self.client_in_extensions),
+            worker: worker.clone(),
         });
+        let _shedding = Shedding(spawn_local(shed(worker.clone(), Rc::clone(&server.hub))).abort_handle());
         let mut draining = Some(Box::pin(worker.draining()));
-        let mut accepting = pin!(worker.accept(|accepted| {
-            let connection = Connection::new(&server, Parked::new(accepted));
-            tokio::task::spawn_local(connection);
-        }));
+        let mut accepting = pin!(worker.accept(|accepted| server.arrived(accepted)));
         poll_fn(|cx| {
             if draining.as_mut().is_some_and(|draining| draining.as_mut().poll(cx).is_ready()) {
                 draining = None;
-                server.hub.drain();
+                let deadline = server.worker.deadline();
+                server.hub.drain(deadline.map_or(Duration::MAX, |deadline| deadline.duration_since(Instant::now())));
             }
             accepting.as_mut().poll(cx)
         })
@@ -141,5 +163,60 @@ pub(crate) struct Shared<S> {
     pub(crate) hub: Rc<Hub>,
     pub(crate) http1: http1::Builder,
     pub(crate) http2: http2::Builder<LocalTasks>,
-    pub(crate) peer_in_extensions: bool,
+    pub(crate) introduce: Option<Introduce>,
+    pub(crate) worker: Worker,
+}
+
+/// Tells a request about its client.
+pub(crate) type Introduce = fn(&mut Request, Client);
+
+/// One look at one value a request, however much there is to be told.
+fn introduction(peer: bool, client: bool) -> Option<Introduce> {
+    let tell_peer: Introduce = |request, client| {
+        request.extensions_mut().insert(client.peer());
+    };
+    let tell_client: Introduce = |request, client| {
+        request.extensions_mut().insert(client);
+    };
+    let tell_both: Introduce = |request, client| {
+        request.extensions_mut().insert(client.peer());
+        request.extensions_mut().insert(client);
+    };
+    match (peer, client) {
+        (false, false) => None,
+        (true, false) => Some(tell_peer),
+        (false, true) => Some(tell_client),
+        (true, true) => Some(tell_both),
+    }
+}
+
+impl<S: Handle> Shared<S> {
+    fn arrived(self: &Rc<Self>, accepted: Accepted) {
+        let Arrival { parked, waited, saved } = accepted.into();
+        match self.service.seat(|| parked.facts.client(0), saved) {
+            Some(seat) => {
+                spawn_local(Connection::new(self, seat, parked, waited));
+            }
+            None => {
+                tracing::error!("there is no service for a connection; it is closed");
+                spawn_local(parked.turn_away());
+            }
+        }
+    }
+}
+
+/// Tells idle connections to go where there are fewer, whenever that is asked for.
+async fn shed(worker: Worker, hub: Rc<Hub>) {
+    loop {
+        hub.shed(worker.asked_to_shed().await);
+    }
+}
+
+/// Ends with the call of `serve`.
+struct Shedding(AbortHandle);
+
+impl Drop for Shedding {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }

@@ -6,7 +6,7 @@ use http::Response;
 use http_body::Body;
 
 use crate::tower::Oneshot;
-use crate::{BoxError, Request};
+use crate::{BoxError, Client, Request};
 
 /// The kind of [`IntoService`] that hyper's services are.
 #[derive(Clone, Copy, Debug)]
@@ -46,9 +46,55 @@ pub trait Handle: sealed::Sealed + 'static {
     type Error: Into<BoxError>;
     /// The work on one request.
     type Future: Future<Output = Result<Response<Self::Body>, Self::Error>> + 'static;
+    /// What belongs to one connection.
+    type Seat: Clone + 'static;
+
+    /// The name of the service and the version of its state, by which its connections move; `None` if they do not.
+    fn carries(&self) -> Option<(&str, u32)>;
+
+    /// Makes what belongs to a connection, from what was saved of it elsewhere
+    /// if it has moved; `None` if nothing can be made of that.
+    fn seat(&self, client: impl FnOnce() -> Client, saved: Option<Vec<u8>>) -> Option<Self::Seat>;
+
+    /// What another process needs to make it again.
+    fn save(&self, seat: &Self::Seat) -> Saved;
 
     /// Begins the work on one request.
-    fn handle(&self, request: Request) -> Self::Future;
+    fn handle(&self, seat: &Self::Seat, request: Request) -> Self::Future;
+}
+
+/// What is left to save of a connection that is to move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Saved {
+    /// Nothing: any process can go on with it.
+    Nothing,
+    /// The application's own state.
+    State(Vec<u8>),
+    /// The application cannot say it now: the connection stays.
+    NotNow,
+}
+
+/// HTTP without a state of its own, as workers and masters know it.
+pub(crate) const HTTP: (&str, u32) = ("http", 0);
+
+/// What a service is that knows of no connections.
+macro_rules! stateless {
+    () => {
+        type Seat = ();
+
+        fn carries(&self) -> Option<(&str, u32)> {
+            Some(HTTP)
+        }
+
+        #[inline]
+        fn seat(&self, _client: impl FnOnce() -> Client, _saved: Option<Vec<u8>>) -> Option<()> {
+            Some(())
+        }
+
+        fn save(&self, (): &()) -> Saved {
+            Saved::Nothing
+        }
+    };
 }
 
 /// A hyper service as a [`Handle`].
@@ -75,9 +121,16 @@ where
     type Body = B;
     type Error = S::Error;
     type Future = S::Future;
+    stateless!();
 
-    fn handle(&self, request: Request) -> Self::Future {
+    fn handle(&self, (): &(), request: Request) -> Self::Future {
         self.0.call(request)
+    }
+}
+
+impl<S> AsRef<S> for HyperService<S> {
+    fn as_ref(&self) -> &S {
+        &self.0
     }
 }
 
@@ -107,15 +160,23 @@ where
     type Body = B;
     type Error = S::Error;
     type Future = Oneshot<S>;
+    stateless!();
 
-    fn handle(&self, request: Request) -> Self::Future {
+    fn handle(&self, (): &(), request: Request) -> Self::Future {
         Oneshot::new(self.0.clone(), request)
     }
 }
 
-mod sealed {
+impl<S> AsRef<S> for TowerService<S> {
+    fn as_ref(&self) -> &S {
+        &self.0
+    }
+}
+
+pub(crate) mod sealed {
     pub trait Sealed {}
 
     impl<S> Sealed for super::HyperService<S> {}
     impl<S> Sealed for super::TowerService<S> {}
+    impl<H> Sealed for crate::PerConnection<H> {}
 }

@@ -1,7 +1,6 @@
 //! What stands between hyper and the handler on HTTP/2, where many requests share a connection.
 
 use std::cell::Cell;
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,53 +11,66 @@ use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::guard::{Guard, Outgoing};
-use crate::io::Line;
+use crate::http2::refuses;
+use crate::line::Line;
 use crate::server::Shared;
 use crate::service::Handle;
 use crate::{BoxError, Request};
 
 /// The service that a hyper connection calls.
-pub(crate) struct Streams<S> {
+pub(crate) struct Streams<S: Handle> {
     server: Rc<Shared<S>>,
+    seat: S::Seat,
     line: Rc<Line>,
 }
 
-impl<S> Streams<S> {
-    pub(crate) fn new(server: &Rc<Shared<S>>, line: &Rc<Line>) -> Self {
-        Self { server: Rc::clone(server), line: Rc::clone(line) }
+impl<S: Handle> Streams<S> {
+    pub(crate) fn new(server: &Rc<Shared<S>>, seat: &S::Seat, line: &Rc<Line>) -> Self {
+        Self { server: Rc::clone(server), seat: seat.clone(), line: Rc::clone(line) }
     }
 }
 
 impl<S: Handle> hyper::service::Service<Request> for Streams<S> {
     type Response = Response<Tracked<S::Body>>;
-    type Error = Infallible;
+    type Error = h2::Error;
     type Future = Answer<S>;
 
     fn call(&self, mut request: Request) -> Self::Future {
-        if self.server.peer_in_extensions {
-            request.extensions_mut().insert(self.line.facts.peer);
+        if refuses(&self.line) {
+            return Answer::Refused;
         }
-        let call = Call::Waiting { server: Rc::clone(&self.server), request: Some(request) };
-        Answer { guard: Guard::new(&self.line, call), line: Rc::clone(&self.line) }
+        // Begun first: the client's count of requests has this one in it.
+        let (server, seat) = (Rc::clone(&self.server), self.seat.clone());
+        let guard = Guard::begin(&self.line, || {
+            if let Some(introduce) = server.introduce {
+                introduce(&mut request, self.line.client());
+            }
+            Call::Waiting { server, seat, request: Some(request) }
+        });
+        Answer::Working { guard, line: Rc::clone(&self.line) }
     }
 }
 
 pin_project_lite::pin_project! {
     /// The work on one request.
-    pub(crate) struct Answer<S: Handle> {
-        #[pin]
-        guard: Guard<Call<S>>,
-        line: Rc<Line>,
+    #[project = AnswerProj]
+    pub(crate) enum Answer<S: Handle> {
+        Working { #[pin] guard: Guard<Call<S>>, line: Rc<Line> },
+        // By a word that says that nothing was done: the client may ask elsewhere.
+        Refused,
     }
 }
 
 impl<S: Handle> Future for Answer<S> {
-    type Output = Result<Response<Tracked<S::Body>>, Infallible>;
+    type Output = Result<Response<Tracked<S::Body>>, h2::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let response = ready!(this.guard.poll(cx))?;
-        let stall = Stall { line: Rc::clone(this.line), counted: Cell::new(false) };
+        let (guard, line) = match self.project() {
+            AnswerProj::Working { guard, line } => (guard, line),
+            AnswerProj::Refused => return Poll::Ready(Err(h2::Reason::REFUSED_STREAM.into())),
+        };
+        let Ok(response) = ready!(guard.poll(cx));
+        let stall = Stall { line: Rc::clone(line), counted: Cell::new(false) };
         Poll::Ready(Ok(response.map(|body| Tracked { body, stall })))
     }
 }
@@ -68,7 +80,7 @@ pin_project_lite::pin_project! {
     /// task, so that a panic in it does not end the connection, which others share.
     #[project = CallProj]
     enum Call<S: Handle> {
-        Waiting { server: Rc<Shared<S>>, request: Option<Request> },
+        Waiting { server: Rc<Shared<S>>, seat: S::Seat, request: Option<Request> },
         Running { #[pin] future: S::Future },
     }
 }
@@ -79,10 +91,10 @@ impl<S: Handle> Future for Call<S> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             match self.as_mut().project() {
-                CallProj::Waiting { server, request } => {
+                CallProj::Waiting { server, seat, request } => {
                     // Taken once only: a call that panicked is not polled again.
                     let Some(request) = request.take() else { return Poll::Pending };
-                    let future = server.service.handle(request);
+                    let future = server.service.handle(seat, request);
                     self.set(Self::Running { future });
                 }
                 CallProj::Running { future } => return future.poll(cx),

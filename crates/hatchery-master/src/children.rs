@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering::Relaxed;
 
 use hatchery_core::wire::worker::{MasterSays, WorkerSays};
-use hatchery_core::{Event, Pid};
+use hatchery_core::{Event, Pid, Sample};
 use hatchery_sys::board::Board;
 use hatchery_sys::channel::{Channel, Received};
 use tracing::warn;
@@ -15,7 +16,7 @@ use tracing::warn;
 const OUTBOX_LIMIT: usize = 64;
 
 /// A message is at most so long, from either side.
-const MESSAGE_LIMIT: usize = 8 * 1024;
+const MESSAGE_LIMIT: usize = 64 * 1024;
 
 /// All workers that have not been reaped.
 #[derive(Debug)]
@@ -29,7 +30,14 @@ struct Child {
     channel: Channel,
     cell: usize,
     speaks: Speaks,
-    outbox: VecDeque<MasterSays>,
+    outbox: VecDeque<Letter>,
+}
+
+/// A message, and the descriptor that goes with it.
+#[derive(Debug)]
+struct Letter {
+    says: MasterSays,
+    enclosed: Option<OwnedFd>,
 }
 
 /// Whether a worker's end of the channel is open.
@@ -79,6 +87,16 @@ impl Children {
         true
     }
 
+    /// What the board says about each of them.
+    #[must_use]
+    pub fn sample(&self, board: &Board) -> Vec<Sample> {
+        let read = |(pid, child): (&Pid, &Child)| {
+            let cell = board.cell(child.cell);
+            Sample { pid: *pid, open: cell.open.load(Relaxed), turn: cell.turn.load(Relaxed) }
+        };
+        self.by_pid.iter().map(read).collect()
+    }
+
     /// Whom to wait for.
     pub fn speakers(&self) -> impl Iterator<Item = (Pid, BorrowedFd<'_>)> {
         self.by_pid
@@ -88,9 +106,9 @@ impl Children {
     }
 
     /// Sends a message without ever waiting for its reader.
-    pub fn tell(&mut self, pid: Pid, says: MasterSays) -> Delivery {
+    pub fn tell(&mut self, pid: Pid, says: MasterSays, enclosed: Option<OwnedFd>) -> Delivery {
         let Some(child) = self.by_pid.get_mut(&pid) else { return Delivery::Done };
-        child.outbox.push_back(says);
+        child.outbox.push_back(Letter { says, enclosed });
         child.flush();
         if child.outbox.len() > OUTBOX_LIMIT { Delivery::Stuck } else { Delivery::Done }
     }
@@ -109,7 +127,7 @@ impl Children {
     pub fn listen(&mut self, pid: Pid) -> Vec<Event> {
         let Some(child) = self.by_pid.get_mut(&pid) else { return Vec::new() };
         let mut heard = Vec::new();
-        let mut message = [0; MESSAGE_LIMIT];
+        let mut message = vec![0; MESSAGE_LIMIT];
         while child.speaks == Speaks::Yes {
             match child.channel.recv(&mut message) {
                 Ok(Received::Message { len, .. }) => match WorkerSays::decode(&message[..len]) {
@@ -131,8 +149,9 @@ impl Children {
 
 impl Child {
     fn flush(&mut self) {
-        while let Some(says) = self.outbox.front() {
-            match self.channel.send(&says.encode(), &[]) {
+        while let Some(Letter { says, enclosed }) = self.outbox.front() {
+            let fds: Vec<BorrowedFd<'_>> = enclosed.iter().map(AsFd::as_fd).collect();
+            match self.channel.send(&says.encode(), &fds) {
                 Ok(()) => {
                     self.outbox.pop_front();
                 }

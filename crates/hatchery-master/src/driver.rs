@@ -10,7 +10,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
-use hatchery_core::{Action, Event, Generation, Lineage, Master, Moment, Outcome, Policy, Readiness, Seed, Slot};
+use hatchery_core::{
+    Action, Event, Generation, Lineage, ListenMode, Master, Moment, Outcome, Policy, Readiness, Seed, Slot,
+};
 use hatchery_net::Listeners;
 use hatchery_sys::board::Board;
 use hatchery_sys::channel::Channel;
@@ -24,6 +26,7 @@ use crate::commands::SIGNALS;
 use crate::hooks::Hooks;
 use crate::inbox::Inbox;
 use crate::pid_file::PidFile;
+use crate::relays::Relays;
 use crate::role::{Newborn, Role};
 
 mod effects;
@@ -58,6 +61,10 @@ pub struct Setup {
     pub pid_file: Option<PidFile>,
     /// The link to the predecessor, if there is one.
     pub predecessor: Option<Channel>,
+    /// Where connections move to.
+    pub relays: Relays,
+    /// How many queues there should be a listener.
+    pub listen_mode: ListenMode,
     /// What the program wants to be asked or told.
     pub hooks: Hooks,
 }
@@ -71,6 +78,7 @@ pub struct Driver {
     inbox: Inbox,
     children: Children,
     listeners: Listeners,
+    relays: Relays,
     board: Board,
     origin: Origin,
     startup: Startup,
@@ -111,6 +119,7 @@ impl Driver {
             policy: setup.policy,
             generation: setup.generation,
             queues: setup.listeners.queue_counts(),
+            listen_mode: setup.listen_mode,
             lineage,
             scaled: setup.scaled,
         });
@@ -128,6 +137,7 @@ impl Driver {
             inbox,
             children: Children::new(setup.board.cells()),
             listeners: setup.listeners,
+            relays: setup.relays,
             board: setup.board,
             origin: setup.origin,
             startup: setup.startup,
@@ -177,6 +187,9 @@ impl Driver {
                 pid_file.remove_draft_of(pid);
             }
         }
+        if event == Event::PredecessorLinkClosed {
+            self.relays.forget_predecessor();
+        }
         let steps = self.core.step(self.now(), event);
         self.actions.extend(steps);
         Turn::Go
@@ -184,7 +197,7 @@ impl Driver {
 
     fn next_event(&mut self) -> Event {
         if self.inbox.waiting.is_empty() {
-            let unfinished = self.children.flush() | self.bury();
+            let unfinished = self.children.flush() | self.bury() | self.relays.salvage();
             let until_deadline = self.core.deadline().map(|deadline| deadline.since(self.now()));
             let timeout = if unfinished { Some(until_deadline.unwrap_or(RETRY).min(RETRY)) } else { until_deadline };
             if let Err(failure) = self.inbox.fill(&mut self.children, timeout) {
@@ -230,6 +243,7 @@ impl Driver {
             generation: self.core.generation(),
             master: birth.master,
             listeners: self.listeners,
+            relay: self.relays.into_own(),
             channel: birth.channel,
             board: self.board,
             cell: birth.cell,

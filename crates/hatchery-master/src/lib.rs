@@ -9,6 +9,7 @@
 //! * [`children`]: workers as the driver sees them: a channel and a cell of the board
 //! * [`successor`]: the exec that an upgrade begins with
 //! * [`predecessor`]: what such an exec hands over, read by the new program
+//! * [`relays`]: where connections move to
 //! * [`pid_file`]: who holds it, and who takes it next
 //! * [`commands`]: which signal asks for what
 #![forbid(unsafe_code)]
@@ -20,6 +21,7 @@ pub mod hooks;
 pub mod inbox;
 pub mod pid_file;
 pub mod predecessor;
+pub mod relays;
 pub mod role;
 pub mod successor;
 
@@ -27,4 +29,5 @@ pub use driver::{Driver, Setup};
 pub use hooks::{Hooks, WorkerExit};
 pub use pid_file::PidFile;
 pub use predecessor::Predecessor;
+pub use relays::Relays;
 pub use role::{Newborn, Role};

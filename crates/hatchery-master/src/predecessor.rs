@@ -9,7 +9,7 @@ use hatchery_core::wire::WireError;
 use hatchery_core::wire::handoff::{HandedListener, Handoff, Reading, VARIABLE};
 use hatchery_core::wire::upgrade::SuccessorSays;
 use hatchery_core::{Generation, Pid};
-use hatchery_net::{Address, Inherited};
+use hatchery_net::{Address, Entry, Inherited, Relay};
 use hatchery_sys::board::{self, Totals};
 use hatchery_sys::channel::Channel;
 use hatchery_sys::{env, inherit, process};
@@ -22,6 +22,10 @@ pub struct Predecessor {
     pub link: Channel,
     /// The generation that this program is.
     pub generation: Generation,
+    /// The relay that it has made for this generation; an older one has not.
+    pub relay: Option<Relay>,
+    /// The entry of its own relay, where connections can go back to.
+    pub back: Option<Entry>,
     /// Its listeners.
     pub listeners: Vec<Inherited>,
     /// Where each of them stands among all that it has, those of a kind that this
@@ -88,6 +92,8 @@ impl Predecessor {
             Some(fd) => board::read_foreign(adopt("the board", fd)?.as_fd()).unwrap_or_default(),
             None => Totals::default(),
         };
+        let relay = handoff.relay.map(relay).transpose()?;
+        let back = handoff.back.map(way_back).transpose()?;
         let (mut listeners, mut places) = (Vec::new(), Vec::new());
         for (listener, place) in handoff.listeners.iter().zip(0..) {
             if let Some(listener) = inherited(listener)? {
@@ -99,6 +105,8 @@ impl Predecessor {
         Ok(Self {
             link,
             generation: handoff.generation,
+            relay,
+            back,
             listeners,
             places,
             totals,
@@ -141,6 +149,16 @@ fn inherited(listener: &HandedListener) -> Result<Option<Inherited>, HandoffErro
         address: String::from_utf8_lossy(&listener.address).into_owned(),
     })?;
     Ok(Some(Inherited { address, fds }))
+}
+
+fn relay([entry, exit]: [i32; 2]) -> Result<Relay, HandoffError> {
+    let (into, out) = (adopt("the relay", entry)?, adopt("the relay", exit)?);
+    Relay::from_fds(into, out).map_err(|source| HandoffError::Descriptor { what: "the relay", fd: entry, source })
+}
+
+fn way_back(fd: i32) -> Result<Entry, HandoffError> {
+    let what = "the way back";
+    Entry::from_fd(adopt(what, fd)?).map_err(|source| HandoffError::Descriptor { what, fd, source })
 }
 
 fn adopt(what: &'static str, fd: i32) -> Result<OwnedFd, HandoffError> {

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use hatchery_core::{Generation, Outcome, Slot};
-use hatchery_net::Listeners;
+use hatchery_net::{Listeners, Relay};
 use hatchery_sys::Pid;
 use hatchery_sys::board::Board;
 use hatchery_sys::channel::Channel;
@@ -35,6 +35,8 @@ pub struct Newborn {
     pub master: Pid,
     /// Copies of every accept queue.
     pub listeners: Listeners,
+    /// The relay of its generation.
+    pub relay: Relay,
     /// The channel to its master.
     pub channel: Channel,
     /// The generation's board.

@@ -16,6 +16,8 @@ use hatchery_sys::fork::{self, Fork};
 use hatchery_sys::origin::Origin;
 use hatchery_sys::{process, signals, streams};
 
+use crate::relays::Relays;
+
 /// What a successor is started from and with.
 #[derive(Debug)]
 pub struct Legacy<'a> {
@@ -25,6 +27,8 @@ pub struct Legacy<'a> {
     pub startup: &'a signals::Startup,
     /// The accept queues, all of which it gets.
     pub listeners: &'a Listeners,
+    /// Where connections move to: the successor's relay, and our own for a way back.
+    pub relays: &'a Relays,
     /// The board, whose totals it goes on from.
     pub board: &'a Board,
     /// Which generation it will be.
@@ -70,6 +74,7 @@ impl Legacy<'_> {
         let mut keep: Vec<BorrowedFd<'_>> = self.queues().collect();
         keep.push(link.as_fd());
         keep.extend(self.board.fd());
+        keep.extend(self.relays.handed().into_iter().flatten());
         let mut env: Vec<OsString> = self.origin.env.iter().filter(|entry| !is_handoff(entry)).cloned().collect();
         env.push(format!("{VARIABLE}={}", self.handoff(link).encode()).into());
         let program = Program {
@@ -83,11 +88,14 @@ impl Legacy<'_> {
 
     /// Made in the child, since the variable names the process that may read it.
     fn handoff(&self, link: &Channel) -> Handoff {
+        let [entry, exit, back] = self.relays.handed().map(|fd| fd.map(|fd| fd.as_raw_fd()));
         Handoff {
             pid: Pid(process::pid().as_raw()),
             generation: self.generation,
             listeners: self.listeners.iter().map(handed).collect(),
             link: link.as_fd().as_raw_fd(),
+            relay: entry.zip(exit).map(<[i32; 2]>::from),
+            back,
             board: self.board.fd().map(|fd| fd.as_raw_fd()),
             workers: Some(self.workers),
             configured: Some(self.configured),

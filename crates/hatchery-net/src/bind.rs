@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use hatchery_core::ListenMode;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::listener::{Queue, Source};
 use crate::{Address, ListenError, Listener, Spec, unix};
@@ -14,11 +14,7 @@ pub(crate) fn bind(spec: &Spec, mode: ListenMode, queues: u16, backlog: u32) -> 
     let (bound, sockets, file) = match &spec.address {
         Address::Tcp(wanted) => {
             let failed = |(step, source)| failure(&spec.address, step, source);
-            let queues = match mode {
-                ListenMode::Shared => 1,
-                ListenMode::Reuseport => queues.max(1),
-            };
-            let (bound, sockets) = tcp(*wanted, queues, backlog).map_err(failed)?;
+            let (bound, sockets) = tcp(*wanted, mode, queues, backlog).map_err(failed)?;
             (Address::Tcp(bound), sockets, None)
         }
         Address::Unix(path) => {
@@ -27,13 +23,21 @@ pub(crate) fn bind(spec: &Spec, mode: ListenMode, queues: u16, backlog: u32) -> 
         }
     };
     let queues = sockets.into_iter().map(|socket| Queue::new(socket.into())).collect();
-    Ok(Listener { name: spec.name.clone(), asked: spec.address.clone(), bound, queues, file, source: Source::Bound })
+    Ok(Listener {
+        name: spec.name.clone(),
+        asked: spec.address.clone(),
+        bound,
+        queues,
+        file,
+        source: Source::Bound,
+        backlog,
+    })
 }
 
 /// What was tried, and how it failed.
 type Failure = (&'static str, io::Error);
 
-fn tcp(wanted: SocketAddr, queues: u16, backlog: i32) -> Result<(SocketAddr, Vec<Socket>), Failure> {
+fn tcp(wanted: SocketAddr, mode: ListenMode, queues: u16, backlog: i32) -> Result<(SocketAddr, Vec<Socket>), Failure> {
     // The first one is bound, and made to listen, without SO_REUSEPORT: a second
     // program that does the same is refused, even one that is started at the same
     // moment, since the kernel looks for conflicts again in listen. The flag
@@ -44,17 +48,51 @@ fn tcp(wanted: SocketAddr, queues: u16, backlog: i32) -> Result<(SocketAddr, Vec
     let bound = first.local_addr().map_err(at("reading the address"))?;
     let bound = bound.as_socket().unwrap_or(wanted);
     let mut sockets = vec![first];
-    if queues > 1 {
-        sockets[0].set_reuse_port(true).map_err(at("setting SO_REUSEPORT"))?;
-    }
-    for _ in 1..queues {
-        let next = open(wanted)?;
-        next.set_reuse_port(true).map_err(at("setting SO_REUSEPORT"))?;
-        next.bind(&bound.into()).map_err(at("bind"))?;
-        next.listen(backlog).map_err(at("listen"))?;
-        sockets.push(next);
+    match mode {
+        ListenMode::Shared => {}
+        ListenMode::Reuseport => {
+            // Also for a single one: it tells that others can be added.
+            sockets[0].set_reuse_port(true).map_err(at("setting SO_REUSEPORT"))?;
+            for _ in 1..queues {
+                let next = another(bound)?;
+                next.listen(backlog).map_err(at("listen"))?;
+                sockets.push(next);
+            }
+        }
     }
     Ok((bound, sockets))
+}
+
+/// Another queue of an address that has one. It takes no connections before it listens.
+fn another(bound: SocketAddr) -> Result<Socket, Failure> {
+    let next = open(bound)?;
+    next.set_reuse_port(true).map_err(at("setting SO_REUSEPORT"))?;
+    next.bind(&bound.into()).map_err(at("bind"))?;
+    Ok(next)
+}
+
+impl Listener {
+    /// Binds what is missing to `each` queues, if the first one lets others in.
+    pub(crate) fn bind_more(&self, each: u16) -> Result<Vec<Socket>, ListenError> {
+        let failed = |(step, source)| failure(&self.bound, step, source);
+        let missing = usize::from(each).saturating_sub(self.queues.len());
+        let (Address::Tcp(bound), Some(first), 1..) = (&self.bound, self.queues.first(), missing) else {
+            return Ok(Vec::new());
+        };
+        if !SockRef::from(first).reuse_port().map_err(|source| failed(("reading SO_REUSEPORT", source)))? {
+            return Ok(Vec::new());
+        }
+        (0..missing).map(|_| another(*bound).map_err(failed)).collect()
+    }
+
+    /// Takes queues that [`bind_more`](Self::bind_more) has bound into use.
+    pub(crate) fn open_more(&mut self, bound: Vec<Socket>) -> Result<(), ListenError> {
+        for socket in bound {
+            socket.listen(self.backlog).map_err(|source| failure(&self.bound, "listen", source))?;
+            self.queues.push(Queue::new(socket.into()));
+        }
+        Ok(())
+    }
 }
 
 /// Sockets made by socket2 are closed by an exec.

@@ -45,8 +45,8 @@ pub fn claim(
     }
     let mut taken = Vec::with_capacity(specs.len());
     for (spec, found) in specs.iter().zip(found) {
-        let listener = found.map(|found| Listener::inherit(spec, found.fds)).transpose()?;
-        if let Some(listener) = &listener {
+        let mut listener = found.map(|found| Listener::inherit(spec, found.fds)).transpose()?;
+        if let Some(listener) = &mut listener {
             listener.set_backlog(backlog)?;
         }
         taken.push(listener);

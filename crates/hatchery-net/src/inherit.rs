@@ -40,7 +40,18 @@ pub(crate) fn inherit(spec: &Spec, fds: Vec<OwnedFd>) -> Result<Listener, Listen
         queues,
         file,
         source: Source::Inherited,
+        // As many as the kernel allows, if nobody asks for fewer.
+        backlog: i32::MAX,
     })
+}
+
+impl Listener {
+    /// Takes a queue of this very address that another process has added.
+    pub(crate) fn adopt(&mut self, fd: OwnedFd) -> Result<(), Fault> {
+        check(&self.bound, &fd)?;
+        self.queues.push(Queue::new(fd));
+        Ok(())
+    }
 }
 
 /// The address that a descriptor listens on, if it is as expected.

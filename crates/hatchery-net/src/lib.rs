@@ -1,4 +1,4 @@
-//! Listeners and their accept queues for hatchery: bound, inherited, shut.
+//! Listeners and their accept queues for hatchery: bound, inherited, shut; and the relay.
 //!
 //! A [`Listener`] is an address that is served. It has one accept [`Queue`] that
 //! all workers share, or several with `SO_REUSEPORT`. The master owns all of
@@ -7,20 +7,27 @@
 //!
 //! [`claim`] is how a program comes by its listeners: it takes what a
 //! predecessor has handed over, and binds what is missing.
+//!
+//! A [`Relay`] is the queue of those connections that were accepted already, and
+//! move from one process to another.
 #![forbid(unsafe_code)]
 
 mod address;
 mod bind;
 mod claim;
+mod entry;
 mod error;
 mod inherit;
 mod listener;
 mod listeners;
+pub mod relay;
 mod unix;
 
 pub use address::{Address, AddressError};
 pub use claim::{Inherited, claim};
+pub use entry::{Entry, Refused};
 pub use error::{Fault, ListenError};
 pub use hatchery_core::{ListenMode, QueueId};
 pub use listener::{Listener, Queue, Spec};
 pub use listeners::Listeners;
+pub use relay::Relay;

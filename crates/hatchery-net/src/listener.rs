@@ -31,6 +31,7 @@ pub struct Listener {
     pub(crate) queues: Vec<Queue>,
     pub(crate) file: Option<Identity>,
     pub(crate) source: Source,
+    pub(crate) backlog: i32,
 }
 
 /// Where a listener has come from.
@@ -96,16 +97,19 @@ impl Listener {
         &self.queues
     }
 
-    /// Lets so many connections wait in each queue; the kernel may allow less.
+    /// Lets so many connections wait in each queue, also in those that are added
+    /// later; the kernel may allow less.
     ///
     /// It belongs to the queue: it changes for every process that has it.
     ///
     /// # Errors
     /// Those of `listen(2)`.
-    pub fn set_backlog(&self, backlog: u32) -> Result<(), ListenError> {
+    pub fn set_backlog(&mut self, backlog: u32) -> Result<(), ListenError> {
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
         let set = |queue: &Queue| SockRef::from(queue).listen(backlog);
-        self.queues.iter().try_for_each(set).map_err(|source| bind::failure(&self.bound, "listen", source))
+        self.queues.iter().try_for_each(set).map_err(|source| bind::failure(&self.bound, "listen", source))?;
+        self.backlog = backlog;
+        Ok(())
     }
 
     /// Ends it for every process that holds a copy: new clients are refused, and

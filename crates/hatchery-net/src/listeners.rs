@@ -1,15 +1,17 @@
 //! All listeners of a program, and their queues by number.
 
-use std::ops::Range;
+use std::cmp::Ordering;
+use std::os::fd::OwnedFd;
 
 use hatchery_core::QueueId;
 
 use crate::listener::Source;
-use crate::{Listener, Queue};
+use crate::{Fault, ListenError, Listener, Queue};
 
 /// All listeners of a program, in the order in which it asked for them.
 ///
-/// Their queues are counted through: those of the first listener come first.
+/// A queue's name is its listener's place in that order and its own among the
+/// listener's: a queue that is added changes the name of no other one.
 #[derive(Debug, Default)]
 pub struct Listeners(Vec<Listener>);
 
@@ -46,14 +48,8 @@ impl Listeners {
     /// A queue and the listener that it belongs to.
     #[must_use]
     pub fn queue(&self, id: QueueId) -> Option<(&Listener, &Queue)> {
-        let (index, queue) = self.find(id)?;
-        Some((&self.0[index], queue))
-    }
-
-    /// The place of the listener that a queue belongs to.
-    #[must_use]
-    pub fn index_of(&self, id: QueueId) -> Option<usize> {
-        self.find(id).map(|(index, _)| index)
+        let listener = self.get(usize::from(id.listener))?;
+        Some((listener, listener.queues().get(usize::from(id.index))?))
     }
 
     /// How many queues each listener has.
@@ -62,13 +58,45 @@ impl Listeners {
         self.0.iter().map(count).collect()
     }
 
-    /// The numbers of a listener's queues; none for a listener that does not exist.
+    /// The names of a listener's queues; none for a listener that does not exist.
     #[must_use = "it only tells"]
-    pub fn queue_ids(&self, listener: usize) -> impl ExactSizeIterator<Item = QueueId> + use<> {
-        let counts = self.queue_counts();
-        let first = counts.iter().take(listener).sum::<u16>();
-        let range: Range<u16> = first..first + counts.get(listener).copied().unwrap_or(0);
-        range.map(QueueId)
+    pub fn queue_ids(&self, listener: u16) -> impl ExactSizeIterator<Item = QueueId> + use<> {
+        let count = self.get(usize::from(listener)).map_or(0, count);
+        (0..count).map(move |index| QueueId { listener, index })
+    }
+
+    /// Binds more queues, until each listener with `SO_REUSEPORT` has so many.
+    ///
+    /// Those with [`ListenMode::Shared`](crate::ListenMode::Shared) and unix sockets stay as they are, and
+    /// none loses a queue. A new queue gets clients at once: somebody has to accept from it.
+    ///
+    /// # Errors
+    /// When the system refuses; no queue was added then.
+    pub fn add_queues(&mut self, each: u16) -> Result<(), ListenError> {
+        // All of them are bound before the first one listens: one that does cannot be
+        // closed again without losing clients.
+        let bound = self.0.iter().map(|listener| listener.bind_more(each)).collect::<Result<Vec<_>, _>>()?;
+        let before = self.queue_counts();
+        let mut opened = Ok(());
+        for (listener, bound) in self.0.iter_mut().zip(bound) {
+            opened = opened.and(listener.open_more(bound));
+        }
+        if self.queue_counts() == before { opened } else { Ok(()) }
+    }
+
+    /// Takes a queue that another process has added. One that is known already is closed again.
+    ///
+    /// # Errors
+    /// When it does not listen on its listener's address, or the queue before it is not known.
+    pub fn adopt_queue(&mut self, id: QueueId, fd: OwnedFd) -> Result<(), Fault> {
+        let unusable = |why: String| Fault::Unusable { why };
+        let listener = self.0.get_mut(usize::from(id.listener));
+        let listener = listener.ok_or_else(|| unusable(format!("there is no listener {}", id.listener)))?;
+        match usize::from(id.index).cmp(&listener.queues().len()) {
+            Ordering::Less => Ok(()),
+            Ordering::Equal => listener.adopt(fd),
+            Ordering::Greater => Err(unusable(format!("queue {id} comes before those with lower numbers"))),
+        }
     }
 
     /// [`Listener::shut`] for all of them.
@@ -85,15 +113,6 @@ impl Listeners {
     /// not come to serve. Those of a predecessor stay: they are its own.
     pub fn abandon(&self) {
         self.0.iter().filter(|listener| listener.source == Source::Bound).for_each(Listener::remove_file);
-    }
-
-    fn find(&self, id: QueueId) -> Option<(usize, &Queue)> {
-        let mut all = self
-            .0
-            .iter()
-            .enumerate()
-            .flat_map(|(index, listener)| listener.queues().iter().map(move |queue| (index, queue)));
-        all.nth(usize::from(id.0))
     }
 }
 

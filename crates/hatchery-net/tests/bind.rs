@@ -10,13 +10,16 @@ use std::process::Stdio;
 use std::sync::Barrier;
 use std::thread;
 
-use hatchery_net::{Address, ListenError, ListenMode, Listener};
+use hatchery_net::{Address, ListenError, ListenMode, Listener, Listeners, QueueId};
 use hatchery_sys::{accept, poll};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 mod common;
 
-use common::{DEADLINE, ROLE, copy, hear, second_program as second, spec, take, take_all, tcp, unix_spec};
+use common::{
+    DEADLINE, ROLE, copies, copy, hear, second_program as second, second_with_few_descriptors, spec, take, take_all,
+    tcp, unix_spec,
+};
 
 const BACKLOG: u32 = 1024;
 
@@ -58,6 +61,7 @@ fn second_program() {
             }
             thread::park();
         }
+        None if role == "add" => add_too_many(),
         _ => panic!("no role {role}"),
     }
     println!("done");
@@ -109,6 +113,91 @@ fn a_second_program_is_refused_in_every_mode() {
         assert!(heard.contains(&format!("shared: {refusal}")), "{heard}");
         assert!(heard.contains(&format!("reuseport: {refusal}")), "{heard}");
     }
+}
+
+#[test]
+fn queues_are_added_where_there_can_be_several() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let many = bind("127.0.0.1:0", ListenMode::Reuseport, 1).expect("a port is free");
+    let shared = bind("127.0.0.1:0", ListenMode::Shared, 1).expect("a port is free");
+    let six = bind("[::1]:0", ListenMode::Reuseport, 3).expect("a port is free");
+    let unix = Listener::bind(&unix_spec(&dir.path().join("x")), ListenMode::Reuseport, 3, BACKLOG).expect("a path");
+    let port = tcp(&many);
+    let mut listeners = Listeners::new(vec![many, shared, six, unix]);
+    listeners.add_queues(2).expect("they can be had");
+    assert_eq!(listeners.queue_counts(), [2, 1, 3, 1]);
+    listeners.add_queues(4).expect("they can be had");
+    assert_eq!(listeners.queue_counts(), [4, 1, 4, 1]);
+    let many = listeners.get(0).expect("it is there");
+    let clients: Vec<_> = (0..64).map(|_| TcpStream::connect(port).expect("it listens")).collect();
+    let waiting: Vec<usize> = many.queues().iter().map(take_all).collect();
+    assert_eq!(waiting.iter().sum::<usize>(), clients.len());
+    assert!(waiting.iter().all(|count| *count > 0), "the kernel chooses among all: {waiting:?}");
+}
+
+#[test]
+fn added_queues_have_the_backlog_of_the_others() {
+    let listener = Listener::bind(&spec("127.0.0.1:0"), ListenMode::Reuseport, 1, 1).expect("a port is free");
+    let port = tcp(&listener);
+    let mut listeners = Listeners::new(vec![listener]);
+    listeners.add_queues(2).expect("they can be had");
+    let _clients: Vec<Socket> = (0..64)
+        .map(|_| {
+            let client = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+            client.set_nonblocking(true).expect("a flag");
+            // Most of them find the queues full.
+            let _ = client.connect(&port.into());
+            client
+        })
+        .collect();
+    let waiting = listeners.get(0).expect("it is there").queues().iter().map(take_all);
+    assert_eq!(waiting.collect::<Vec<_>>(), [2, 2], "one more than the backlog");
+}
+
+#[test]
+fn where_one_cannot_be_added_none_is() {
+    let heard = hear(&mut second_with_few_descriptors("add", 40), "done");
+    assert!(heard.contains("refused: Too many open files"), "{heard}");
+    assert!(heard.contains("[1, 2] and then [3, 3]"), "{heard}");
+}
+
+/// In a process of its own, which has few descriptors left.
+fn add_too_many() {
+    let bind = |queues| bind("127.0.0.1:0", ListenMode::Reuseport, queues).expect("a port is free");
+    let mut listeners = Listeners::new(vec![bind(1), bind(2)]);
+    // The first listener could have as many.
+    let error = listeners.add_queues(25).expect_err("there are not so many descriptors");
+    println!("refused: {}", std::error::Error::source(&error).expect("a reason"));
+    let before = listeners.queue_counts();
+    listeners.add_queues(3).expect("there are so many");
+    println!("{before:?} and then {:?}", listeners.queue_counts());
+}
+
+#[test]
+fn a_queue_that_was_added_elsewhere_is_adopted() {
+    let mut owner = Listeners::new(vec![bind("127.0.0.1:0", ListenMode::Reuseport, 2).expect("a port is free")]);
+    let first = owner.get(0).expect("it is there");
+    let mut copy_of_it =
+        Listeners::new(vec![Listener::inherit(&spec(&first.bound().to_string()), copies(first)).expect("right")]);
+    owner.add_queues(3).expect("they can be had");
+    let new = QueueId { listener: 0, index: 2 };
+    let handed = || copy(owner.queue(new).expect("it is there").1);
+    for _ in 0..2 {
+        copy_of_it.adopt_queue(new, handed()).expect("it is right, and known the second time");
+        assert_eq!(copy_of_it.queue_counts(), [3]);
+    }
+    let refused = |listeners: &mut Listeners, listener, index, fd| {
+        listeners.adopt_queue(QueueId { listener, index }, fd).expect_err("it is wrong").to_string()
+    };
+    assert_eq!(refused(&mut copy_of_it, 1, 0, handed()), "cannot be used: there is no listener 1");
+    assert_eq!(
+        refused(&mut copy_of_it, 0, 4, handed()),
+        "cannot be used: queue 0.4 comes before those with lower numbers"
+    );
+    let pipe = OwnedFd::from(io::pipe().expect("a pipe").0);
+    assert_eq!(refused(&mut copy_of_it, 0, 3, pipe), "is not a socket");
+    let elsewhere = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    assert!(refused(&mut copy_of_it, 0, 3, elsewhere.into()).starts_with("listens on 127.0.0.1:"));
 }
 
 #[test]

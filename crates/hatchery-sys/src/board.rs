@@ -21,7 +21,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use nix::sys::mman::{self, MapFlags, ProtFlags};
-use nix::unistd;
+use nix::unistd::{self, Pid};
 
 /// `hatchery` as a number, which also shows the byte order.
 const MAGIC: u64 = u64::from_be_bytes(*b"hatchery");
@@ -38,6 +38,21 @@ pub struct Totals {
     pub requests: u64,
     /// Handlers that panicked.
     pub panics: u64,
+    /// Connections that came from another process.
+    pub moved: u64,
+    /// Messages of a relay that were refused.
+    pub refused: u64,
+}
+
+/// What one worker process does at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sample {
+    /// The process.
+    pub pid: Pid,
+    /// Connections that are open.
+    pub open: u64,
+    /// Turns of its event loop, see [`Cell::turn`].
+    pub turn: u64,
 }
 
 /// What one worker process says about itself.
@@ -64,6 +79,10 @@ pub struct Cell {
     /// it works. An odd number that stays is a loop that is blocked; whoever
     /// looks has a clock, and the loop need not ask for the time.
     pub turn: AtomicU64,
+    /// Connections that have come from another process since it started.
+    pub moved: AtomicU64,
+    /// Messages of the relay that it has refused since it started.
+    pub refused: AtomicU64,
 }
 
 /// A header and a fixed number of cells, in shared memory.
@@ -75,7 +94,8 @@ pub struct Board {
     fd: Option<OwnedFd>,
 }
 
-/// Frozen: other versions read it.
+/// Frozen: other versions read it. What was added later stands behind what they
+/// know, where a board of theirs has zeros.
 #[repr(C, align(128))]
 struct Header {
     magic: AtomicU64,
@@ -85,7 +105,15 @@ struct Header {
     accepted: AtomicU64,
     requests: AtomicU64,
     panics: AtomicU64,
+    moved: AtomicU64,
+    refused: AtomicU64,
 }
+
+/// The part of the header that every version has, in bytes.
+const OLDEST_HEADER: usize = 40;
+
+/// The part of the header that this version reads, in bytes.
+const KNOWN_HEADER: usize = 56;
 
 // SAFETY: the mapping belongs to the process, not to a thread.
 unsafe impl Send for Board {}
@@ -135,6 +163,13 @@ impl Board {
         self.all().iter().map(Cell::totals).fold(self.header().totals(), Totals::plus)
     }
 
+    /// What every worker process does at this moment; a free cell has no sample.
+    ///
+    /// Three loads a cell. The pid is what the process itself has written.
+    pub fn sample(&self) -> impl Iterator<Item = Sample> {
+        self.all().iter().filter_map(Cell::sample)
+    }
+
     /// Adds what the cell `i` has counted to the header and frees the cell.
     ///
     /// Only the master does this, after it has reaped the process: the cell has no writer any more.
@@ -144,8 +179,8 @@ impl Board {
     pub fn release(&self, i: usize) {
         let cell = self.cell(i);
         self.adopt(cell.totals());
-        let Cell { pid, open, in_flight, accepted, requests, panics, turn } = cell;
-        for field in [pid, open, in_flight, accepted, requests, panics, turn] {
+        let Cell { pid, open, in_flight, accepted, requests, panics, turn, moved, refused } = cell;
+        for field in [pid, open, in_flight, accepted, requests, panics, turn, moved, refused] {
             field.store(0, Relaxed);
         }
     }
@@ -213,14 +248,17 @@ impl fmt::Debug for Board {
 /// When it is not a board, or one with a header that this version does not know.
 pub fn read_foreign(fd: BorrowedFd<'_>) -> io::Result<Totals> {
     let file = File::from(fd.try_clone_to_owned()?);
-    let mut bytes = [0; 40];
-    file.read_exact_at(&mut bytes, 0)?;
+    let mut bytes = [0; KNOWN_HEADER];
+    let (oldest, later) = bytes.split_at_mut(OLDEST_HEADER);
+    file.read_exact_at(oldest, 0)?;
+    // No board is shorter; whatever else it is shows in what was read before.
+    let _ = file.read_at(later, OLDEST_HEADER as u64);
     let word = |i: usize| u64::from_ne_bytes(std::array::from_fn(|byte| bytes[i * 8 + byte]));
     let version = u32::from_ne_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
     if word(0) != MAGIC || version != VERSION {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "not a board, or one of another version"));
     }
-    Ok(Totals { accepted: word(2), requests: word(3), panics: word(4) })
+    Ok(Totals { accepted: word(2), requests: word(3), panics: word(4), moved: word(5), refused: word(6) })
 }
 
 impl Totals {
@@ -229,16 +267,25 @@ impl Totals {
             accepted: self.accepted.saturating_add(other.accepted),
             requests: self.requests.saturating_add(other.requests),
             panics: self.panics.saturating_add(other.panics),
+            moved: self.moved.saturating_add(other.moved),
+            refused: self.refused.saturating_add(other.refused),
         }
     }
 }
 
 impl Cell {
+    fn sample(&self) -> Option<Sample> {
+        let pid = i32::try_from(self.pid.load(Relaxed)).ok().filter(|pid| *pid > 0)?;
+        Some(Sample { pid: Pid::from_raw(pid), open: self.open.load(Relaxed), turn: self.turn.load(Relaxed) })
+    }
+
     fn totals(&self) -> Totals {
         Totals {
             accepted: self.accepted.load(Relaxed),
             requests: self.requests.load(Relaxed),
             panics: self.panics.load(Relaxed),
+            moved: self.moved.load(Relaxed),
+            refused: self.refused.load(Relaxed),
         }
     }
 }
@@ -249,6 +296,8 @@ impl Header {
             accepted: self.accepted.load(Relaxed),
             requests: self.requests.load(Relaxed),
             panics: self.panics.load(Relaxed),
+            moved: self.moved.load(Relaxed),
+            refused: self.refused.load(Relaxed),
         }
     }
 
@@ -256,6 +305,8 @@ impl Header {
         self.accepted.store(totals.accepted, Relaxed);
         self.requests.store(totals.requests, Relaxed);
         self.panics.store(totals.panics, Relaxed);
+        self.moved.store(totals.moved, Relaxed);
+        self.refused.store(totals.refused, Relaxed);
     }
 }
 

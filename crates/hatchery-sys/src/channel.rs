@@ -12,9 +12,9 @@ use std::ptr;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
-use nix::sys::socket::sockopt::SockType;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType as Kind, SockaddrLike, SockaddrStorage};
-use nix::sys::socket::{getsockname, getsockopt, socketpair};
+use nix::sys::socket::sockopt::{SndBuf, SockType};
+use nix::sys::socket::{AddressFamily, MsgFlags, Shutdown, SockFlag, SockType as Kind, SockaddrLike, SockaddrStorage};
+use nix::sys::socket::{getpeername, getsockname, getsockopt, recv, setsockopt, shutdown, socketpair};
 
 /// The most descriptors that the kernel takes in one message.
 pub const MAX_FDS: usize = 253;
@@ -42,6 +42,17 @@ pub enum Received {
     Truncated,
     /// No process holds the other end any more.
     Closed,
+}
+
+/// What [`Channel::next`] sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Next {
+    /// A message.
+    Message,
+    /// Nothing, for the moment.
+    Nothing,
+    /// The end: no process holds the other end any more, or it was shut.
+    End,
 }
 
 impl Channel {
@@ -72,6 +83,44 @@ impl Channel {
         fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
         Ok(Self(fd))
+    }
+
+    /// Whether there is, or has been, an other end.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        getpeername::<SockaddrStorage>(self.0.as_raw_fd()).is_ok()
+    }
+
+    /// Ends sending from here, for every process that holds a copy of this end.
+    ///
+    /// What is on its way still arrives; then the other end finds
+    /// [`Received::Closed`]. A send fails with [`io::ErrorKind::BrokenPipe`].
+    ///
+    /// # Errors
+    /// When it is not connected.
+    pub fn shut(&self) -> io::Result<()> {
+        Ok(shutdown(self.0.as_raw_fd(), Shutdown::Write)?)
+    }
+
+    /// Asks for room for so many bytes of messages that are on their way, and
+    /// answers what was granted.
+    ///
+    /// The kernel counts its own overhead as well, grants twice of what is asked
+    /// for, and no more than twice its limit (`net.core.wmem_max`).
+    ///
+    /// # Errors
+    /// When it is no socket any more.
+    pub fn set_send_capacity(&self, bytes: usize) -> io::Result<usize> {
+        setsockopt(&self.0, SndBuf, &bytes)?;
+        self.send_capacity()
+    }
+
+    /// The room for messages that are on their way, in bytes.
+    ///
+    /// # Errors
+    /// When it is no socket any more.
+    pub fn send_capacity(&self) -> io::Result<usize> {
+        Ok(getsockopt(&self.0, SndBuf)?)
     }
 
     /// The bare descriptor.
@@ -132,6 +181,23 @@ impl Channel {
         }
     }
 
+    /// What [`recv`](Self::recv) would find. Takes nothing, and needs no descriptor.
+    ///
+    /// # Errors
+    /// When it is no socket any more.
+    pub fn next(&self) -> io::Result<Next> {
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        loop {
+            match recv(self.0.as_raw_fd(), &mut [0], flags) {
+                Ok(0) | Err(Errno::ECONNRESET) => return Ok(Next::End),
+                Ok(_) => return Ok(Next::Message),
+                Err(Errno::EAGAIN) => return Ok(Next::Nothing),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
     /// Receives one message.
     ///
     /// # Errors
@@ -178,6 +244,15 @@ impl AsRawFd for Channel {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
+}
+
+/// Whether the reason why a message could not be sent lies with the system: too
+/// many descriptors of this user on their way, or no memory. It may pass, and
+/// nothing tells when it has.
+#[must_use]
+pub fn is_shortage(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::ETOOMANYREFS | Errno::ENOBUFS | Errno::ENOMEM))
 }
 
 #[cfg(any(

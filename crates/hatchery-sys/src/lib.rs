@@ -7,7 +7,7 @@
 //! * [`fork`], [`threads`], [`exec`], [`wait`], [`process`]: processes
 //! * [`signals`]: the self-pipe, and what is restored before an exec
 //! * [`channel`], [`poll`], [`inherit`]: descriptors, passed and waited for
-//! * [`accept`], [`socket_file`]: listening sockets
+//! * [`accept`], [`socket_file`], [`mod@socket`]: sockets that listen, and connections
 //! * [`board`]: memory that all processes of a generation share
 //! * [`origin`], [`mod@env`], [`title`]: how this program was started, how it shows
 //! * [`limits`], [`streams`], [`lock`]: files
@@ -35,6 +35,7 @@ pub mod origin;
 pub mod poll;
 pub mod process;
 pub mod signals;
+pub mod socket;
 pub mod socket_file;
 mod start;
 pub mod streams;

@@ -4,11 +4,12 @@ use std::future::poll_fn;
 use std::rc::Rc;
 
 use hatchery_net::Address;
+use tokio::time::Instant;
 
 use crate::acceptor::Acceptor;
-use crate::{Peer, Permit, ServeError, Stream, Worker};
+use crate::{Journey, Peer, Permit, ServeError, Stream, Worker};
 
-/// A connection that was just accepted.
+/// A connection that was just accepted, or has moved here from another process.
 ///
 /// ```no_run
 /// use hatchery_worker::{Accepted, ServeError, Worker};
@@ -38,6 +39,22 @@ pub struct Accepted {
     pub listener: usize,
     /// To be held as long as the connection is open.
     pub permit: Permit,
+    /// What it was before it came to this process.
+    pub journey: Journey,
+    /// What another process has read from the socket and not used: it comes
+    /// before what the socket has.
+    pub unread: Box<[u8]>,
+    /// The application's own state, for a service that has some; `None` for a
+    /// connection that was accepted here.
+    pub state: Option<Vec<u8>>,
+}
+
+impl Accepted {
+    /// One that comes from an accept queue.
+    pub(crate) fn fresh(stream: Stream, peer: Peer, local: Address, listener: usize, permit: Permit) -> Self {
+        let (journey, unread, state) = (Journey::since(Instant::now()), Box::default(), None);
+        Self { stream, peer, local, listener, permit, journey, unread, state }
+    }
 }
 
 impl Worker {
@@ -69,7 +86,7 @@ impl Worker {
         let listeners = self.listener_indices()?;
         // Before the claim: queues may be assigned as soon as the last one is claimed.
         let mut acceptor = Acceptor::new(self.shared(), Rc::clone(&listeners), on);
-        self.shared().claim(&listeners)?;
+        self.shared().claim(&listeners, self.service())?;
         poll_fn(|cx| acceptor.poll(cx)).await;
         Ok(())
     }

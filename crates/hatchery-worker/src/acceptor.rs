@@ -32,8 +32,6 @@ const BURST: usize = 16;
 /// What one call of [`Worker::accept`](crate::Worker::accept) does.
 pub(crate) struct Acceptor<F> {
     gate: Rc<Gate>,
-    /// The listeners that are this call's.
-    listeners: Rc<[usize]>,
     intakes: Vec<Intake>,
     /// The assignment that `intakes` were made by.
     assignment: u64,
@@ -59,10 +57,10 @@ enum Left {
 
 impl<F: FnMut(Accepted)> Acceptor<F> {
     pub(crate) fn new(shared: &Rc<Shared>, listeners: Rc<[usize]>, on: F) -> Self {
-        let gate = Gate::new(shared);
+        let gate = Gate::new(shared, listeners);
         shared.enter_gate(&gate);
         let backoff = Backoff::new();
-        Self { gate, listeners, intakes: Vec::new(), assignment: 0, first: 0, backoff, lingering: None, on }
+        Self { gate, intakes: Vec::new(), assignment: 0, first: 0, backoff, lingering: None, on }
     }
 
     fn shared(&self) -> &Rc<Shared> {
@@ -73,6 +71,9 @@ impl<F: FnMut(Accepted)> Acceptor<F> {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.gate.remember(cx.waker());
         loop {
+            while let Some(arrival) = self.gate.next_arrival() {
+                (self.on)(arrival);
+            }
             let stage = self.shared().stage();
             match stage {
                 Stage::Serving => self.take_what_comes(cx),
@@ -83,7 +84,8 @@ impl<F: FnMut(Accepted)> Acceptor<F> {
                 Stage::Emptying(_) => self.empty(cx),
                 Stage::Draining => {
                     self.keep_intakes(|_| false);
-                    return if self.gate.open() == 0 { Poll::Ready(()) } else { Poll::Pending };
+                    let is_over = self.gate.open() == 0 && !self.shared().awaits_relay();
+                    return if is_over { Poll::Ready(()) } else { Poll::Pending };
                 }
             }
             // Having emptied the queues, or found them shut, may have been what others waited for.
@@ -215,8 +217,8 @@ impl<F: FnMut(Accepted)> Acceptor<F> {
             Ok((stream, peer)) => {
                 self.backoff.succeeded();
                 let Intake { listener, ref local, .. } = self.intakes[index];
-                let (local, permit) = (local.clone(), Permit::new(&self.gate));
-                (self.on)(Accepted { stream, peer, local, listener, permit });
+                let (local, permit) = (local.clone(), Permit::accepted(&self.gate));
+                (self.on)(Accepted::fresh(stream, peer, local, listener, permit));
                 None
             }
             Err(error) => match Trouble::of(&error) {
@@ -247,7 +249,7 @@ impl<F: FnMut(Accepted)> Acceptor<F> {
         self.keep_intakes(|intake| assigned.contains(&intake.id));
         let queues = shared.queues.borrow();
         for id in &*assigned {
-            let wanted = shared.listener_of(*id).filter(|index| self.listeners.contains(index));
+            let wanted = Some(usize::from(id.listener)).filter(|index| self.gate.serves(*index));
             let is_known = self.intakes.iter().any(|intake| intake.id == *id);
             if let (Some(index), Some((listener, queue)), false) = (wanted, queues.queue(*id), is_known) {
                 self.intakes.push(Intake::open(*id, index, listener, queue)?);

@@ -1,6 +1,7 @@
 //! The application's start: when it is ready, and what its master hears of it.
 
 use hatchery_core::wire::worker::WorkerSays;
+use hatchery_core::{Service, Takes};
 use hatchery_sys::{Signal, process, signals};
 use tracing::{debug, warn};
 
@@ -28,7 +29,9 @@ impl Shared {
     }
 
     /// Takes these listeners for one call of `serve`. With the last one the worker is ready.
-    pub(crate) fn claim(&self, indices: &[usize]) -> Result<(), ServeError> {
+    ///
+    /// Its connections can move if it has a name and a version of its state.
+    pub(crate) fn claim(&self, indices: &[usize], carrying: Option<(&str, u32)>) -> Result<(), ServeError> {
         let mut boot = self.boot.borrow_mut();
         let twice = |index: usize| ServeError::ServedTwice { address: self.listeners[index].address.clone() };
         match &mut *boot {
@@ -46,6 +49,13 @@ impl Shared {
             }
         }
         drop(boot);
+        if let Some((name, state)) = carrying {
+            let mut services = self.services.borrow_mut();
+            for &index in indices {
+                let listener = self.listeners[index].address.to_string();
+                services[index] = Some(Service { listener, name: name.to_owned(), state });
+            }
+        }
         self.ready_if_claimed();
         Ok(())
     }
@@ -72,9 +82,15 @@ impl Shared {
             warn!("cannot ask for a signal when the master dies: {error}");
         }
         self.entitle("ready");
-        self.say(&WorkerSays::Ready);
+        self.say(&WorkerSays::Ready { takes: self.takes() });
         if recycle {
             self.say(&WorkerSays::Recycle);
         }
+    }
+
+    /// What this worker can go on with.
+    fn takes(&self) -> Takes {
+        let services: Vec<Service> = self.services.borrow().iter().flatten().cloned().collect();
+        if services.is_empty() { Takes::nothing() } else { Takes::these(services) }
     }
 }

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -13,13 +14,15 @@ use hatchery_net::Address;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::error;
 
-use crate::{Accepted, Peer, Permit, ServeError, Stream, Worker};
+use crate::{Accepted, Journey, Peer, Permit, ServeError, Stream, Worker};
 
 /// A connection, as a raw handler gets it.
 ///
 /// Reads and writes like a tokio stream. A worker that drains waits for its
 /// connections, so a handler of a long-lived protocol watches
-/// [`draining`](Self::draining).
+/// [`draining`](Self::draining). Where the service has a name (see
+/// [`Worker::carrying`]), it need not end then: [`hand_over`](Self::hand_over)
+/// passes it on to another process.
 ///
 /// ```no_run
 /// use hatchery_worker::Conn;
@@ -44,11 +47,16 @@ use crate::{Accepted, Peer, Permit, ServeError, Stream, Worker};
 /// ```
 #[derive(Debug)]
 pub struct Conn {
-    stream: Stream,
-    peer: Peer,
+    pub(crate) stream: Stream,
+    pub(crate) peer: Peer,
     local: Address,
-    listener: usize,
-    permit: Permit,
+    pub(crate) listener: usize,
+    pub(crate) permit: Permit,
+    pub(crate) journey: Journey,
+    /// What another process has read and not used, as far as it is still to be read here.
+    pub(crate) unread: Box<[u8]>,
+    pub(crate) read: usize,
+    pub(crate) state: Option<Vec<u8>>,
 }
 
 impl Conn {
@@ -148,7 +156,51 @@ impl Conn {
         self.permit.shared().stage().is_draining()
     }
 
-    /// The socket.
+    /// What it was before it came to this process.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use hatchery_worker::Conn;
+    ///
+    /// /// No connection is older than a day, however often it has moved.
+    /// fn is_too_old(conn: &Conn) -> bool {
+    ///     conn.journey().began.elapsed() > Duration::from_secs(86_400)
+    /// }
+    /// # let _ = is_too_old;
+    /// ```
+    #[must_use]
+    pub fn journey(&self) -> &Journey {
+        &self.journey
+    }
+
+    /// Says who the client behind a proxy is: it goes along when the connection moves.
+    ///
+    /// ```no_run
+    /// use std::net::SocketAddr;
+    ///
+    /// use hatchery_worker::Conn;
+    /// use tokio::io::AsyncReadExt;
+    ///
+    /// async fn introduced(conn: &mut Conn) -> std::io::Result<SocketAddr> {
+    ///     // One that has moved was introduced before.
+    ///     if let Some(known) = conn.journey().real_peer {
+    ///         return Ok(known);
+    ///     }
+    ///     let client = read_proxy_header(conn).await?;
+    ///     conn.set_real_peer(client);
+    ///     Ok(client)
+    /// }
+    /// # async fn read_proxy_header(conn: &mut Conn) -> std::io::Result<SocketAddr> {
+    /// #     conn.read_u8().await.map(|_| ([127, 0, 0, 1], 1).into())
+    /// # }
+    /// # let _ = introduced;
+    /// ```
+    pub fn set_real_peer(&mut self, client: SocketAddr) {
+        self.journey.real_peer = Some(client);
+    }
+
+    /// The socket. What [`unread`](Self::unread) has comes before what it has.
     ///
     /// ```no_run
     /// use hatchery_worker::{Conn, Stream};
@@ -168,6 +220,8 @@ impl Conn {
     }
 
     /// The socket, and what keeps the worker from ending before it is dropped.
+    ///
+    /// What is still [`unread`](Self::unread) is lost.
     ///
     /// ```no_run
     /// use hatchery_worker::Conn;
@@ -192,8 +246,8 @@ impl Conn {
 
 impl From<Accepted> for Conn {
     fn from(accepted: Accepted) -> Self {
-        let Accepted { stream, peer, local, listener, permit } = accepted;
-        Self { stream, peer, local, listener, permit }
+        let Accepted { stream, peer, local, listener, permit, journey, unread, state } = accepted;
+        Self { stream, peer, local, listener, permit, journey, unread, read: 0, state }
     }
 }
 
@@ -273,7 +327,18 @@ impl fmt::Display for Message<'_> {
 
 impl AsyncRead for Conn {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
+        let this = self.get_mut();
+        let unread = this.unread();
+        if unread.is_empty() {
+            return Pin::new(&mut this.stream).poll_read(cx, buffer);
+        }
+        let count = unread.len().min(buffer.remaining());
+        buffer.put_slice(&unread[..count]);
+        this.read += count;
+        if this.read == this.unread.len() {
+            (this.unread, this.read) = (Box::default(), 0);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

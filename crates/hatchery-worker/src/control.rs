@@ -1,11 +1,12 @@
 //! What reaches a worker from outside: its master's messages and signals.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix;
 use std::rc::Rc;
 
-use hatchery_core::wire::worker::MasterSays;
+use hatchery_core::wire::worker::{self, MasterSays};
+use hatchery_net::Entry;
 use hatchery_sys::Signal;
 use hatchery_sys::channel::{Channel, Received};
 use hatchery_sys::signals::{self, Blocked, Caught, SelfPipe};
@@ -14,6 +15,7 @@ use tokio::net::UnixDatagram;
 use tokio::net::unix::pipe;
 use tracing::warn;
 
+use crate::relay::outlet::Heir;
 use crate::shared::Shared;
 
 /// The longest message of a master: an assignment of every queue that there may
@@ -86,6 +88,35 @@ impl Signals {
     }
 }
 
+impl Shared {
+    /// Does what the master says; `enclosed` is the descriptor that came with it.
+    fn obey(&self, says: MasterSays, enclosed: Option<OwnedFd>) {
+        match says {
+            MasterSays::Assign { queues, relay } => self.assign(queues, relay),
+            MasterSays::Drain { timeout, heir, last } => {
+                self.let_go(timeout, heir.and_then(|heir| known(heir, enclosed)), last);
+            }
+            MasterSays::Finish { timeout } => self.finish(timeout),
+            MasterSays::Shed { connections, heir } => self.hand_over(connections, known(heir, enclosed)),
+            MasterSays::Refuge { heir } => self.refuge.offer(known(heir, enclosed)),
+            MasterSays::Queue { id } => self.add_queue(id, enclosed),
+            MasterSays::Reopen => {}
+        }
+    }
+}
+
+/// Who is named, with the relay that is enclosed; nobody without one.
+fn known(heir: worker::Heir, enclosed: Option<OwnedFd>) -> Option<Heir> {
+    let entry = match Entry::from_fd(enclosed?) {
+        Ok(entry) => entry,
+        Err(error) => {
+            warn!("the master names a relay that is none: {error}");
+            return None;
+        }
+    };
+    Some(Heir { whose: heir.relay, takes: heir.takes, entry })
+}
+
 impl Master {
     /// Call this inside of the runtime.
     pub(crate) fn register(channel: &Channel) -> io::Result<Self> {
@@ -98,12 +129,9 @@ impl Master {
         let mut message = vec![0; MESSAGE_LIMIT];
         loop {
             match self.readable.async_io(Interest::READABLE, || shared.channel.recv(&mut message)).await {
-                Ok(Received::Message { len, .. }) => match MasterSays::decode(&message[..len]) {
-                    Ok(MasterSays::Assign { queues }) => shared.assign(queues),
-                    // The master keeps the time.
-                    Ok(MasterSays::Drain { timeout: _ }) => shared.drain(),
-                    Ok(MasterSays::Finish { timeout: _ }) => shared.finish(),
+                Ok(Received::Message { len, fds }) => match MasterSays::decode(&message[..len]) {
                     Ok(MasterSays::Reopen) => reopen(),
+                    Ok(says) => shared.obey(says, fds.into_iter().next()),
                     Err(error) => warn!("the master sent something that is no message: {error}"),
                 },
                 Ok(Received::Truncated) => warn!("the master sent a message that is too long"),

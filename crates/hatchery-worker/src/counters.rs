@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hatchery_sys::board::Cell;
 
+use crate::quota::Meter;
+
 /// The counters of this worker's cell.
 ///
 /// A cell has one writer, this process, and a worker is one thread: so a count
@@ -23,13 +25,14 @@ use hatchery_sys::board::Cell;
 #[derive(Clone, Debug)]
 pub struct Counters {
     cell: &'static Cell,
+    meter: &'static Meter,
     // Purposefully not `Send`: a second thread's counts would be lost.
     _one_thread: PhantomData<Rc<()>>,
 }
 
 impl Counters {
-    pub(crate) fn new(cell: &'static Cell) -> Self {
-        Self { cell, _one_thread: PhantomData }
+    pub(crate) fn new(cell: &'static Cell, meter: &'static Meter) -> Self {
+        Self { cell, meter, _one_thread: PhantomData }
     }
 
     /// A request is being answered from now on; it counts as one of the worker's requests.
@@ -53,7 +56,7 @@ impl Counters {
     pub fn request_started(&self) {
         add(&self.cell.requests, 1);
         add(&self.cell.in_flight, 1);
-        self.moved();
+        self.turned();
     }
 
     /// A request that was started is no longer being answered.
@@ -73,6 +76,7 @@ impl Counters {
     /// ```
     pub fn request_finished(&self) {
         add(&self.cell.in_flight, u64::MAX);
+        self.meter.check(self.requests());
     }
 
     /// A handler has panicked.
@@ -110,13 +114,31 @@ impl Counters {
         self.cell.requests.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn meter(&self) -> &'static Meter {
+        self.meter
+    }
+
     pub(crate) fn accepted(&self) -> u64 {
         self.cell.accepted.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn opened(&self, open: usize) {
+    /// A connection has come from an accept queue.
+    pub(crate) fn accept(&self) {
         add(&self.cell.accepted, 1);
-        self.moved();
+    }
+
+    /// A connection has come from another process.
+    pub(crate) fn arrive(&self) {
+        add(&self.cell.moved, 1);
+    }
+
+    /// What has come from another process was no connection.
+    pub(crate) fn refused(&self) {
+        add(&self.cell.refused, 1);
+    }
+
+    pub(crate) fn opened(&self, open: usize) {
+        self.turned();
         self.cell.open.store(open as u64, Ordering::Relaxed);
     }
 
@@ -125,7 +147,7 @@ impl Counters {
     }
 
     /// The loop does something: see [`heartbeat`](crate::heartbeat).
-    fn moved(&self) {
+    fn turned(&self) {
         add(&self.cell.turn, 2);
     }
 }
@@ -137,16 +159,19 @@ fn add(counter: &AtomicU64, value: u64) {
 
 #[cfg(test)]
 mod tests {
+    use hatchery_core::Slot;
+
     use super::*;
 
     #[test]
     fn counts_stand_on_the_cell() {
         let cell: &'static Cell = Box::leak(Box::default());
-        let counters = Counters::new(cell);
+        let counters = Counters::new(cell, Box::leak(Box::new(Meter::new(None, Slot(0)))));
         counters.request_started();
         counters.clone().request_started();
         counters.request_finished();
         counters.panicked();
+        counters.accept();
         counters.opened(3);
         counters.closed(2);
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

@@ -7,16 +7,20 @@
 //!    │ Drain                              │  is gone    │  │ or a second is over
 //!    └────────────────────────────────────┴─────────────┴──┴──▶ Draining ─▶ exit
 //! ```
-//! Only forwards. An order to drain leads to the last stage from any other.
+//! Only forwards. An order to drain leads to the last stage from any other. The
+//! relay is one more queue: emptied with them, and shut when they are.
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use hatchery_core::QueueId;
 use hatchery_core::wire::worker::WorkerSays;
 use hatchery_sys::process;
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::boot::Boot;
+use crate::relay::outlet::Heir;
 use crate::shared::Shared;
 
 /// How long a worker goes on accepting after it has said that its queues are
@@ -72,8 +76,8 @@ pub(crate) enum Bond {
 
 /// What the master and the operator want.
 impl Shared {
-    /// Accept from these and no other.
-    pub(crate) fn assign(&self, queues: Vec<QueueId>) {
+    /// Accept from these queues and no other, and read the relay or not.
+    pub(crate) fn assign(&self, queues: Vec<QueueId>, relay: bool) {
         for id in &queues {
             if self.queues.borrow().queue(*id).is_none() && self.stage().accepts() {
                 warn!("the master assigns queue {id}, which is not there");
@@ -82,6 +86,33 @@ impl Shared {
         self.assigned.replace(queues);
         self.assignment.set(self.assignment.get() + 1);
         self.wake_gates();
+        self.inlet.assigned.set(relay);
+        self.inlet.wake();
+    }
+
+    /// A queue that was made after this worker was, and will be assigned to somebody.
+    pub(crate) fn add_queue(&self, id: QueueId, queue: Option<OwnedFd>) {
+        let Some(queue) = queue.filter(|_| self.stage().accepts()) else { return };
+        if let Err(fault) = self.queues.borrow_mut().adopt_queue(id, queue) {
+            warn!("the master's queue {id} {fault}");
+        }
+    }
+
+    /// Others have fewer connections: so many are to go there.
+    pub(crate) fn hand_over(&self, connections: u32, heir: Option<Heir>) {
+        match self.stage() {
+            Stage::Serving => {
+                let connections = if heir.is_some() { connections } else { 0 };
+                self.outlet.bequeath(heir);
+                self.shed.ask(connections);
+                if connections > 0 {
+                    // Not its own back, until the master says that it may.
+                    self.inlet.assigned.set(false);
+                }
+            }
+            // What is open goes anyway.
+            Stage::Emptying(_) | Stage::Lingering | Stage::Draining => {}
+        }
     }
 
     /// Somebody wants this worker replaced. It serves on until the master has one.
@@ -95,8 +126,12 @@ impl Shared {
     }
 
     /// The final stop.
-    pub(crate) fn finish(&self) {
+    pub(crate) fn finish(&self, timeout: Duration) {
+        self.ends_within(timeout);
         if self.stage() == Stage::Serving {
+            // Nobody stays who would take them.
+            self.shed.ask(0);
+            self.outlet.bequeath(None);
             self.begin_emptying(Errand::Master);
         }
     }
@@ -108,11 +143,35 @@ impl Shared {
         }
         // Zero would clear it.
         process::alarm(self.drain_timeout.max(Duration::from_secs(1)));
+        self.shed.ask(0);
+        self.ends_within(self.drain_timeout);
+        self.outlet.wait_within(self.drain_timeout);
+        // All workers of this generation are about to end: what they have sent to
+        // each other is read by themselves, and no more is sent.
+        if !self.outlet.leads_elsewhere() {
+            self.outlet.bequeath(self.refuge.take());
+        }
+        self.inlet.look_again();
         match self.stage() {
             Stage::Serving | Stage::Emptying(_) => self.begin_emptying(Errand::Orphan),
             Stage::Lingering => self.drain(),
-            Stage::Draining => {}
+            Stage::Draining => self.wake_gates(),
         }
+    }
+
+    /// Somebody else serves the queues. It may be said again, with another heir.
+    pub(crate) fn let_go(&self, timeout: Duration, heir: Option<Heir>, last: bool) {
+        self.shed.ask(0);
+        self.ends_within(timeout);
+        // Before anybody hears of the drain, and asks where to go.
+        self.outlet.wait_within(timeout);
+        self.outlet.bequeath(heir);
+        // Nobody who reads a relay to its end can be told to stay.
+        self.inlet.last.set(self.inlet.last.get() || last);
+        self.inlet.wake();
+        self.drain();
+        // Whether there is something to wait for may have changed.
+        self.wake_gates();
     }
 
     /// Accept nothing more, and bring to an end what is open.
@@ -123,7 +182,13 @@ impl Shared {
         self.entitle("draining");
         self.queues.take();
         self.drained.cancel();
+        self.inlet.wake();
         self.wake_gates();
+    }
+
+    /// Then it is ended by force.
+    fn ends_within(&self, timeout: Duration) {
+        self.deadline.set(Instant::now().checked_add(timeout));
     }
 
     fn begin_emptying(&self, errand: Errand) {
@@ -131,14 +196,15 @@ impl Shared {
         for gate in &*self.gates.borrow() {
             gate.emptied.set(false);
         }
+        self.inlet.look_again();
         self.wake_gates();
         self.check_empty();
     }
 
-    /// Goes on when every gate has seen its queues empty.
+    /// Goes on when every gate has seen its queues empty, and the relay is empty.
     pub(crate) fn check_empty(&self) {
         let Stage::Emptying(errand) = self.stage() else { return };
-        if !self.gates.borrow().iter().all(|gate| gate.emptied.get()) {
+        if self.is_relay_unread() || !self.gates.borrow().iter().all(|gate| gate.emptied.get()) {
             return;
         }
         match errand {
@@ -152,9 +218,10 @@ impl Shared {
         }
     }
 
-    /// Goes on when there is nothing left that could be accepted from.
+    /// Goes on when there is nothing left that anything could come from.
     pub(crate) fn check_shut(&self) {
-        if self.stage() == Stage::Lingering && self.gates.borrow().iter().all(|gate| gate.queues.get() == 0) {
+        let is_shut = || !self.is_relay_open() && self.gates.borrow().iter().all(|gate| gate.queues.get() == 0);
+        if self.stage() == Stage::Lingering && is_shut() {
             self.drain();
         }
     }

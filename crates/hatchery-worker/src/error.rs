@@ -29,6 +29,12 @@ pub enum ServeError {
         /// The name.
         name: String,
     },
+    /// [`Worker::carrying`](crate::Worker::carrying) was given a name that no service can have.
+    #[error("`{name}` is no name of a service: it is not empty, and has no `/` in it")]
+    BadServiceName {
+        /// The name.
+        name: String,
+    },
     /// Two calls serve the same listener. Each is served by one call in a worker's life.
     #[error("the listener on {address} is served already: narrow one call with `only`, another with `without`")]
     ServedTwice {

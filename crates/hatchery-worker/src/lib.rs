@@ -5,11 +5,13 @@
 //! it to a protocol crate, which calls [`Worker::accept`]. Which accept queues
 //! a worker takes from is the master's decision, and can change at any time.
 //!
-//! * [`mod@worker`], [`conn`], [`stream`], [`counters`]: what applications and protocol crates use
+//! * [`mod@worker`], [`conn`], [`stream`], [`counters`], [`hand_over`]: what applications and protocol crates use
+//! * [`relay`]: connections that move to another process, and those that arrive from one
 //! * [`seed`], [`runtime`], and `boot`: from a fork to the exit code
 //! * [`accept`], [`permit`], and `acceptor`, `intake`, `backoff`: connections from the kernel's queues, and how many of them
 //! * `control`, `drain`: what the master and the operator want, and the way to the end
-//! * `heartbeat`: whether the loop is stuck, as others see it; `shared`: the state of all this
+//! * `heartbeat`: whether the loop is stuck, as others see it; `quota`: when it has served long enough
+//! * `shared`: the state of all this
 //!
 //! ```no_run
 //! use hatchery_worker::{Conn, Worker};
@@ -30,8 +32,10 @@ pub mod accept;
 pub mod conn;
 pub mod counters;
 pub mod error;
+pub mod hand_over;
 pub mod limits;
 pub mod permit;
+pub mod relay;
 pub mod runtime;
 pub mod seed;
 pub mod stream;
@@ -44,15 +48,18 @@ mod control;
 mod drain;
 mod heartbeat;
 mod intake;
+mod quota;
 mod shared;
 
 pub use accept::Accepted;
 pub use conn::Conn;
 pub use counters::Counters;
 pub use error::ServeError;
+pub use hand_over::HandOverError;
 pub use limits::Limits;
 pub use permit::Permit;
+pub use relay::{Journey, Luggage, Stay};
 pub use runtime::run;
-pub use seed::Seed;
+pub use seed::{Quota, Seed};
 pub use stream::{Peer, Stream};
 pub use worker::{ListenerInfo, Worker};

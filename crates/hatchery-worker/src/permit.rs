@@ -1,15 +1,27 @@
 //! Which connections are open, and who waits for that to change.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 
+use hatchery_core::wire::relay::Transfer;
+use hatchery_net::Address;
+
+use crate::relay::outlet::Parcel;
+use crate::relay::turnstile::Ticket;
 use crate::shared::Shared;
+use crate::{Accepted, Luggage, Peer, Stay, Stream};
 
 /// One call of [`Worker::accept`](crate::Worker::accept), as its connections and the worker see it.
 #[derive(Debug)]
 pub(crate) struct Gate {
     pub(crate) shared: Rc<Shared>,
+    /// The listeners that are this call's.
+    pub(crate) listeners: Rc<[usize]>,
+    /// Connections from other processes, which the call has not seen yet.
+    arrivals: RefCell<VecDeque<Accepted>>,
     /// Connections that came through it and are open.
     open: Cell<usize>,
     /// Since the last order to empty them, every queue was seen empty.
@@ -42,12 +54,16 @@ pub(crate) struct Gate {
 #[derive(Debug)]
 pub struct Permit {
     gate: Rc<Gate>,
+    /// Its place among those that wait to be moved.
+    ticket: Ticket,
 }
 
 impl Gate {
-    pub(crate) fn new(shared: &Rc<Shared>) -> Rc<Self> {
+    pub(crate) fn new(shared: &Rc<Shared>, listeners: Rc<[usize]>) -> Rc<Self> {
         Rc::new(Self {
             shared: Rc::clone(shared),
+            listeners,
+            arrivals: RefCell::default(),
             open: Cell::new(0),
             emptied: Cell::new(false),
             queues: Cell::new(0),
@@ -57,6 +73,25 @@ impl Gate {
 
     pub(crate) fn open(&self) -> usize {
         self.open.get()
+    }
+
+    pub(crate) fn serves(&self, listener: usize) -> bool {
+        self.listeners.contains(&listener)
+    }
+
+    /// A connection of another process, for the call to take up.
+    pub(crate) fn arrived(&self, accepted: Accepted) {
+        self.arrivals.borrow_mut().push_back(accepted);
+        self.wake();
+    }
+
+    pub(crate) fn next_arrival(&self) -> Option<Accepted> {
+        self.arrivals.borrow_mut().pop_front()
+    }
+
+    /// Nobody takes these up any more. They hold the gate that holds them.
+    pub(crate) fn drop_arrivals(&self) {
+        drop(self.arrivals.take());
     }
 
     /// Who is woken when the worker's stage, its queues, or its room changes.
@@ -76,10 +111,105 @@ impl Gate {
 }
 
 impl Permit {
-    pub(crate) fn new(gate: &Rc<Gate>) -> Self {
+    /// For a connection from an accept queue.
+    pub(crate) fn accepted(gate: &Rc<Gate>) -> Self {
+        gate.shared.counters.accept();
+        Self::new(gate)
+    }
+
+    /// For a connection from another process.
+    pub(crate) fn moved(gate: &Rc<Gate>) -> Self {
+        gate.shared.counters.arrive();
+        Self::new(gate)
+    }
+
+    fn new(gate: &Rc<Gate>) -> Self {
         gate.open.set(gate.open.get() + 1);
         gate.shared.opened();
-        Self { gate: Rc::clone(gate) }
+        Self { gate: Rc::clone(gate), ticket: Ticket::default() }
+    }
+
+    /// Whether there is somebody who takes connections of this listener's service.
+    ///
+    /// A worker that drains moves them then instead of closing them; one that
+    /// serves moves those that are [to be shed](crate::Worker::shed_one). It may
+    /// change with every order of the master.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::{Permit, Worker};
+    ///
+    /// fn may_say_goodbye(worker: &Worker, permit: &Permit, listener: usize) -> bool {
+    ///     worker.is_draining() && !permit.has_heir(listener)
+    /// }
+    /// # let _ = may_say_goodbye;
+    /// ```
+    #[must_use]
+    pub fn has_heir(&self, listener: usize) -> bool {
+        let services = self.gate.shared.services.borrow();
+        let service = services.get(listener).and_then(Option::as_ref);
+        service.is_some_and(|service| self.gate.shared.outlet.takes(service))
+    }
+
+    /// Sends the connection to whoever takes it.
+    ///
+    /// When it is ready with `Ok`, another process has the connection, or is about
+    /// to: drop the stream at once, then the permit, and neither read nor write
+    /// before. Everything that was written must have been flushed.
+    ///
+    /// It is pending while the relay is full, or was shut and another one is to be
+    /// named: the task is woken when it is its turn, and when it is time to give
+    /// up. A worker that does not drain never waits: that there is no room is
+    /// [`Stay::GaveUp`] then, and the connection goes on here.
+    ///
+    /// # Errors
+    /// When the connection has to stay.
+    ///
+    /// # Example
+    /// ```no_run
+    /// use std::future::poll_fn;
+    ///
+    /// use hatchery_worker::{Accepted, Luggage, Stay};
+    ///
+    /// /// Passes on a connection that is idle: nothing was read that is not used.
+    /// async fn pass_on(accepted: &Accepted) -> Result<(), Stay> {
+    ///     let Accepted { stream, peer, listener, permit, journey, .. } = accepted;
+    ///     let luggage = Luggage { journey, unread: &[], state: None };
+    ///     poll_fn(|cx| permit.poll_move(cx, *listener, stream, *peer, &luggage)).await
+    /// }
+    /// # let _ = pass_on;
+    /// ```
+    pub fn poll_move(
+        &self,
+        cx: &mut Context<'_>,
+        listener: usize,
+        stream: &Stream,
+        peer: Peer,
+        luggage: &Luggage<'_>,
+    ) -> Poll<Result<(), Stay>> {
+        let shared = &self.gate.shared;
+        let services = shared.services.borrow();
+        let Some(service) = services.get(listener).and_then(Option::as_ref) else {
+            return Poll::Ready(Err(Stay::NoHeir));
+        };
+        let Luggage { journey, unread, state } = *luggage;
+        let pack = || Transfer {
+            service: service.clone(),
+            peer: peer.address(),
+            local: match &shared.listeners[listener].address {
+                // Asked for only where it can be one of several.
+                Address::Tcp(address) if !address.ip().is_unspecified() => Some(*address),
+                Address::Tcp(_) | Address::Unix(_) => stream.local_addr(),
+            },
+            real_peer: journey.real_peer,
+            age: journey.began.elapsed(),
+            waited: journey.waited,
+            requests: journey.requests,
+            moves: journey.moves,
+            unread: unread.to_vec(),
+            saved: state.map(<[u8]>::to_vec),
+        };
+        let weight = unread.len() + state.map_or(0, <[u8]>::len);
+        shared.outlet.poll_send(cx, &self.ticket, &Parcel { service, socket: stream.as_fd(), weight, pack: &pack })
     }
 
     pub(crate) fn shared(&self) -> &Rc<Shared> {
@@ -90,6 +220,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let gate = &self.gate;
+        gate.shared.outlet.forget(&self.ticket);
         gate.open.set(gate.open.get() - 1);
         gate.shared.closed();
         // Every other close wakes nobody: a wake-up of the accepting task would

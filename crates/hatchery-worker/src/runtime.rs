@@ -12,6 +12,7 @@ use std::task::Poll;
 
 use hatchery_core::wire::worker::WorkerSays;
 use hatchery_sys::board::Board;
+use hatchery_sys::channel::Channel;
 use hatchery_sys::signals::SelfPipe;
 use hatchery_sys::{Signal, process};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
@@ -19,6 +20,8 @@ use tracing::error;
 
 use crate::conn::Message;
 use crate::error::one_line;
+use crate::quota::Meter;
+use crate::relay::inlet::Reader;
 use crate::shared::{Parts, Shared};
 use crate::{Counters, Seed, Worker, control, heartbeat};
 
@@ -99,11 +102,26 @@ struct Outside {
     signals: SelfPipe,
     reopen: Box<dyn Fn()>,
     cell: &'static hatchery_sys::board::Cell,
+    /// Where connections of other processes come out.
+    exit: Channel,
 }
 
 fn begin(seed: Seed) -> Result<(Rc<Shared>, Outside), i32> {
-    let Seed { slot, generation, master, listeners, channel, board, cell, limits, drain_timeout, blocked, reopen } =
-        seed;
+    let Seed {
+        slot,
+        generation,
+        master,
+        listeners,
+        relay,
+        channel,
+        board,
+        cell,
+        limits,
+        quota,
+        drain_timeout,
+        blocked,
+        reopen,
+    } = seed;
     // The backstop, if this process gets stuck before it can hear that its
     // master is gone. A master that died before this line sends no signal: so ask afterwards.
     let asked = process::die_with_parent(Signal::SIGKILL);
@@ -113,12 +131,12 @@ fn begin(seed: Seed) -> Result<(Rc<Shared>, Outside), i32> {
     // The process ends with `_exit`: the board is mapped until then.
     let cell = Box::leak::<'static>(Box::<Board>::new(board)).cell(cell);
     cell.pid.store(process::pid().as_raw().unsigned_abs().into(), Ordering::Relaxed);
-    let counters = Counters::new(cell);
+    let counters = Counters::new(cell, Box::leak(Box::new(Meter::new(quota, slot))));
     let parts = Parts { slot, generation, master, limits, counters, queues: listeners, channel, drain_timeout };
     let shared = Shared::new(parts);
     shared.entitle("starting");
     match asked.and_then(|()| control::catch_signals(blocked)) {
-        Ok(signals) => Ok((shared, Outside { signals, reopen, cell })),
+        Ok(signals) => Ok((shared, Outside { signals, reopen, cell, exit: relay.into_exit() })),
         Err(error) => Err(conclude(&shared, End::Failed(format!("cannot install signal handlers: {error}")))),
     }
 }
@@ -132,9 +150,12 @@ fn build(shared: &Rc<Shared>, outside: Outside) -> io::Result<LocalRuntime> {
     let reopen: Rc<dyn Fn()> = outside.reopen.into();
     let signals = control::Signals::register(outside.signals)?;
     let master = control::Master::register(&shared.channel)?;
+    let reader = Reader::register(outside.exit, shared)?;
     drop(entered);
     runtime.spawn_local(signals.obey(Rc::clone(shared), Rc::clone(&reopen)));
     runtime.spawn_local(master.obey(Rc::clone(shared), reopen));
+    runtime.spawn_local(reader.run());
+    runtime.spawn_local(Rc::clone(&shared.outlet).keep());
     Ok(runtime)
 }
 

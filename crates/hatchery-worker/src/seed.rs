@@ -4,13 +4,30 @@ use std::fmt;
 use std::time::Duration;
 
 use hatchery_core::{Generation, Slot};
-use hatchery_net::Listeners;
+use hatchery_net::{Listeners, Relay};
 use hatchery_sys::Pid;
 use hatchery_sys::board::Board;
 use hatchery_sys::channel::Channel;
 use hatchery_sys::signals::Blocked;
 
 use crate::Limits;
+
+/// After how many requests a worker asks to be replaced.
+///
+/// ```
+/// use hatchery_worker::Quota;
+///
+/// // Workers that were started together do not go together.
+/// let quota = Quota { requests: 100_000, jitter: 10_000 };
+/// # let _ = quota;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Quota {
+    /// So many at least.
+    pub requests: u64,
+    /// And up to so many more, each worker by a number of its own.
+    pub jitter: u64,
+}
 
 /// Everything that a forked child needs to become a worker.
 ///
@@ -27,6 +44,8 @@ pub struct Seed {
     pub master: Pid,
     /// Copies of every accept queue.
     pub listeners: Listeners,
+    /// The relay of its generation.
+    pub relay: Relay,
     /// The channel to its master.
     pub channel: Channel,
     /// The generation's board.
@@ -35,6 +54,8 @@ pub struct Seed {
     pub cell: usize,
     /// What it grants its clients.
     pub limits: Limits,
+    /// After how many requests it asks to be replaced; `None` for never.
+    pub quota: Option<Quota>,
     /// How long it may drain after its master has gone; a master that lives keeps the time itself.
     pub drain_timeout: Duration,
     /// The mask to return to when the worker has its own handlers.
@@ -51,7 +72,9 @@ impl fmt::Debug for Seed {
             .field("master", &self.master)
             .field("listeners", &self.listeners)
             .field("cell", &self.cell)
+            .field("relay", &self.relay)
             .field("limits", &self.limits)
+            .field("quota", &self.quota)
             .field("drain_timeout", &self.drain_timeout)
             .finish_non_exhaustive()
     }

@@ -6,16 +6,21 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hatchery_core::wire::worker::WorkerSays;
-use hatchery_core::{Generation, QueueId, Slot};
+use hatchery_core::{Generation, QueueId, Service, Slot};
 use hatchery_net::Listeners;
 use hatchery_sys::channel::Channel;
 use hatchery_sys::{Pid, title};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::boot::Boot;
 use crate::drain::{Bond, Stage};
 use crate::permit::Gate;
+use crate::relay::inlet::Inlet;
+use crate::relay::outlet::Outlet;
+use crate::relay::refuge::Refuge;
+use crate::relay::shed::Shed;
 use crate::{Counters, Limits, ListenerInfo};
 
 /// The state of a worker.
@@ -26,10 +31,14 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) counters: Counters,
     pub(crate) listeners: Vec<ListenerInfo>,
+    /// What is served on each, where its connections can move.
+    pub(crate) services: RefCell<Vec<Option<Service>>>,
     pub(crate) channel: Channel,
     /// Fires when the worker begins to drain; never cancelled otherwise.
     pub(crate) drained: CancellationToken,
     pub(crate) drain_timeout: Duration,
+    /// When this process is ended by force, as far as it was told.
+    pub(crate) deadline: Cell<Option<Instant>>,
     pub(crate) boot: RefCell<Boot>,
     pub(crate) stage: Cell<Stage>,
     pub(crate) bond: Cell<Bond>,
@@ -39,6 +48,13 @@ pub(crate) struct Shared {
     /// Grows with every assignment.
     pub(crate) assignment: Cell<u64>,
     pub(crate) gates: RefCell<Vec<Rc<Gate>>>,
+    /// Where connections come in from other processes.
+    pub(crate) inlet: Inlet,
+    /// Where they go.
+    pub(crate) outlet: Rc<Outlet>,
+    /// Where they go if the master dies.
+    pub(crate) refuge: Rc<Refuge>,
+    pub(crate) shed: Shed,
     most_connections: usize,
     open: Cell<usize>,
     /// Nothing was closed since accepting has failed.
@@ -61,7 +77,7 @@ impl Shared {
     pub(crate) fn new(parts: Parts) -> Rc<Self> {
         let Parts { slot, generation, master, limits, counters, queues, channel, drain_timeout } = parts;
         let listeners: Vec<_> = queues.iter().map(ListenerInfo::of).collect();
-        Rc::new(Self {
+        let shared = Rc::new(Self {
             slot,
             generation,
             master,
@@ -75,13 +91,21 @@ impl Shared {
             boot: RefCell::new(Boot::Booting { claimed: vec![false; listeners.len()], recycle: false }),
             stage: Cell::new(Stage::Serving),
             bond: Cell::new(Bond::Whole),
+            services: RefCell::new(vec![None; listeners.len()]),
             listeners,
             queues: RefCell::new(queues),
             assigned: RefCell::default(),
             assignment: Cell::new(0),
             gates: RefCell::default(),
+            inlet: Inlet::new(),
+            outlet: Rc::new(Outlet::new()),
+            refuge: Rc::default(),
+            deadline: Cell::new(None),
+            shed: Shed::default(),
             drained: CancellationToken::new(),
-        })
+        });
+        let _ = shared.counters.meter().worker.set(Rc::downgrade(&shared));
+        shared
     }
 
     pub(crate) fn stage(&self) -> Stage {
@@ -123,8 +147,11 @@ impl Shared {
         self.open.set(self.open.get() - 1);
         self.counters.closed(self.open.get());
         let room = was_full && !self.is_full();
-        if (self.short.replace(false) || room) && self.stage().accepts() {
-            self.wake_gates();
+        if self.short.replace(false) || room {
+            self.inlet.wake();
+            if self.stage().accepts() {
+                self.wake_gates();
+            }
         }
     }
 
@@ -143,6 +170,7 @@ impl Shared {
     /// A call of `accept` has ended, or was dropped.
     pub(crate) fn leave_gate(&self, gate: &Rc<Gate>) {
         self.gates.borrow_mut().retain(|known| !Rc::ptr_eq(known, gate));
+        gate.drop_arrivals();
         self.check_empty();
         self.check_shut();
     }

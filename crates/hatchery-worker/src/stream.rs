@@ -250,6 +250,14 @@ impl Stream {
         either!(self, socket => socket.async_io(Interest::READABLE, look).await)
     }
 
+    /// The address that a TCP client has connected to.
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(socket) => socket.local_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Takes the socket out of the event loop; it stays non-blocking.
     ///
     /// # Errors
@@ -271,6 +279,15 @@ impl Stream {
     /// ```
     pub fn into_std(self) -> io::Result<OwnedFd> {
         either!(self, socket => socket.into_std().map(OwnedFd::from))
+    }
+}
+
+impl Peer {
+    pub(crate) fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(address),
+            Self::Unix => None,
+        }
     }
 }
 

@@ -1,12 +1,14 @@
 //! What the application gets.
 
+use std::cell::Cell;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::rc::Rc;
 
-use hatchery_core::{Generation, Pid, QueueId, Slot};
+use hatchery_core::{Generation, Pid, Service, Slot};
 use hatchery_net::{Address, Listener};
 use hatchery_sys::process;
+use tokio::time::Instant;
 
 use crate::shared::Shared;
 use crate::{Counters, Limits, ServeError};
@@ -29,6 +31,10 @@ use crate::{Counters, Limits, ServeError};
 pub struct Worker {
     shared: Rc<Shared>,
     scope: Result<Rc<[usize]>, ServeError>,
+    /// What its connections carry when they move: the service's name and the version of its state.
+    carrying: Option<(Rc<str>, u32)>,
+    /// The last of the orders to shed that this value has heard.
+    heard: Cell<u64>,
 }
 
 /// A listener, as the application knows it.
@@ -49,12 +55,16 @@ pub struct ListenerInfo {
     pub name: Option<String>,
     /// Where it listens, with its real port.
     pub address: Address,
-    pub(crate) queues: usize,
 }
 
 impl Worker {
     pub(crate) fn new(shared: &Rc<Shared>) -> Self {
-        Self { shared: Rc::clone(shared), scope: Ok((0..shared.listeners.len()).collect()) }
+        Self {
+            shared: Rc::clone(shared),
+            scope: Ok((0..shared.listeners.len()).collect()),
+            carrying: None,
+            heard: Cell::new(0),
+        }
     }
 
     /// Its place among the workers, counted from 0. Its replacement will have the same.
@@ -196,6 +206,78 @@ impl Worker {
         self.narrowed(name, |is_it| !is_it)
     }
 
+    /// The same worker, whose connections can move to another process instead of being closed.
+    ///
+    /// `name` says which protocol it is, `state` which version of what a connection
+    /// carries: connections move only between processes that serve a listener
+    /// with the same of both. To change what is carried, count `state` up.
+    ///
+    /// A name that is empty or has a `/` is an error when it is served.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::{Conn, ServeError, Worker};
+    ///
+    /// async fn app(worker: Worker) -> Result<(), ServeError> {
+    ///     worker.carrying("echo", 1).serve(async |conn: Conn| drop(conn)).await
+    /// }
+    /// # let _ = app;
+    /// ```
+    #[must_use]
+    pub fn carrying(&self, name: &str, state: u32) -> Self {
+        let scope = match Service::check_name(name) {
+            Ok(()) => self.scope.clone(),
+            Err(_) => self.scope.clone().and(Err(ServeError::BadServiceName { name: name.to_owned() })),
+        };
+        Self { scope, carrying: Some((name.into(), state)), ..self.clone() }
+    }
+
+    /// Completes when others have fewer connections, with how many of those that are idle should move to them.
+    ///
+    /// Once for each time that the master asks: what cannot be moved then stays,
+    /// and the master counts again.
+    ///
+    /// # Cancel safety
+    /// The future may be dropped and asked for again at any time.
+    ///
+    /// # Example
+    /// ```no_run
+    /// use std::cell::RefCell;
+    ///
+    /// use hatchery_worker::Worker;
+    ///
+    /// /// Moves connections that wait for their next request to workers that have fewer.
+    /// async fn even_out<C>(worker: &Worker, idle: &RefCell<Vec<C>>, move_one: fn(C)) {
+    ///     loop {
+    ///         worker.asked_to_shed().await;
+    ///         while let Some(connection) = idle.borrow_mut().pop_if(|_| worker.shed_one()) {
+    ///             move_one(connection);
+    ///         }
+    ///     }
+    /// }
+    /// # let _ = even_out::<()>;
+    /// ```
+    pub async fn asked_to_shed(&self) -> usize {
+        poll_fn(|cx| self.shared.shed.poll_asked(cx, &self.heard)).await
+    }
+
+    /// Takes one of the connections that are to move; `false` when enough have.
+    ///
+    /// The next step is [`Permit::poll_move`](crate::Permit::poll_move).
+    ///
+    /// ```no_run
+    /// use hatchery_worker::{Permit, Worker};
+    ///
+    /// fn moves(worker: &Worker, permit: &Permit, listener: usize) -> bool {
+    ///     // In this order: one that nobody takes is none of those that are to go.
+    ///     permit.has_heir(listener) && worker.shed_one()
+    /// }
+    /// # let _ = moves;
+    /// ```
+    #[must_use = "only what was taken is to move"]
+    pub fn shed_one(&self) -> bool {
+        self.shared.shed.take()
+    }
+
     /// Requests that this worker has taken so far; protocols count them with [`Counters`].
     ///
     /// ```no_run
@@ -297,8 +379,34 @@ impl Worker {
         self.shared.stage().is_draining()
     }
 
+    /// When this process is ended by force, once it is on its way to the end; `None` before.
+    ///
+    /// What a client is still granted then has to fit into what is left.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use hatchery_worker::Worker;
+    /// use tokio::time::Instant;
+    ///
+    /// /// How long a client that was told goodbye may take to close.
+    /// fn patience(worker: &Worker) -> Duration {
+    ///     let left = worker.deadline().map(|deadline| deadline.duration_since(Instant::now()));
+    ///     Duration::from_secs(1).min(left.map_or(Duration::MAX, |left| left / 2))
+    /// }
+    /// # let _ = patience;
+    /// ```
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.shared.deadline.get()
+    }
+
     pub(crate) fn shared(&self) -> &Rc<Shared> {
         &self.shared
+    }
+
+    pub(crate) fn service(&self) -> Option<(&str, u32)> {
+        self.carrying.as_ref().map(|(name, state)| (&**name, *state))
     }
 
     pub(crate) fn listener_indices(&self) -> Result<Rc<[usize]>, ServeError> {
@@ -313,28 +421,13 @@ impl Worker {
             }
             Ok(scope.iter().copied().filter(|index| keep(is_it(index))).collect())
         });
-        Self { shared: Rc::clone(&self.shared), scope }
+        Self { scope, ..self.clone() }
     }
 }
 
 impl ListenerInfo {
     pub(crate) fn of(listener: &Listener) -> Self {
-        Self {
-            name: listener.name().map(str::to_owned),
-            address: listener.bound().clone(),
-            queues: listener.queues().len(),
-        }
-    }
-}
-
-impl Shared {
-    /// The index of the listener that a queue belongs to.
-    pub(crate) fn listener_of(&self, id: QueueId) -> Option<usize> {
-        let mut after = 0;
-        self.listeners.iter().position(|listener| {
-            after += listener.queues;
-            usize::from(id.0) < after
-        })
+        Self { name: listener.name().map(str::to_owned), address: listener.bound().clone() }
     }
 }
 

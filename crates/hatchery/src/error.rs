@@ -84,6 +84,9 @@ pub enum Error {
     /// No memory could be shared with the workers.
     #[error("cannot share memory with the workers")]
     Board(#[source] io::Error),
+    /// There is no channel for connections that move.
+    #[error("no relay for connections that move")]
+    Relay(#[source] io::Error),
     /// Signals could not be received.
     #[error("cannot receive signals")]
     Signals(#[source] io::Error),
@@ -111,6 +114,7 @@ impl Error {
             | Self::InRuntime
             | Self::Origin(_)
             | Self::Board(_)
+            | Self::Relay(_)
             | Self::Signals(_) => 1,
         }
     }

@@ -20,13 +20,18 @@
 //! disk; the new one takes over when its workers are ready, and until it has
 //! proven itself the old one can take back.
 //!
+//! A worker that goes hands its connections to the process that comes after it:
+//! an HTTP/1.1 keep-alive connection is not closed by a reload, an upgrade, a
+//! scale-down or a recycle, it moves (see [`http`]). A protocol of one's own takes
+//! its state along with [`Conn::hand_over`].
+//!
 //! | signal to the master | effect |
 //! |---|---|
 //! | TERM, QUIT, INT | drain and stop; the second one: stop now |
 //! | HUP | read the settings again, replace the workers one by one |
 //! | USR1 | open the log again |
 //! | USR2 | upgrade |
-//! | WINCH | drain all workers, keep the master and the listeners; HUP or TTIN brings them back |
+//! | WINCH | drain all workers, keep the master and the listeners; HUP or TTIN brings them back. To the predecessor of an upgrade: its connections move now |
 //! | TTIN, TTOU | one worker more, one less |
 //!
 //! * [`Server`]: the builder, and [`Server::run`]
@@ -54,7 +59,10 @@ pub use hatchery_http as http;
 
 pub use hatchery_core::{ListenMode, Slot};
 pub use hatchery_net::{Address, ListenError};
-pub use hatchery_worker::{Accepted, Conn, Counters, ListenerInfo, Peer, Permit, ServeError, Stream, Worker};
+pub use hatchery_worker::{
+    Accepted, Conn, Counters, HandOverError, Journey, ListenerInfo, Luggage, Peer, Permit, ServeError, Stay, Stream,
+    Worker,
+};
 
 pub use error::{BoxError, Error};
 pub use exit::Exit;

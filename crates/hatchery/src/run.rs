@@ -22,6 +22,7 @@ use crate::{Error, Exit, Server, Settings, logging};
 mod alone;
 mod listeners;
 mod preload;
+mod relays;
 mod reread;
 
 /// A board has cells for every worker that may run, and for as many that drain.
@@ -97,6 +98,8 @@ impl<P: 'static> Server<P> {
         let generation = predecessor.as_ref().map_or(Generation::FIRST, |predecessor| predecessor.generation);
         let scaled = predecessor.as_ref().and_then(|predecessor| reread::kept_scale(predecessor, &settings));
         let board = Board::create(BOARD_CELLS).map_err(Error::Board)?;
+        let mut predecessor = predecessor;
+        let relays = relays::claim(predecessor.as_mut()).map_err(Error::Relay)?;
         let (listeners, link) = listeners::claim(&settings, &self.named, predecessor, &board)?;
         if let Some(link) = &link {
             hatchery_master::predecessor::phase(link, "preloading");
@@ -120,6 +123,8 @@ impl<P: 'static> Server<P> {
             scaled,
             generation,
             listeners,
+            listen_mode: current.borrow().listen_mode,
+            relays,
             board,
             origin,
             startup,
@@ -183,6 +188,8 @@ where
             generation: newborn.generation,
             master: newborn.master,
             listeners: newborn.listeners,
+            relay: newborn.relay,
+            quota: settings.quota(),
             channel: newborn.channel,
             board: newborn.board,
             cell: newborn.cell,

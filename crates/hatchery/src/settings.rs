@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hatchery_core::{ListenMode, Policy};
 use hatchery_net::{Address, Spec};
-use hatchery_worker::Limits;
+use hatchery_worker::{Limits, Quota};
 
 pub use error::{Origin, SettingsError};
 pub(crate) use sources::Sources;
@@ -72,6 +72,13 @@ pub struct Settings {
     /// Open connections that a worker takes before it stops accepting; 0, the
     /// default: as many as its limit of open files allows.
     pub max_connections: usize,
+    /// Requests after which a worker is replaced; 0, the default: never.
+    pub max_requests: u64,
+    /// Up to so many requests more, by chance; by default a tenth of `max_requests`.
+    pub max_requests_jitter: Option<u64>,
+    /// Whether a worker with clearly more connections than the others hands idle
+    /// ones over; on by default.
+    pub balance: bool,
     /// Crashes in a row, of workers that did not stay ready for a second, before
     /// the master gives up; 8 by default.
     pub crash_limit: u32,
@@ -97,6 +104,7 @@ impl Settings {
             drain_timeout: self.drain_timeout,
             crash_limit: self.crash_limit,
             probation: self.upgrade_probation,
+            balance: self.balance,
         }
     }
 
@@ -109,6 +117,12 @@ impl Settings {
             idle: self.keep_alive_timeout,
             max_connections: self.max_connections,
         }
+    }
+
+    /// When workers want to be replaced.
+    pub(crate) fn quota(&self) -> Option<Quota> {
+        let (requests, jitter) = (self.max_requests, self.max_requests_jitter);
+        (requests > 0).then(|| Quota { requests, jitter: jitter.unwrap_or(requests / 10) })
     }
 
     /// The addresses of `bind` as listeners without a name.
@@ -132,6 +146,9 @@ impl Settings {
             send_timeout: Duration::ZERO,
             keep_alive_timeout: Duration::ZERO,
             max_connections: 0,
+            max_requests: 0,
+            max_requests_jitter: None,
+            balance: false,
             crash_limit: 1,
             upgrade_probation: Duration::ZERO,
             log: None,

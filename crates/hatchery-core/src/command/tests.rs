@@ -108,7 +108,7 @@ serving          | upgrade | serving  | UpgradeBegun, start successor
 serving          | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
 serving          | rest    | resting  | Resting, 1: drain, 2: drain
 serving          | more    | serving  | Scaled, fork 2
-serving          | fewer   | serving  | Scaled, 2: drain
+serving          | fewer   | serving  | Scaled, 2: drain to own
 
 one worker       | stop    | stopping | StopBegun, 1: finish
 one worker       | reload  | serving  | ReloadBegun, reread
@@ -132,7 +132,7 @@ two drain behind | upgrade | serving  | Refused
 two drain behind | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
 two drain behind | rest    | resting  | Resting, 1: drain, 2: drain
 two drain behind | more    | serving  | Scaled, fork 2
-two drain behind | fewer   | serving  | Scaled, 2: drain
+two drain behind | fewer   | serving  | Scaled, 2: drain to own
 
 booting          | stop    | stopping | StopBegun, kill 1, kill 2, shut
 booting          | reload  | booting  | Postponed
@@ -148,7 +148,7 @@ rereading        | upgrade | serving  | Postponed
 rereading        | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
 rereading        | rest    | resting  | Resting, 1: drain, 2: drain
 rereading        | more    | serving  | Scaled, fork 2
-rereading        | fewer   | serving  | Scaled, 2: drain
+rereading        | fewer   | serving  | Scaled, 2: drain to own
 
 rolling          | stop    | stopping | StopBegun, 1: finish, 2: finish, kill 3
 rolling          | reload  | serving  | Postponed
@@ -156,7 +156,7 @@ rolling          | upgrade | serving  | Postponed
 rolling          | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen, 3: reopen
 rolling          | rest    | resting  | Resting, 1: drain, 2: drain, kill 3
 rolling          | more    | serving  | Scaled, fork 2
-rolling          | fewer   | serving  | Scaled, 2: drain
+rolling          | fewer   | serving  | Scaled, 2: drain to own
 
 preparing        | stop    | stopping | StopBegun, ABORT, term 9, 1: finish, 2: finish
 preparing        | reload  | serving  | Refused
@@ -174,7 +174,7 @@ committed        | rest    | serving  | Refused
 committed        | more    | serving  | Refused
 committed        | fewer   | serving  | Refused
 
-awaiting         | stop    | stopping | FAILED, StopBegun, 1: drain, 2: drain
+awaiting         | stop    | stopping | FAILED, StopBegun, 1: drain as last, 2: drain as last, shut relay
 awaiting         | reload  | booting  | Refused
 awaiting         | upgrade | booting  | Refused
 awaiting         | reopen  | booting  | reopen, Reopened, 1: reopen, 2: reopen
@@ -186,7 +186,7 @@ probation        | stop    | serving  | Refused
 probation        | reload  | serving  | Refused
 probation        | upgrade | serving  | Refused
 probation        | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
-probation        | rest    | serving  | Refused
+probation        | rest    | serving  | Retiring, 1: drain as last, 2: drain as last, shut relay
 probation        | more    | serving  | Refused
 probation        | fewer   | serving  | Refused
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::event::{Command, Ending, Event};
 use crate::ids::{Pid, Slot};
 use crate::shutdown::Closing;
-use crate::testing::{NOW, check, name, serving, short};
+use crate::testing::{NOW, check, name, serving, short, takes};
 use crate::upgrade::Upgrade;
 use crate::wire::worker::WorkerSays;
 
@@ -65,12 +65,16 @@ fn in_state(state: &str) -> Master {
         "awaiting" | "ready" | "ready, none left" | "heir" => drop(master.queues.withdraw()),
         "ready, stopping" | "booting, giving up" | "backed, giving up" | "released, retiring" => {
             master.let_all_go(NOW, &mut Vec::new());
+            master.shut_relay(&mut Vec::new());
         }
         "released, stopping" => {
             let deadline = NOW + Duration::from_secs(30);
             crate::testing::add(&mut master, 1, 0, crate::worker::Phase::Finishing { deadline });
         }
         _ => {}
+    }
+    if state.starts_with("backed") {
+        master.kin.predecessor = takes();
     }
     if state == "ready, none left" {
         assert!(master.roster.reaped(Pid(1)).is_some());
@@ -81,7 +85,7 @@ fn in_state(state: &str) -> Master {
 
 fn event(name: &str) -> Event {
     match name {
-        "COMMIT 1" => Event::Predecessor(PredecessorSays::Commit { draining: 1 }),
+        "COMMIT 1" => Event::Predecessor(PredecessorSays::Commit { draining: 1, takes: takes() }),
         "ABORT" => Event::Predecessor(PredecessorSays::Abort),
         "BEHIND 1" => Event::Predecessor(PredecessorSays::Behind { draining: 1 }),
         "link closed" => Event::PredecessorLinkClosed,
@@ -113,22 +117,22 @@ first               | link closed | first, serving             |
 first               | stop        | first, stopping            | StopBegun, 1: finish
 
 awaiting            | COMMIT 1    | awaiting booting, booting  |
-awaiting            | ABORT       | awaiting booting, stopping | StopBegun, 1: drain
+awaiting            | ABORT       | awaiting booting, stopping | StopBegun, 1: drain as last, shut relay
 awaiting            | BEHIND 1    | awaiting booting, booting  |
 awaiting            | link closed | alone, booting             | PredecessorLost, pid file, TookOver, 1: 1 queues
-awaiting            | stop        | awaiting booting, stopping | FAILED, StopBegun, 1: drain
+awaiting            | stop        | awaiting booting, stopping | FAILED, StopBegun, 1: drain as last, shut relay
 
-ready               | COMMIT 1    | backed 1, serving          | pid file, TookOver, Ready, 1: 1 queues, TAKEN
-ready               | ABORT       | awaiting ready, stopping   | StopBegun, 1: drain
+ready               | COMMIT 1    | backed 1, serving          | 1: refuge, pid file, TookOver, Ready, 1: 1 queues, TAKEN
+ready               | ABORT       | awaiting ready, stopping   | StopBegun, 1: drain as last, shut relay
 ready               | BEHIND 1    | awaiting ready, booting    |
 ready               | link closed | alone, serving             | PredecessorLost, pid file, TookOver, Ready, 1: 1 queues
-ready               | stop        | awaiting ready, stopping   | FAILED, StopBegun, 1: drain
+ready               | stop        | awaiting ready, stopping   | FAILED, StopBegun, 1: drain as last, shut relay
 
-ready, none left    | COMMIT 1    | backed 1, givingup         | GaveUp, FAILED
-ready, none left    | ABORT       | awaiting ready, stopping   | StopBegun
+ready, none left    | COMMIT 1    | backed 1, givingup         | GaveUp, FAILED, shut relay
+ready, none left    | ABORT       | awaiting ready, stopping   | StopBegun, shut relay
 ready, none left    | BEHIND 1    | awaiting ready, booting    |
 ready, none left    | link closed | heir, booting              | PredecessorLost
-ready, none left    | stop        | awaiting ready, stopping   | FAILED, StopBegun
+ready, none left    | stop        | awaiting ready, stopping   | FAILED, StopBegun, shut relay
 
 ready, stopping     | COMMIT 1    | awaiting ready, stopping   |
 ready, stopping     | ABORT       | awaiting ready, stopping   |
@@ -137,9 +141,9 @@ ready, stopping     | link closed | heir, stopping             | PredecessorLost
 ready, stopping     | stop        | awaiting ready, stopping   | StopNow, kill 1
 
 booting, giving up  | COMMIT 1    | awaiting booting, givingup |
-booting, giving up  | ABORT       | alone, givingup            |
+booting, giving up  | ABORT       | alone, givingup            | 1: drain as last
 booting, giving up  | BEHIND 1    | awaiting booting, givingup |
-booting, giving up  | link closed | heir, booting              | PredecessorLost, Degraded, fork 0
+booting, giving up  | link closed | heir, booting              | PredecessorLost, open relay, Degraded, fork 0, 1: drain
 booting, giving up  | stop        | awaiting booting, givingup | StopNow, kill 1
 
 heir                | COMMIT 1    | alone, booting             | pid file, TookOver, 1: 1 queues
@@ -149,7 +153,7 @@ heir                | link closed | alone, booting             | pid file, TookO
 heir                | stop        | heir, stopping             | StopBegun, 1: finish
 
 backed              | COMMIT 1    | backed 0, serving          |
-backed              | ABORT       | backed 0, stopping         | StopBegun, 1: drain
+backed              | ABORT       | backed 0, stopping         | StopBegun, 1: drain to predecessor as last, shut relay
 backed              | BEHIND 1    | backed 1, serving          |
 backed              | link closed | alone, serving             | PredecessorDone
 backed              | stop        | released 0, stopping       | StopBegun, RELEASED, 1: finish
@@ -157,7 +161,7 @@ backed              | stop        | released 0, stopping       | StopBegun, RELE
 backed, giving up   | COMMIT 1    | backed 0, givingup         |
 backed, giving up   | ABORT       | alone, givingup            |
 backed, giving up   | BEHIND 1    | backed 1, givingup         |
-backed, giving up   | link closed | alone, serving             | PredecessorDone, pid file, TookOver, Degraded, fork 0
+backed, giving up   | link closed | alone, serving             | PredecessorDone, pid file, TookOver, open relay, Degraded, fork 0, 1: drain to own
 backed, giving up   | stop        | backed 0, givingup         | StopNow, kill 1
 
 released            | COMMIT 1    | released 0, serving        |
@@ -195,7 +199,7 @@ alone               | stop        | alone, stopping            | StopBegun, 1: f
 fn what_a_worker_has_shown_without_queues_does_not_count() {
     let mut master = in_state("ready");
     drop(master.step(NOW, event("COMMIT 1")));
-    for crash in ["WorkerExited", "WorkerExited, GaveUp, FAILED, Stopped, exit 3"] {
+    for crash in ["WorkerExited", "WorkerExited, GaveUp, FAILED, shut relay, Stopped, exit 3"] {
         let pid = master.workers().next().unwrap().pid;
         let actions = master.step(NOW, Event::Exited { pid, ending: Ending::Signal(11) });
         assert_eq!(short(&actions), crash);
@@ -230,6 +234,7 @@ fn a_number_of_workers_that_makes_no_sense_is_not_taken_over() {
         policy: crate::Policy::default(),
         generation: crate::Generation(2),
         queues: vec![1],
+        listen_mode: crate::ListenMode::Shared,
         lineage: Lineage::Awaiting(Readiness::Booting),
         scaled: Some(scaled),
     };

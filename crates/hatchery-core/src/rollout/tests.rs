@@ -55,7 +55,7 @@ fn event(name: &str, master: &Master) -> Event {
         "3 workers" => Event::Settings(policy(3)),
         "1 worker" => Event::Settings(policy(1)),
         "refused" => Event::SettingsRefused { text: String::new() },
-        "3 ready" => says(3, WorkerSays::Ready),
+        "3 ready" => says(3, crate::testing::ready()),
         "3 did not boot" => says(3, WorkerSays::BootFailed { text: String::new() }),
         "3 crashed" => Event::Exited { pid: Pid(3), ending: Ending::Signal(11) },
         "not forked" => Event::SpawnFailed { slot: Slot(0), text: String::new() },
@@ -83,7 +83,7 @@ fn every_state_and_event() {
 const TABLE: &str = "
 idle                   | settings       | idle      |
 idle                   | 3 workers      | idle      | fork 2
-idle                   | 1 worker       | idle      | 2: drain
+idle                   | 1 worker       | idle      | 2: drain to own
 idle                   | refused        | idle      |
 idle                   | 3 ready        | idle      |
 idle                   | 3 did not boot | idle      |
@@ -94,7 +94,7 @@ idle                   | 2 recycles     | idle      | RecycleBegun, fork 1
 
 rereading              | settings       | rolling   | fork 0
 rereading              | 3 workers      | rolling   | fork 2, fork 0
-rereading              | 1 worker       | rolling   | 2: drain, fork 0
+rereading              | 1 worker       | rolling   | 2: drain to own, fork 0
 rereading              | refused        | idle      | ReloadFailed
 rereading              | 3 ready        | rereading |
 rereading              | 3 did not boot | rereading |
@@ -105,9 +105,9 @@ rereading              | 2 recycles     | rereading | RecycleBegun, fork 1
 
 rolling                | settings       | rolling   |
 rolling                | 3 workers      | rolling   | fork 2
-rolling                | 1 worker       | rolling   | 2: drain
+rolling                | 1 worker       | rolling   | 2: drain to own
 rolling                | refused        | rolling   |
-rolling                | 3 ready        | rolling   | WorkerReady, 3: 1 queues, 1: drain, fork 1
+rolling                | 3 ready        | rolling   | WorkerReady, 3: 1 queues, 1: drain to own, fork 1
 rolling                | 3 did not boot | idle      | BootFailed, ReloadFailed
 rolling                | 3 crashed      | idle      | WorkerExited, ReloadFailed
 rolling                | not forked     | idle      | WorkerNotForked, ReloadFailed
@@ -116,9 +116,9 @@ rolling                | 2 recycles     | rolling   |
 
 rolling, then one more | settings       | rolling   |
 rolling, then one more | 3 workers      | rolling   | fork 2
-rolling, then one more | 1 worker       | rolling   | 2: drain
+rolling, then one more | 1 worker       | rolling   | 2: drain to own
 rolling, then one more | refused        | rolling   |
-rolling, then one more | 3 ready        | rolling   | WorkerReady, 3: 1 queues, 1: drain, fork 1
+rolling, then one more | 3 ready        | rolling   | WorkerReady, 3: 1 queues, 1: drain to own, fork 1
 rolling, then one more | 3 did not boot | rereading | BootFailed, ReloadFailed, ReloadBegun, reread
 rolling, then one more | 3 crashed      | rereading | WorkerExited, ReloadFailed, ReloadBegun, reread
 rolling, then one more | not forked     | rereading | WorkerNotForked, ReloadFailed, ReloadBegun, reread
@@ -127,9 +127,9 @@ rolling, then one more | 2 recycles     | rolling   |
 
 recycling              | settings       | idle      |
 recycling              | 3 workers      | idle      | fork 2
-recycling              | 1 worker       | idle      | 2: drain
+recycling              | 1 worker       | idle      | 2: drain to own
 recycling              | refused        | idle      |
-recycling              | 3 ready        | idle      | WorkerReady, 3: 1 queues, 1: drain
+recycling              | 3 ready        | idle      | WorkerReady, 3: 1 queues, 1: drain to own
 recycling              | 3 did not boot | idle      | BootFailed, RecycleFailed
 recycling              | 3 crashed      | idle      | WorkerExited, RecycleFailed
 recycling              | not forked     | idle      | WorkerNotForked, RecycleFailed
@@ -138,9 +138,9 @@ recycling              | 2 recycles     | idle      |
 
 last one               | settings       | rolling   |
 last one               | 3 workers      | rolling   | fork 2
-last one               | 1 worker       | rolling   | 2: drain
+last one               | 1 worker       | rolling   | 2: drain to own
 last one               | refused        | rolling   |
-last one               | 3 ready        | idle      | WorkerReady, 3: 1 queues, 1: drain, ReloadDone
+last one               | 3 ready        | idle      | WorkerReady, 3: 1 queues, 1: drain to own, ReloadDone
 last one               | 3 did not boot | idle      | BootFailed, ReloadFailed
 last one               | 3 crashed      | idle      | WorkerExited, ReloadFailed
 last one               | not forked     | idle      | WorkerNotForked, ReloadFailed
@@ -160,8 +160,9 @@ fn with_queues_of_their_own() -> Master {
 fn a_worker_too_many_leaves_its_queue_to_somebody_before_it_goes() {
     let mut master = with_queues_of_their_own();
     let actions = master.step(NOW, Event::Command(Command::Fewer));
-    assert_eq!(short(&actions), "Scaled, 1: 2 queues, 3: drain");
-    assert_eq!(master.queues.told(Pid(1)), [crate::QueueId(0), crate::QueueId(2)]);
+    assert_eq!(short(&actions), "Scaled, 1: 2 queues, 3: drain to own");
+    let queue = |index| crate::QueueId { listener: 0, index };
+    assert_eq!(master.queues.told(Pid(1)).unwrap().queues, [queue(0), queue(2)]);
 }
 
 #[test]
@@ -175,8 +176,8 @@ fn a_worker_too_many_stands_in_for_a_slot_that_is_empty() {
     let later = Moment(NOW.0 + 100);
     assert_eq!(short(&master.step(later, Event::Tick)), "fork 0");
     drop(master.step(later, Event::Spawned { slot: Slot(0), pid: Pid(4) }));
-    let actions = master.step(later, says(4, WorkerSays::Ready));
-    assert_eq!(short(&actions), "WorkerReady, 2: 1 queues, 4: 1 queues, 4: 2 queues, 3: drain");
+    let actions = master.step(later, says(4, crate::testing::ready()));
+    assert_eq!(short(&actions), "WorkerReady, 2: 1 queues, 4: 1 queues, 4: 2 queues, 3: drain to own");
 }
 
 #[test]
@@ -206,7 +207,10 @@ fn a_new_number_of_workers_counts_from_the_moment_they_come_back() {
     let mut master = in_state("rereading");
     drop(master.step(NOW, Event::Command(Command::Rest)));
     drop(master.step(NOW, Event::Settings(Policy { workers: 3, ..Policy::default() })));
-    assert_eq!(short(&master.step(NOW, Event::Command(Command::More))), "Woken, fork 0, fork 1, fork 2");
+    assert_eq!(
+        short(&master.step(NOW, Event::Command(Command::More))),
+        "Woken, fork 0, fork 1, fork 2, 1: drain to own, 2: drain to own"
+    );
 }
 
 #[test]

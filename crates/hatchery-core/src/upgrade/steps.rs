@@ -62,7 +62,10 @@ impl Master {
                 out.push(Action::Log(Notice::UpgradePhase { pid, name }));
             }
             (Upgrade::Preparing { .. }, SuccessorSays::Leaves { listeners }) => self.queues.orphan(&listeners),
-            (Upgrade::Preparing { successor, .. }, SuccessorSays::Ready) => self.commit(successor, now, out),
+            (Upgrade::Preparing { successor, .. }, SuccessorSays::Ready { takes }) => {
+                self.kin.successor = takes;
+                self.commit(successor, now, out);
+            }
             // It is on its way out by itself: to hurry it would look like an operator's stop.
             (Upgrade::Preparing { successor, link, .. }, SuccessorSays::Failed { text }) => {
                 let patience = Patience::Kill { at: now + ABORT_GRACE };
@@ -88,13 +91,13 @@ impl Master {
             // A phase after the commit, something said twice, or the last words of one that was given up.
             (
                 Upgrade::Committed { .. },
-                SuccessorSays::Phase { .. } | SuccessorSays::Leaves { .. } | SuccessorSays::Ready,
+                SuccessorSays::Phase { .. } | SuccessorSays::Leaves { .. } | SuccessorSays::Ready { .. },
             )
             | (
                 Upgrade::Probation { .. } | Upgrade::Retiring { .. },
                 SuccessorSays::Phase { .. }
                 | SuccessorSays::Leaves { .. }
-                | SuccessorSays::Ready
+                | SuccessorSays::Ready { .. }
                 | SuccessorSays::Taken,
             )
             | (Upgrade::Idle | Upgrade::Starting | Upgrade::Leaving | Upgrade::Aborting { .. }, _) => {}
@@ -113,6 +116,7 @@ impl Master {
                 // Reaped: nobody is to be told or killed. Its workers drain by
                 // themselves, and may take their time: they have clients.
                 self.upgrade = Upgrade::Idle;
+                self.open_relay(out);
                 out.push(Action::CloseSuccessorLink);
                 self.reclaim(format!("the successor died: {ending}"), out);
             }
@@ -158,9 +162,8 @@ impl Master {
             Upgrade::Committed { .. } => {
                 self.take_back("the successor did not take over in time".to_owned(), now, out);
             }
-            Upgrade::Probation { successor, .. } => {
-                self.upgrade = Upgrade::Retiring { successor };
-                self.retire(now, out);
+            Upgrade::Probation { .. } => {
+                self.cut_probation_short(now, out);
             }
             Upgrade::Aborting { successor, link, patience: Patience::Kill { .. } } => {
                 out.extend(successor.map(|pid| Action::Kill { pid }));
@@ -196,7 +199,10 @@ impl Master {
     fn commit(&mut self, successor: Pid, now: Moment, out: &mut Actions) {
         self.upgrade = Upgrade::Committed { successor, deadline: now + COMMIT_TIMEOUT };
         out.push(Action::Log(Notice::UpgradeCommitted { pid: successor }));
-        out.push(Action::TellSuccessor(PredecessorSays::Commit { draining: self.lineage.draining() }));
+        out.push(Action::TellSuccessor(PredecessorSays::Commit {
+            draining: self.lineage.draining(),
+            takes: self.kin.own.clone(),
+        }));
     }
 
     /// The upgrade failed before anything was handed over.
@@ -217,6 +223,7 @@ impl Master {
     fn reclaim(&mut self, text: String, out: &mut Actions) {
         self.throttle.forget();
         self.queues.orphan(&[]);
+        self.open_relay(out);
         // What was killed in the retreat was no end.
         self.killed = false;
         out.push(Action::TakeBackPidFile);
@@ -267,5 +274,14 @@ impl Master {
             out.push(Action::ShutListeners { listeners });
         }
         self.let_all_go(now, out);
+        self.shut_relay(out);
+    }
+
+    /// An operator does not want to wait for the end of the probation. Returns whether there was one.
+    pub(crate) fn cut_probation_short(&mut self, now: Moment, out: &mut Actions) -> bool {
+        let Upgrade::Probation { successor, .. } = self.upgrade else { return false };
+        self.upgrade = Upgrade::Retiring { successor };
+        self.retire(now, out);
+        true
     }
 }

@@ -3,9 +3,10 @@ use std::time::Duration;
 use super::*;
 use crate::event::{Command, Ending, Event};
 use crate::master::{Actions, Master};
-use crate::testing::{NOW, add, check, name, serving, short};
+use crate::testing::{NOW, add, check, name, serving, short, takes};
 use crate::wire::upgrade::SuccessorSays;
-use crate::worker::{Phase, Standing};
+use crate::wire::worker::Whose;
+use crate::worker::{Bequest, Phase, Standing};
 
 const STATES: [&str; 11] = [
     "idle",
@@ -59,11 +60,23 @@ fn in_state(state: &str) -> Master {
         "orphans" => Upgrade::Aborting { successor: None, link: Link::Open, patience: Patience::Forget { at: later } },
         _ => unreachable!(),
     };
+    if matches!(state, "committed" | "probation" | "retiring" | "leaving") {
+        master.kin.successor = takes();
+    }
     match state {
         "probation" => drop(master.queues.withdraw()),
         "retiring" | "leaving" => {
             master.queues.forget(Pid(1));
-            add(&mut master, 1, 0, Phase::Draining { deadline: NOW + Duration::from_secs(30) });
+            master.shut_relay(&mut Vec::new());
+            add(
+                &mut master,
+                1,
+                0,
+                Phase::Draining {
+                    deadline: NOW + Duration::from_secs(30),
+                    bequest: Bequest { heir: Some(Whose::Successor), last: true },
+                },
+            );
         }
         _ => {}
     }
@@ -75,7 +88,7 @@ fn event(name: &str) -> Event {
         "started" => Event::SuccessorStarted { pid: Pid(9) },
         "not started" => Event::SuccessorNotStarted { text: String::new() },
         "PHASE" => Event::Successor(SuccessorSays::Phase { name: String::new() }),
-        "READY" => Event::Successor(SuccessorSays::Ready),
+        "READY" => Event::Successor(SuccessorSays::Ready { takes: takes() }),
         "FAILED" => Event::Successor(SuccessorSays::Failed { text: String::new() }),
         "TAKEN" => Event::Successor(SuccessorSays::Taken),
         "RELEASED" => Event::Successor(SuccessorSays::Released),
@@ -161,7 +174,7 @@ committed | PHASE       | committed |
 committed | READY       | committed |
 committed | FAILED      | aborting  | ABORT, pid file back, TakenBack
 committed | TAKEN       | probation | UpgradeDone, 1: 0 queues
-committed | RELEASED    | leaving   | Retiring, 1: drain
+committed | RELEASED    | leaving   | Retiring, 1: drain to successor as last, shut relay
 committed | exit        | idle      | close link, pid file back, TakenBack
 committed | link closed | committed |
 committed | deadline    | aborting  | ABORT, pid file back, TakenBack
@@ -173,20 +186,20 @@ probation | PHASE       | probation |
 probation | READY       | probation |
 probation | FAILED      | aborting  | ABORT, pid file back, TakenBack, 1: 1 queues
 probation | TAKEN       | probation |
-probation | RELEASED    | leaving   | Retiring, 1: drain
+probation | RELEASED    | leaving   | Retiring, 1: drain to successor as last, shut relay
 probation | exit        | idle      | close link, pid file back, TakenBack, 1: 1 queues
 probation | link closed | probation |
-probation | deadline    | retiring  | Retiring, 1: drain
+probation | deadline    | retiring  | Retiring, 1: drain to successor as last, shut relay
 probation | stop        | probation | Refused
 
 retiring  | started     | retiring  |
 retiring  | not started | retiring  |
 retiring  | PHASE       | retiring  |
 retiring  | READY       | retiring  |
-retiring  | FAILED      | aborting  | ABORT, pid file back, TakenBack, fork 0
+retiring  | FAILED      | aborting  | ABORT, open relay, pid file back, TakenBack, fork 0, 1: drain to own
 retiring  | TAKEN       | retiring  |
 retiring  | RELEASED    | leaving   |
-retiring  | exit        | idle      | close link, pid file back, TakenBack, fork 0
+retiring  | exit        | idle      | open relay, close link, pid file back, TakenBack, fork 0, 1: drain to own
 retiring  | link closed | retiring  |
 retiring  | deadline    | retiring  |
 retiring  | stop        | retiring  | Refused
@@ -280,7 +293,15 @@ fn without_a_drain_timeout_the_clock_runs_on_all_the_same() {
 #[test]
 fn what_was_killed_in_a_retreat_does_not_show_in_the_exit_code_of_one_that_came_back() {
     let mut master = in_state("retiring");
-    add(&mut master, 2, 0, Phase::Draining { deadline: NOW + Duration::from_secs(60) });
+    add(
+        &mut master,
+        2,
+        0,
+        Phase::Draining {
+            deadline: NOW + Duration::from_secs(60),
+            bequest: Bequest { heir: Some(Whose::Successor), last: true },
+        },
+    );
     assert_eq!(short(&master.step(NOW + Duration::from_secs(30), Event::Tick)), "kill 1");
     assert!(master.killed);
     drop(master.step(NOW, event("exit")));
@@ -291,7 +312,10 @@ fn what_was_killed_in_a_retreat_does_not_show_in_the_exit_code_of_one_that_came_
 fn workers_that_rest_come_back_when_the_service_does() {
     let mut master = in_state("retiring");
     master.life = crate::shutdown::Life::Resting;
-    assert_eq!(short(&master.step(NOW, event("exit"))), "close link, pid file back, TakenBack, Woken, fork 0");
+    assert_eq!(
+        short(&master.step(NOW, event("exit"))),
+        "open relay, close link, pid file back, TakenBack, Woken, fork 0, 1: drain to own"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The environment variable that a successor is started with.
 //!
-//! `HATCHERY_HANDOFF=v=1;min=1;pid=4242;gen=2;listen=tcp@127.0.0.1:8080#3;link=5;board=8;workers=4;configured=4`
+//! `HATCHERY_HANDOFF=v=1;min=1;pid=4242;gen=2;listen=tcp@127.0.0.1:8080#3;link=5;relay=6,7;back=9;board=8;workers=4;configured=4`
 //!
 //! `v` is the version of the writer and `min` the oldest reader that
 //! understands it. `pid` has to be the reader's own: a variable that leaked
@@ -23,7 +23,8 @@ pub const VERSION: u64 = 1;
 pub const OLDEST: u64 = 1;
 
 /// The keys of this version.
-const KNOWN: [&str; 9] = ["v", "min", "pid", "gen", "listen", "link", "board", "workers", "configured"];
+const KNOWN: [&str; 11] =
+    ["v", "min", "pid", "gen", "listen", "link", "relay", "back", "board", "workers", "configured"];
 
 /// What a predecessor hands to its successor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,10 @@ pub struct Handoff {
     pub listeners: Vec<HandedListener>,
     /// The channel between the two masters.
     pub link: i32,
+    /// The relay that the reader's workers are to read: its entry and its exit.
+    pub relay: Option<[i32; 2]>,
+    /// The entry of the predecessor's own relay: connections can go back.
+    pub back: Option<i32>,
     /// The predecessor's board, if it has one that can be shared.
     pub board: Option<i32>,
     /// How many workers the predecessor runs.
@@ -84,6 +89,12 @@ impl Handoff {
             line = line.with("listen", listener.encode());
         }
         line = line.with("link", self.link.to_string());
+        if let Some([entry, exit]) = self.relay {
+            line = line.with("relay", format!("{entry},{exit}"));
+        }
+        if let Some(back) = self.back {
+            line = line.with("back", back.to_string());
+        }
         if let Some(board) = self.board {
             line = line.with("board", board.to_string());
         }
@@ -118,6 +129,8 @@ impl Handoff {
             generation: Generation(line.required("gen")?),
             listeners: line.all("listen").map(HandedListener::decode).collect::<Result<_, _>>()?,
             link: descriptor("link", line.bytes("link").ok_or_else(|| WireError::missing("link"))?)?,
+            relay: line.bytes("relay").map(relay).transpose()?,
+            back: line.bytes("back").map(|value| descriptor("back", value)).transpose()?,
             board: line.bytes("board").map(|value| descriptor("board", value)).transpose()?,
             workers: line.number("workers")?,
             configured: line.number("configured")?,
@@ -133,7 +146,7 @@ impl Handoff {
     fn keep_owners_apart(&mut self) -> Result<(), WireError> {
         let queues = self.listeners.iter().flat_map(|listener| &listener.queues);
         let mut named = BTreeSet::new();
-        for fd in queues.chain([&self.link]).chain(&self.board) {
+        for fd in queues.chain([&self.link]).chain(self.relay.iter().flatten()).chain(&self.back).chain(&self.board) {
             if !named.insert(*fd) {
                 return Err(WireError::new(format!("descriptor {fd} is named twice")));
             }
@@ -176,6 +189,12 @@ fn descriptor(key: &str, value: &[u8]) -> Result<i32, WireError> {
     Ok(fd)
 }
 
+fn relay(value: &[u8]) -> Result<[i32; 2], WireError> {
+    let ends = value.split(|b| *b == b',').map(|fd| descriptor("relay", fd)).collect::<Result<Vec<_>, _>>()?;
+    let broken = || WireError::new(format!("`relay={}` is not ENTRY,EXIT", String::from_utf8_lossy(value)));
+    <[i32; 2]>::try_from(ends).map_err(|_| broken())
+}
+
 /// Numbers behind the last `#`, or a value that is nothing but numbers. Which of
 /// them are descriptors that were handed over, only the kernel can tell.
 fn descriptors_in(value: &[u8]) -> Vec<i32> {
@@ -202,6 +221,8 @@ mod tests {
                 },
             ],
             link: 5,
+            relay: Some([6, 7]),
+            back: Some(10),
             board: Some(8),
             workers: Some(4),
             configured: Some(2),
@@ -224,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_newer_writer_that_we_can_read_is_read_without_what_we_do_not_know() {
-        let value = "v=2;min=1;pid=7;gen=3;relay=6,7;fd=NAME#9;mood=1.5;listen=quic@[::1]:443#4;link=5";
+        let value = "v=2;min=1;pid=7;gen=3;tunnel=6,7;fd=NAME#9;mood=1.5;listen=quic@[::1]:443#4;link=5";
         let Ok(Reading::Ours(handoff)) = Handoff::decode(value.as_bytes(), Pid(7)) else { panic!() };
         assert_eq!(handoff.listeners[0].kind, "quic");
         assert_eq!(handoff.board, None);
@@ -249,6 +270,8 @@ mod tests {
         assert_eq!(error("v=1;pid=7;gen=3;link=5;listen=tcp"), "`listen=tcp` is not KIND@ADDRESS#FD");
         assert_eq!(error("v=1;pid=7;gen=3;link=5;board=5"), "descriptor 5 is named twice");
         assert_eq!(error("v=1;pid=7;gen=3;link=5;listen=tcp@127.0.0.1:80#6,6"), "descriptor 6 is named twice");
+        assert_eq!(error("v=1;pid=7;gen=3;link=5;relay=6"), "`relay=6` is not ENTRY,EXIT");
+        assert_eq!(error("v=1;pid=7;gen=3;link=5;relay=6,7;back=7"), "descriptor 7 is named twice");
         assert_eq!(error("hello"), "`hello` has no `=`");
     }
 

@@ -7,6 +7,7 @@
 //!
 //! * [`fields`]: the line itself
 //! * [`handoff`]: the environment variable that a successor is started with
+//! * [`relay`]: a connection that moves
 //! * [`upgrade`]: what predecessor and successor say to each other
 //! * [`worker`]: what master and worker say to each other
 
@@ -14,6 +15,7 @@ use std::fmt;
 
 pub mod fields;
 pub mod handoff;
+pub mod relay;
 pub mod upgrade;
 pub mod worker;
 

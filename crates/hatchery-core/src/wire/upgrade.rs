@@ -2,14 +2,17 @@
 
 use super::WireError;
 use super::fields::{Fields, number};
+use crate::takes::Takes;
 
 /// What a predecessor tells its successor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PredecessorSays {
     /// Take over: assign the queues, take the pid file.
     Commit {
         /// How many older predecessors still drain behind this one.
         draining: u8,
+        /// Which connections it takes back.
+        takes: Takes,
     },
     /// The upgrade is off: stop, nothing was yours yet.
     Abort,
@@ -29,7 +32,10 @@ pub enum SuccessorSays {
         name: String,
     },
     /// Its workers have booted, and wait for queues.
-    Ready,
+    Ready {
+        /// Which connections it takes.
+        takes: Takes,
+    },
     /// It could not start, or gives up while the predecessor can still take back.
     Failed {
         /// The whole error, as it would stand on standard error.
@@ -52,7 +58,9 @@ impl PredecessorSays {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Commit { draining } => Fields::default().with_number("draining", *draining).message("commit"),
+            Self::Commit { draining, takes } => {
+                takes.write(Fields::default().with_number("draining", *draining)).message("commit")
+            }
             Self::Abort => Fields::default().message("abort"),
             Self::Behind { draining } => Fields::default().with_number("draining", *draining).message("behind"),
         }
@@ -66,7 +74,7 @@ impl PredecessorSays {
         let (verb, fields) = Fields::of_message(message)?;
         let draining = || fields.number("draining").map(Option::unwrap_or_default);
         Ok(match verb {
-            "commit" => Some(Self::Commit { draining: draining()? }),
+            "commit" => Some(Self::Commit { draining: draining()?, takes: Takes::read(&fields)? }),
             "abort" => Some(Self::Abort),
             "behind" => Some(Self::Behind { draining: draining()? }),
             _ => None,
@@ -80,7 +88,7 @@ impl SuccessorSays {
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Phase { name } => Fields::default().with("name", name).message("phase"),
-            Self::Ready => Fields::default().message("ready"),
+            Self::Ready { takes } => takes.write(Fields::default()).message("ready"),
             Self::Failed { text } => Fields::default().with("text", text).message("failed"),
             Self::Leaves { listeners } => {
                 let list: Vec<String> = listeners.iter().map(ToString::to_string).collect();
@@ -99,7 +107,7 @@ impl SuccessorSays {
         let (verb, fields) = Fields::of_message(message)?;
         Ok(match verb {
             "phase" => Some(Self::Phase { name: fields.text("name").unwrap_or_default() }),
-            "ready" => Some(Self::Ready),
+            "ready" => Some(Self::Ready { takes: Takes::read(&fields)? }),
             "failed" => Some(Self::Failed { text: fields.text("text").unwrap_or_default() }),
             "leaves" => {
                 let list = fields.bytes("listeners").unwrap_or_default().split(|b| *b == b',');
@@ -116,17 +124,22 @@ impl SuccessorSays {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::takes::Service;
 
     #[test]
     fn both_sides_understand_each_other() {
-        for said in
-            [PredecessorSays::Commit { draining: 1 }, PredecessorSays::Abort, PredecessorSays::Behind { draining: 0 }]
-        {
+        let service = Service { listener: "127.0.0.1:8080".to_owned(), name: "http".to_owned(), state: 0 };
+        let takes = Takes::these([service]);
+        for said in [
+            PredecessorSays::Commit { draining: 1, takes: takes.clone() },
+            PredecessorSays::Abort,
+            PredecessorSays::Behind { draining: 0 },
+        ] {
             assert_eq!(PredecessorSays::decode(&said.encode()), Ok(Some(said)));
         }
         for said in [
             SuccessorSays::Phase { name: "preloading".to_owned() },
-            SuccessorSays::Ready,
+            SuccessorSays::Ready { takes },
             SuccessorSays::Failed { text: "address in use;\n100 %".to_owned() },
             SuccessorSays::Leaves { listeners: vec![0, 2] },
             SuccessorSays::Taken,
@@ -140,7 +153,12 @@ mod tests {
     fn another_version_may_say_more_and_less() {
         assert_eq!(PredecessorSays::decode(b"relay;v=2"), Ok(None));
         assert_eq!(SuccessorSays::decode(b"moved;n=4"), Ok(None));
-        assert_eq!(PredecessorSays::decode(b"commit"), Ok(Some(PredecessorSays::Commit { draining: 0 })));
+        assert_eq!(
+            PredecessorSays::decode(b"commit"),
+            Ok(Some(PredecessorSays::Commit { draining: 0, takes: Takes::nothing() }))
+        );
+        // A program that knows of no relay takes nothing from one.
+        assert_eq!(SuccessorSays::decode(b"ready"), Ok(Some(SuccessorSays::Ready { takes: Takes::nothing() })));
         assert!(PredecessorSays::decode(b"commit;draining=x").is_err());
         assert!(SuccessorSays::decode(b"\xff\xff").is_err());
     }

@@ -12,11 +12,11 @@ fn in_phase(phase: &str) -> Worker {
         "fresh" => Phase::Ready(Standing::Fresh { steady_at: deadline }),
         "steady" => Phase::Ready(Standing::Steady),
         "finishing" => Phase::Finishing { deadline },
-        "draining" => Phase::Draining { deadline },
+        "draining" => Phase::Draining { deadline, bequest: Bequest::NOTHING },
         "killed" => Phase::Killed { cause: Cause::Unwanted },
         _ => unreachable!(),
     };
-    Worker { pid: Pid(1), slot: Slot(0), phase, renewal: Renewal::None }
+    Worker { pid: Pid(1), slot: Slot(0), phase, renewal: Renewal::None, takes: Takes::nothing() }
 }
 
 fn phase_of(worker: &Worker) -> String {
@@ -37,7 +37,7 @@ fn every_phase_and_event() {
     check(TABLE, &PHASES, &EVENTS, |phase, event| {
         let mut worker = in_phase(phase);
         let meaning = match event {
-            "ready" => name(&worker.hears(WorkerSays::Ready, NOW)),
+            "ready" => name(&worker.hears(crate::testing::ready(), NOW)),
             "boot failed" => name(&worker.hears(WorkerSays::BootFailed { text: String::new() }, NOW)),
             "recycle" => name(&worker.hears(WorkerSays::Recycle, NOW)),
             "emptied" => name(&worker.hears(WorkerSays::Emptied, NOW)),

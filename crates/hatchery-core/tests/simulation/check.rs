@@ -3,10 +3,11 @@
 use hatchery_core::rollout::Rollout;
 use hatchery_core::shutdown::Life;
 use hatchery_core::upgrade::Upgrade;
-use hatchery_core::worker::Worker;
-use hatchery_core::{Action, Event, Lineage, Master, Moment, Pid, QueueId};
+use hatchery_core::wire::worker::Whose;
+use hatchery_core::worker::{Phase, Worker};
+use hatchery_core::{Action, Event, Lineage, Master, Moment, Pid, QueueId, Sample};
 
-use crate::world::{Node, World};
+use crate::world::{Node, World, copies};
 
 /// How far the twin's clock is ahead, in milliseconds.
 const AHEAD: u64 = 3_600_000;
@@ -27,11 +28,17 @@ fn renamed(event: Event) -> Event {
         Event::Spawned { slot, pid } => Event::Spawned { slot, pid: other(pid) },
         Event::Exited { pid, ending } => Event::Exited { pid: other(pid), ending },
         Event::Worker { pid, says } => Event::Worker { pid: other(pid), says },
+        Event::Sampled(samples) => {
+            let renamed = samples.into_iter().map(|sample| Sample { pid: other(sample.pid), ..sample });
+            Event::Sampled(renamed.collect())
+        }
         Event::SuccessorStarted { pid } => Event::SuccessorStarted { pid: other(pid) },
         Event::Begin
         | Event::Tick
         | Event::Command(_)
         | Event::SpawnFailed { .. }
+        | Event::QueuesAdded { .. }
+        | Event::QueuesNotAdded { .. }
         | Event::Settings(_)
         | Event::SettingsRefused { .. }
         | Event::SuccessorNotStarted { .. }
@@ -104,8 +111,12 @@ pub(crate) fn action(world: &World, node: usize, action: &Action) {
             let leaves = matches!(this.master.upgrade(), Upgrade::Retiring { .. } | Upgrade::Leaving);
             assert!(leaves || !child || this.successor_reaped, "an exit with a successor left");
         }
+        Action::ShutRelay => assert!(!this.relay_is_shut, "shut twice"),
+        Action::OpenRelay => assert!(this.relay_is_shut, "open already"),
         Action::Reread
         | Action::Reopen
+        | Action::Sample
+        | Action::AddQueues { .. }
         | Action::TellPredecessor(_)
         | Action::CloseSuccessorLink
         | Action::TakePidFile
@@ -122,6 +133,7 @@ pub(crate) fn state(world: &World, node: usize) {
     }
     let master = &this.master;
     queues_are_served(world, node);
+    connections_have_heirs(world, node);
     let wanted = master.wanted();
     let current = master.workers().filter(|worker| worker.is_current() && worker.slot.0 < wanted).count();
     assert!(current <= usize::from(wanted) + 1, "{current} workers where {wanted} are wanted");
@@ -135,15 +147,50 @@ fn queues_are_served(world: &World, node: usize) {
     let this = &world.nodes[node];
     let ready: Vec<&Worker> = this.master.workers().filter(|worker| worker.is_ready()).collect();
     let told = |queue: QueueId| ready.iter().any(|worker| this.processes[&worker.pid].queues.contains(&queue));
-    let all: u16 = world.queues.iter().sum();
+    let all = copies(&this.queues);
+    // Asked for, but not known to the core yet.
+    let is_news = |queue: &QueueId| {
+        this.answers.iter().any(|event| matches!(event, Event::QueuesAdded { .. }) && queue.index > 0)
+    };
     if this.master.accepts() && !ready.is_empty() {
-        for queue in (0..all).map(QueueId) {
+        for queue in all.into_iter().filter(|queue| !is_news(queue)) {
             assert!(told(queue), "queue {queue} has no ready worker: {:?}", this.master);
         }
     } else if !this.master.life().is_ending() {
-        for queue in (0..all).map(QueueId) {
+        for queue in all {
             assert!(!told(queue), "queue {queue} is accepted from, and should not be: {:?}", this.master);
         }
+    }
+}
+
+/// What is written to a relay is read, and nobody is sent to one that is shut.
+fn connections_have_heirs(world: &World, node: usize) {
+    let this = &world.nodes[node];
+    let mut readers = 0;
+    let mut ready = 0;
+    for worker in this.master.workers() {
+        let process = &this.processes[&worker.pid];
+        if worker.is_ready() {
+            ready += 1;
+            readers += usize::from(process.reads_relay);
+            assert!(!this.relay_is_shut || !this.master.accepts(), "a worker stays whose relay is shut");
+        }
+        if matches!(worker.phase, Phase::Draining { .. }) {
+            let heir = process.heir;
+            assert!(heir != Some(Whose::Own) || !this.relay_is_shut, "connections are sent into a relay that is shut");
+            let gone_over = this.master.upgrade().is_handed_over();
+            assert_eq!(
+                heir == Some(Whose::Successor),
+                gone_over && process.told_to_drain,
+                "{heir:?}: {:?}",
+                this.master
+            );
+            let finished = process.told_to_finish;
+            assert!(!this.relay_is_shut || process.is_last || finished, "nobody reads the rest of the relay");
+        }
+    }
+    if this.master.accepts() && ready > 0 {
+        assert!(readers > 0, "nobody reads the relay: {:?}", this.master);
     }
 }
 

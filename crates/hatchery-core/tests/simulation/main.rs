@@ -58,8 +58,12 @@ fn chance() -> impl Strategy<Value = Chance> {
         2 => Just(Command::More),
         2 => Just(Command::Fewer),
     ];
-    let luck = (prop::bool::weighted(0.8), prop::bool::weighted(0.8), prop::option::weighted(0.8, 1u16..4))
-        .prop_map(|(forks, starts, settings)| Chance::Luck(Luck { forks, starts, settings }));
+    let settings = prop::option::weighted(0.8, 1u16..4);
+    let luck =
+        (prop::bool::weighted(0.8), prop::bool::weighted(0.8), settings, prop::bool::weighted(0.8), any::<u64>())
+            .prop_map(|(forks, starts, settings, grows, busy)| {
+                Chance::Luck(Luck { forks, starts, settings, grows, busy })
+            });
     prop_oneof![
         8 => (node(), source).prop_map(|(node, source)| Chance::Deliver(node, source)),
         8 => Just(Chance::DeliverAll),
@@ -74,7 +78,7 @@ fn chance() -> impl Strategy<Value = Chance> {
         4 => worker().prop_map(|(node, worker)| Chance::Gone(node, worker)),
         2 => worker().prop_map(|(node, worker)| Chance::Emptied(node, worker)),
         2 => worker().prop_map(|(node, worker)| Chance::Recycle(node, worker)),
-        1 => luck,
+        2 => luck,
         4 => node().prop_map(Chance::Begin),
         1 => node().prop_map(Chance::FailBeforeBegin),
         1 => node().prop_map(Chance::KillMaster),
@@ -82,15 +86,17 @@ fn chance() -> impl Strategy<Value = Chance> {
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
-    (1u16..4, prop_oneof![Just(0u64), Just(3000)], 2u32..5, prop_oneof![Just(0u64), Just(2000)]).prop_map(
-        |(workers, drain, crash_limit, probation)| Policy {
+    let (drain, probation) = (prop_oneof![Just(0u64), Just(3000)], prop_oneof![Just(0u64), Just(2000)]);
+    (1u16..4, drain, 2u32..5, probation, any::<bool>()).prop_map(|(workers, drain, crash_limit, probation, balance)| {
+        Policy {
             workers,
             boot_timeout: Duration::from_secs(5),
             drain_timeout: Duration::from_millis(drain),
             crash_limit,
             probation: Duration::from_millis(probation),
-        },
-    )
+            balance,
+        }
+    })
 }
 
 const SOURCES: [Source; 6] =
@@ -115,7 +121,7 @@ impl World {
             Chance::Ready(node, worker) => self.worker(node, worker, |_, process| {
                 let news = !process.said_ready && !process.said_failed;
                 process.said_ready = true;
-                news.then_some(WorkerSays::Ready)
+                news.then(|| WorkerSays::Ready { takes: world::takes() })
             }),
             Chance::AllReady => self.all_ready(),
             Chance::Upgraded(node) => {
@@ -189,7 +195,7 @@ impl World {
             for (pid, process) in &mut node.processes {
                 if process.is_alive() && !process.said_ready && !process.said_failed {
                     process.said_ready = true;
-                    node.from_workers.push_back((*pid, WorkerSays::Ready));
+                    node.from_workers.push_back((*pid, WorkerSays::Ready { takes: world::takes() }));
                 }
             }
         }
@@ -220,7 +226,7 @@ impl World {
 
     /// From here on everything goes well: what boots becomes ready, what drains ends.
     fn goes_well(&mut self) {
-        self.luck = Luck { forks: true, starts: true, settings: Some(2) };
+        self.luck = Luck { forks: true, starts: true, settings: Some(2), grows: true, busy: 0 };
         for _ in 0..200 {
             for node in 0..self.nodes.len() {
                 self.begin(node);

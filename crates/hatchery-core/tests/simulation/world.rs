@@ -4,15 +4,15 @@
 //! messages travel in order but at their own speed, and a successor is another
 //! master. What happens, and when, is the test's choice.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use hatchery_core::upgrade::Upgrade;
 use hatchery_core::wire::upgrade::{PredecessorSays, SuccessorSays};
-use hatchery_core::wire::worker::{MasterSays, WorkerSays};
+use hatchery_core::wire::worker::{MasterSays, Whose, WorkerSays};
 use hatchery_core::{
-    Action, Command, Ending, Event, Generation, Lineage, Master, Moment, Outcome, Pid, Policy, QueueId, Readiness,
-    Seed, Slot,
+    Action, Command, Ending, Event, Generation, Lineage, ListenMode, Master, Moment, Outcome, Pid, Policy, QueueId,
+    Readiness, Sample, Seed, Service, Slot, Takes,
 };
 
 use crate::check;
@@ -22,6 +22,13 @@ use crate::check;
 pub(crate) struct Process {
     /// What it was told to accept from.
     pub(crate) queues: Vec<QueueId>,
+    /// Queues that were made after it was forked, and that it was given.
+    pub(crate) knows: BTreeSet<QueueId>,
+    /// Whether it was told to take in connections that move.
+    pub(crate) reads_relay: bool,
+    pub(crate) heir: Option<Whose>,
+    /// It reads the relay until that is shut.
+    pub(crate) is_last: bool,
     pub(crate) said_ready: bool,
     pub(crate) said_failed: bool,
     pub(crate) told_to_finish: bool,
@@ -41,6 +48,8 @@ impl Process {
 pub(crate) struct Node {
     pub(crate) pid: Pid,
     pub(crate) master: Master,
+    pub(crate) queues: Vec<u16>,
+    pub(crate) relay_is_shut: bool,
     /// The same master an hour later and with other pids: it has to behave alike.
     pub(crate) twin: Master,
     pub(crate) processes: BTreeMap<Pid, Process>,
@@ -77,6 +86,9 @@ pub(crate) struct Luck {
     pub(crate) starts: bool,
     /// `None`: the settings are refused. `Some(n)`: so many workers.
     pub(crate) settings: Option<u16>,
+    pub(crate) grows: bool,
+    /// Connections and turns of workers, by pid.
+    pub(crate) busy: u64,
 }
 
 #[derive(Debug)]
@@ -84,7 +96,6 @@ pub(crate) struct World {
     pub(crate) now: Moment,
     pub(crate) nodes: Vec<Node>,
     pub(crate) luck: Luck,
-    pub(crate) queues: Vec<u16>,
     /// Somebody has shut the accept queues, for all.
     pub(crate) shut: bool,
     /// Nobody has to serve any more: an operator has stopped it, or the only server was killed.
@@ -97,13 +108,13 @@ impl World {
         let seed = Seed {
             policy,
             generation: Generation::FIRST,
-            queues: queues.clone(),
+            listen_mode: mode_of(&queues),
+            queues,
             lineage: Lineage::First,
             scaled: None,
         };
-        let luck = Luck { forks: true, starts: true, settings: Some(seed.policy.workers) };
-        let mut world =
-            Self { now: Moment(0), nodes: Vec::new(), luck, queues, shut: false, excused: false, next_pid: 100 };
+        let luck = Luck { forks: true, starts: true, settings: Some(seed.policy.workers), grows: true, busy: 0 };
+        let mut world = Self { now: Moment(0), nodes: Vec::new(), luck, shut: false, excused: false, next_pid: 100 };
         world.boot(seed, None);
         world.begin(0);
         world
@@ -115,9 +126,12 @@ impl World {
 
     fn boot(&mut self, seed: Seed, predecessor: Option<usize>) -> usize {
         let pid = self.new_pid();
+        let queues = seed.queues.clone();
         let master = Master::new(seed);
         self.nodes.push(Node {
             pid,
+            queues,
+            relay_is_shut: false,
             twin: master.clone(),
             master,
             processes: BTreeMap::new(),
@@ -250,10 +264,21 @@ impl World {
             Action::Tell { pid, says } => {
                 let process = self.nodes[node].processes.get_mut(&pid).expect("checked");
                 match says {
-                    MasterSays::Assign { queues } => process.queues = queues,
-                    MasterSays::Drain { .. } => process.told_to_drain = true,
+                    MasterSays::Assign { queues, relay } => {
+                        assert!(queues.iter().all(|id| process.knows.contains(id)), "{pid} has no copy of {queues:?}");
+                        process.queues = queues;
+                        process.reads_relay = relay;
+                    }
+                    MasterSays::Drain { heir, last, .. } => {
+                        process.told_to_drain = true;
+                        process.heir = heir.map(|heir| heir.relay);
+                        process.is_last |= last;
+                    }
+                    MasterSays::Queue { id } => {
+                        process.knows.insert(id);
+                    }
                     MasterSays::Finish { .. } => process.told_to_finish = true,
-                    MasterSays::Reopen => {}
+                    MasterSays::Shed { .. } | MasterSays::Refuge { .. } | MasterSays::Reopen => {}
                 }
             }
             Action::Kill { pid } => match self.nodes[node].processes.get_mut(&pid) {
@@ -291,8 +316,32 @@ impl World {
                     self.nodes[predecessor].from_successor.push_back(Event::Successor(says));
                 }
             }
+            Action::Sample => {
+                let busy = self.luck.busy;
+                let sample = |pid: &Pid| {
+                    let of = |digits: u32| busy / 10u64.pow(digits) % 7 * u64::from(pid.0.unsigned_abs() % 3);
+                    Sample { pid: *pid, open: of(1) * 10, turn: of(2) }
+                };
+                let samples = self.nodes[node].processes.keys().map(sample).collect();
+                self.nodes[node].answers.push_back(Event::Sampled(samples));
+            }
+            Action::AddQueues { each } => {
+                let answer = if self.luck.grows {
+                    let counts = &mut self.nodes[node].queues;
+                    counts.iter_mut().for_each(|count| *count = (*count).max(each));
+                    Event::QueuesAdded { counts: counts.clone() }
+                } else {
+                    Event::QueuesNotAdded { text: "no more sockets".to_owned() }
+                };
+                self.nodes[node].answers.push_back(answer);
+            }
+            Action::ShutRelay => self.nodes[node].relay_is_shut = true,
+            Action::OpenRelay => self.nodes[node].relay_is_shut = false,
             Action::CloseSuccessorLink => self.nodes[node].link_to_successor = false,
-            Action::ShutQueues => self.shut = true,
+            Action::ShutQueues => {
+                self.shut = true;
+                self.nodes[node].relay_is_shut = true;
+            }
             Action::ShutListeners { .. } => unreachable!("every successor takes every listener here"),
             Action::Exit(outcome) => {
                 let code = match &outcome {
@@ -315,7 +364,8 @@ impl World {
     fn fork(&mut self, node: usize, slot: Slot) {
         let answer = if self.luck.forks {
             let pid = self.new_pid();
-            self.nodes[node].processes.insert(pid, Process::default());
+            let knows = copies(&self.nodes[node].queues);
+            self.nodes[node].processes.insert(pid, Process { knows, ..Process::default() });
             Event::Spawned { slot, pid }
         } else {
             Event::SpawnFailed { slot, text: "no more processes".to_owned() }
@@ -328,7 +378,8 @@ impl World {
             let seed = Seed {
                 policy: self.nodes[node].master.policy().clone(),
                 generation,
-                queues: self.queues.clone(),
+                queues: self.nodes[node].queues.clone(),
+                listen_mode: mode_of(&self.nodes[node].queues),
                 lineage: Lineage::Awaiting(Readiness::Booting),
                 scaled: Some(workers),
             };
@@ -372,7 +423,9 @@ impl World {
         let takes_over = |other: usize| {
             let master = &self.nodes[other].master;
             let called_off = self.nodes[other].from_predecessor.contains(&Event::Predecessor(PredecessorSays::Abort));
-            !called_off && !master.life().is_ending() && master.upgrade() != Upgrade::Leaving
+            // It has not heard yet that it must not take back.
+            let released = self.nodes[other].from_successor.contains(&Event::Successor(SuccessorSays::Released));
+            !called_off && !released && !master.life().is_ending() && master.upgrade() != Upgrade::Leaving
         };
         if !self.alive().any(|other| other != node && takes_over(other)) {
             self.excused = true;
@@ -431,4 +484,19 @@ impl World {
                 )
             })
     }
+}
+
+/// What every worker of these worlds takes.
+pub(crate) fn takes() -> Takes {
+    Takes::these([Service { listener: "127.0.0.1:80".to_owned(), name: "http".to_owned(), state: 0 }])
+}
+
+fn mode_of(queues: &[u16]) -> ListenMode {
+    if queues.iter().any(|count| *count > 1) { ListenMode::Reuseport } else { ListenMode::Shared }
+}
+
+/// The queues that a process has from its fork.
+pub(crate) fn copies(counts: &[u16]) -> BTreeSet<QueueId> {
+    let listeners = counts.iter().zip(0..);
+    listeners.flat_map(|(count, listener)| (0..*count).map(move |index| QueueId { listener, index })).collect()
 }

@@ -152,7 +152,7 @@ fn an_answer_that_is_given_no_room_ends_the_connection() {
 
 #[test]
 fn a_handler_may_take_its_time() {
-    let worker = Worker::with_limits(Limits { head: 100, body: 100, send: 100, idle: 100 });
+    let worker = Worker::with_limits(Limits { head: 100, body: 100, send: 100, idle: 100, ..Limits::default() });
     let client = worker.connect();
     run(async {
         let mut sender = connect(&client).await;

@@ -83,7 +83,7 @@ fn a_body_without_progress_ends_the_connection() {
 
 #[test]
 fn a_handler_may_take_its_time_whatever_the_limits() {
-    let worker = Worker::with_limits(Limits { head: 100, body: 100, send: 100, idle: 100 });
+    let worker = Worker::with_limits(Limits { head: 100, body: 100, send: 100, idle: 100, ..Limits::default() });
     let mut client = worker.connect();
     client.send("POST /hold HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody");
     let held = worker.gate.wait();

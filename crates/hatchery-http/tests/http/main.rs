@@ -1,9 +1,15 @@
-//! hatchery-http in a real worker, by real clients.
+//! hatchery-http in real workers, by real clients.
 
 mod drain;
+mod flood;
+mod goaway;
 mod http2;
+mod journey;
 mod limits;
+mod moves;
 mod requests;
+mod shed;
+mod stays;
 mod support;
 
 /// Not a test of its own: it is how a test starts a worker, and does nothing when it is run with the others.

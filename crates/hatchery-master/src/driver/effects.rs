@@ -1,9 +1,11 @@
 //! What the driver does about each action: every effect that a master has is below.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use hatchery_core::notice::Level;
+use hatchery_core::wire::worker::MasterSays;
 use hatchery_core::{Action, Event, Generation, Notice, Pid, Slot};
 use hatchery_sys::channel::Channel;
 use hatchery_sys::fork::{self, Fork};
@@ -21,7 +23,8 @@ impl Driver {
         match action {
             Action::Spawn { slot } => return self.spawn(slot),
             Action::Tell { pid, says } => {
-                if self.children.tell(pid, says) == Delivery::Stuck {
+                let enclosed = self.enclosed(&says);
+                if self.children.tell(pid, says, enclosed) == Delivery::Stuck {
                     warn!("worker (pid {pid}) does not read its orders: killing it");
                     self.kill(pid, Signal::SIGKILL);
                 }
@@ -40,11 +43,28 @@ impl Driver {
                 self.start_successor(generation, workers, configured);
             }
             Action::TellSuccessor(says) => tell(self.inbox.successor.as_ref(), &says.encode()),
-            Action::CloseSuccessorLink => self.inbox.successor = None,
+            Action::CloseSuccessorLink => {
+                self.inbox.successor = None;
+                self.relays.end_successor();
+            }
             Action::TellPredecessor(says) => tell(self.inbox.predecessor.as_ref(), &says.encode()),
             Action::TakePidFile => self.take_pid_file(),
             Action::TakeBackPidFile => self.with_pid_file(PidFile::take_back),
+            Action::Sample => {
+                let samples = self.children.sample(&self.board);
+                self.inbox.waiting.push_front(Event::Sampled(samples));
+            }
+            Action::AddQueues { each } => {
+                let event = match self.listeners.add_queues(each) {
+                    Ok(()) => Event::QueuesAdded { counts: self.listeners.queue_counts() },
+                    Err(failure) => Event::QueuesNotAdded { text: failure.to_string() },
+                };
+                self.inbox.waiting.push_front(event);
+            }
+            Action::ShutRelay => self.relays.shut_own(),
+            Action::OpenRelay => self.relays.open_own(),
             Action::ShutQueues => {
+                self.relays.shut_own();
                 self.listeners.shut_all();
                 self.listeners.remove_files();
             }
@@ -58,6 +78,21 @@ impl Driver {
             Action::Exit(outcome) => return Turn::Over(outcome),
         }
         Turn::Go
+    }
+
+    /// The descriptor that a message is about. One that cannot be copied is left
+    /// out: the worker does without then.
+    fn enclosed(&self, says: &MasterSays) -> Option<OwnedFd> {
+        let fd = match says {
+            MasterSays::Queue { id } => self.listeners.queue(*id).map(|(_, queue)| queue.as_fd()),
+            MasterSays::Assign { .. }
+            | MasterSays::Drain { .. }
+            | MasterSays::Finish { .. }
+            | MasterSays::Shed { .. }
+            | MasterSays::Refuge { .. }
+            | MasterSays::Reopen => says.heir().and_then(|heir| self.relays.entry(heir.relay)),
+        };
+        fd?.try_clone_to_owned().inspect_err(|failure| error!("no descriptor left for a worker: {failure}")).ok()
     }
 
     /// Several children may have been reaped in one go. The core hears of one
@@ -108,23 +143,32 @@ impl Driver {
     }
 
     fn start_successor(&mut self, generation: Generation, workers: u16, configured: u16) {
+        let event = match self.bequeath(generation, workers, configured) {
+            Ok((pid, link)) => {
+                self.inbox.successor = Some(link);
+                Event::SuccessorStarted { pid }
+            }
+            Err(failure) => {
+                self.relays.end_successor();
+                Event::SuccessorNotStarted { text: failure.to_string() }
+            }
+        };
+        self.inbox.waiting.push_front(event);
+    }
+
+    fn bequeath(&mut self, generation: Generation, workers: u16, configured: u16) -> io::Result<(Pid, Channel)> {
+        self.relays.for_successor()?;
         let legacy = Legacy {
             origin: &self.origin,
             startup: &self.startup,
             listeners: &self.listeners,
+            relays: &self.relays,
             board: &self.board,
             generation,
             workers,
             configured,
         };
-        let event = match legacy.start() {
-            Ok((pid, link)) => {
-                self.inbox.successor = Some(link);
-                Event::SuccessorStarted { pid }
-            }
-            Err(failure) => Event::SuccessorNotStarted { text: failure.to_string() },
-        };
-        self.inbox.waiting.push_front(event);
+        legacy.start()
     }
 
     fn take_pid_file(&mut self) {

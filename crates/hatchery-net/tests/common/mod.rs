@@ -54,7 +54,18 @@ pub fn take_all(queue: &Queue) -> usize {
 
 /// This test binary in another process, where only the test `second_program` runs, in `role`.
 pub fn second_program(role: &str, stdin: impl Into<Stdio>) -> Child {
-    let mut program = Command::new(std::env::current_exe().expect("a path"));
+    start(Command::new(std::env::current_exe().expect("a path")), role, stdin)
+}
+
+/// The same with so many descriptors at most.
+pub fn second_with_few_descriptors(role: &str, most: u32) -> Child {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\"")]);
+    shell.arg(std::env::current_exe().expect("a path"));
+    start(shell, role, Stdio::null())
+}
+
+fn start(mut program: Command, role: &str, stdin: impl Into<Stdio>) -> Child {
     program.args(["--exact", "second_program", "--nocapture", "--quiet"]).env(ROLE, role);
     program.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::null());
     program.spawn().expect("this program starts")

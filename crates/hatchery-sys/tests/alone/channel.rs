@@ -2,9 +2,12 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 
-use hatchery_sys::channel::{Channel, MAX_FDS, Received};
+use hatchery_sys::channel::{Channel, MAX_FDS, Next, Received, is_shortage};
+use hatchery_sys::socket::{self, Kind};
 use hatchery_sys::wait::Status;
 use hatchery_sys::{poll, process};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
@@ -18,6 +21,9 @@ pub(crate) const CASES: &[Case] = &[
     ("channel::a_death_is_seen_as_the_end", death),
     ("channel::keeps_bounds_and_never_waits", bounds),
     ("channel::takes_no_other_socket", kinds),
+    ("channel::shut_ends_sending_for_everybody_and_loses_nothing", shut),
+    ("channel::grants_room_for_large_messages", capacity),
+    ("channel::tells_connections_from_other_descriptors", connections),
     ("channel::too_many_descriptors_are_closed_not_leaked", truncated),
 ];
 
@@ -76,8 +82,60 @@ fn bounds() {
     assert!(matches!(second.recv(&mut buffer).expect("more"), Received::Message { len: 4, .. }));
 }
 
+fn shut() {
+    let (ours, theirs) = Channel::pair().expect("a channel");
+    let copy = ours.try_clone().expect("a descriptor");
+    ours.send(b"one", &[temp_file("x").as_fd()]).expect("room");
+    let empty = poll::readable(&[ours.as_fd()], Some(std::time::Duration::ZERO)).expect("poll");
+    assert_eq!((empty, ours.next().expect("a socket")), (vec![false], Next::Nothing));
+    ours.shut().expect("it is connected");
+    assert_eq!(theirs.next().expect("a socket"), Next::Message, "and it stays there");
+    ours.shut().expect("twice does no harm");
+    assert_eq!(copy.send(b"two", &[]).expect_err("shut").kind(), ErrorKind::BrokenPipe);
+    let mut buffer = [0; 8];
+    let Received::Message { len: 3, fds } = theirs.recv(&mut buffer).expect("one") else { panic!("no message") };
+    assert_eq!(fds.len(), 1);
+    for _ in 0..2 {
+        assert!(matches!(theirs.recv(&mut buffer).expect("the end"), Received::Closed));
+        assert!(poll::is_read_closed(theirs.as_fd()));
+        assert_eq!(theirs.next().expect("a socket"), Next::End);
+    }
+    assert!(ours.is_connected() && !poll::is_read_closed(ours.as_fd()));
+    theirs.send(b"the other way", &[]).expect("it is open");
+}
+
+fn capacity() {
+    let (ours, theirs) = Channel::pair().expect("a channel");
+    let (before, after) = (ours.send_capacity().expect("a socket"), ours.set_send_capacity(1 << 20).expect("a socket"));
+    assert!(after >= before && ours.send_capacity().expect("a socket") == after);
+    let large = vec![7; after - 32];
+    ours.send(&large, &[]).expect("it fits");
+    let mut buffer = vec![0; after];
+    assert!(
+        matches!(theirs.recv(&mut buffer).expect("it has come"), Received::Message { len, .. } if len == large.len())
+    );
+    assert!(ours.send(&vec![7; after], &[]).is_err());
+    assert!(ours.set_send_capacity(8 * 1024).expect("a socket") < after);
+    let full = (0..1000).find_map(|_| ours.send(b"more", &[]).err()).expect("it has an end");
+    assert!(full.kind() == ErrorKind::WouldBlock && !is_shortage(&full));
+    assert!(is_shortage(&std::io::Error::from_raw_os_error(libc::ETOOMANYREFS)));
+}
+
+fn connections() {
+    let listener = TcpListener::bind("[::1]:0").expect("a port is free");
+    let client = TcpStream::connect(listener.local_addr().expect("an address")).expect("it listens");
+    let (unix, _other) = UnixStream::pair().expect("a pair");
+    assert_eq!(socket::kind(client.as_fd()).expect("a connection"), Kind::Tcp);
+    assert_eq!(socket::kind(unix.as_fd()).expect("a connection"), Kind::Unix);
+    let (channel, _other) = Channel::pair().expect("a channel");
+    let udp = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+    for other in [listener.as_fd(), udp.as_fd(), channel.as_fd(), temp_file("x").as_fd(), pipe().0.as_fd()] {
+        assert!(socket::kind(other).is_err());
+    }
+}
+
 fn kinds() {
-    let (one, _other) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    let (one, _other) = UnixStream::pair().expect("a pair");
     assert!(Channel::from_fd(one.into()).is_err(), "a stream");
     assert!(Channel::from_fd(temp_file("x").into()).is_err(), "a file");
     let (ours, theirs) = Channel::pair().expect("a channel");

@@ -57,7 +57,7 @@ fn without_listeners_the_application_says_when() {
         worker.draining().await;
         Ok::<_, Infallible>(())
     });
-    child.expect(&WorkerSays::Ready);
+    child.is_ready();
     child.settle();
     assert!(child.is_alive());
     child.finish();
@@ -82,7 +82,7 @@ fn ready_means_that_every_listener_is_served() {
         )
         .map(|_| ())
     });
-    child.expect(&WorkerSays::Ready);
+    child.is_ready();
     child.assign([0, 1]);
     assert_eq!(Client::connect(master.address(0)).hear(), "raw");
     assert_eq!(Client::connect(master.address(1)).hear(), "rest");
@@ -102,7 +102,7 @@ fn mistakes() {
         tokio::try_join!(worker.clone().serve(async |_| {}), worker.serve(async |_| {})).map(|_| ())
     });
     // The first call has made it ready.
-    child.expect(&WorkerSays::Ready);
+    child.is_ready();
     wait_for("the mistake is logged", || child.log().contains("is served already"));
     child.exits_with(1);
 }
@@ -110,7 +110,7 @@ fn mistakes() {
 fn the_title_says_what_it_is_about() {
     let master = Master::new();
     let child = master.fork(Options { slot: 1, ..Options::default() }, echo);
-    child.expect(&WorkerSays::Ready);
+    child.is_ready();
     assert_eq!(child.title(), "hatchery: worker 1 gen 3 ready");
     child.assign([0]);
     let mut client = master.client();

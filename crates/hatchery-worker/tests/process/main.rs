@@ -9,8 +9,14 @@ use std::time::Duration;
 
 use hatchery_sys::process;
 
+mod apps;
 mod booting;
+mod deaths;
 mod ending;
+mod hostile;
+mod jam;
+mod last;
+mod moving;
 mod orphans;
 mod serving;
 mod signals;
@@ -22,10 +28,23 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 type Test = (&'static str, fn());
 
+const ALL: [&[Test]; 11] = [
+    booting::TESTS,
+    serving::TESTS,
+    ending::TESTS,
+    signals::TESTS,
+    orphans::TESTS,
+    trouble::TESTS,
+    moving::TESTS,
+    jam::TESTS,
+    deaths::TESTS,
+    hostile::TESTS,
+    last::TESTS,
+];
+
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let all: Vec<Test> =
-        [booting::TESTS, serving::TESTS, ending::TESTS, signals::TESTS, orphans::TESTS, trouble::TESTS].concat();
+    let all: Vec<Test> = ALL.concat();
     let mut failed = Vec::new();
     for (name, test) in all {
         if !wanted.is_empty() && !wanted.iter().any(|wanted| name.contains(wanted.as_str())) {

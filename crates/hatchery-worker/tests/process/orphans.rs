@@ -5,7 +5,6 @@ use std::os::fd::AsFd;
 use std::process::abort;
 use std::time::Duration;
 
-use hatchery_core::wire::worker::WorkerSays;
 use hatchery_sys::channel::{Channel, Received};
 use hatchery_sys::fork::{Fork, fork};
 use hatchery_sys::{Pid, Signal, poll, process, signals};
@@ -54,7 +53,7 @@ impl Family {
                 let options = Options { drain_timeout: Some(Duration::from_millis(10)), ..Options::default() };
                 let child = listening.fork(options, app);
                 if is_ready {
-                    child.expect(&WorkerSays::Ready);
+                    child.is_ready();
                     child.assign([0]);
                 }
                 theirs.send(b"founded", &[]).unwrap();

@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
 
-use hatchery_core::ListenMode;
-use hatchery_core::wire::worker::WorkerSays;
-use hatchery_worker::{Conn, Peer};
+use hatchery_core::wire::worker::{MasterSays, WorkerSays};
+use hatchery_core::{ListenMode, QueueId};
+use hatchery_worker::{Conn, Peer, Quota, Worker};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::Test;
 use crate::support::{Client, DEADLINE, Master, Options, echo, wait_for};
@@ -18,6 +20,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_queue_that_moves_all_the_time_loses_nobody", a_queue_that_moves_all_the_time_loses_nobody),
     ("more_than_a_burst_is_served", more_than_a_burst_is_served),
     ("every_queue_of_a_reuseport_listener_is_served", every_queue_of_a_reuseport_listener_is_served),
+    ("a_queue_that_is_added_later_is_served", a_queue_that_is_added_later_is_served),
+    ("a_queue_that_is_none_is_refused", a_queue_that_is_none_is_refused),
+    ("who_has_served_enough_asks_to_be_replaced", who_has_served_enough_asks_to_be_replaced),
     ("a_unix_socket_is_served", a_unix_socket_is_served),
     ("at_the_limit_of_connections_clients_wait", at_the_limit_of_connections_clients_wait),
     ("the_board_says_what_goes_on", the_board_says_what_goes_on),
@@ -27,7 +32,7 @@ pub(crate) const TESTS: &[Test] = &[
 fn nothing_is_accepted_before_a_queue_is_assigned() {
     let master = Master::new();
     let child = master.fork(Options::default(), echo);
-    child.expect(&WorkerSays::Ready);
+    child.is_ready();
     let mut client = master.client();
     client.say("early");
     child.settle();
@@ -40,7 +45,7 @@ fn nothing_is_accepted_before_a_queue_is_assigned() {
 fn a_queue_moves_and_its_connections_stay() {
     let master = Master::new();
     let (one, other) = (master.serving(Options::default()), master.fork(Options::default(), echo));
-    other.expect(&WorkerSays::Ready);
+    other.is_ready();
     let mut early = master.client();
     assert_eq!(early.echo(), one.pid);
 
@@ -90,7 +95,7 @@ fn a_queue_that_moves_all_the_time_loses_nobody() {
 fn more_than_a_burst_is_served() {
     let master = Master::new();
     let child = master.fork(Options::default(), echo);
-    child.expect(&WorkerSays::Ready);
+    child.is_ready();
     let mut clients: Vec<Client> = (0..100).map(|_| master.client()).collect();
     child.assign([0]);
     for client in &mut clients {
@@ -109,6 +114,93 @@ fn every_queue_of_a_reuseport_listener_is_served() {
     }
 }
 
+fn a_queue_that_is_added_later_is_served() {
+    let master = Master::with(&[(None, "127.0.0.1:0")], ListenMode::Reuseport, 1);
+    let child = master.serving(Options::default());
+    master.client().echo();
+    master.add_queues(3);
+    let late = master.serving(Options::default());
+    late.rest();
+    late.settle();
+    for index in [1, 2] {
+        let id = QueueId { listener: 0, index };
+        for child in [&child, &late] {
+            // The late one has inherited it, and takes no second.
+            child.say_with(&MasterSays::Queue { id }, &[master.queue(id).as_fd()]);
+        }
+    }
+    master.assign_all(&child);
+    // The kernel chooses the queue by the client's port.
+    for _ in 0..40 {
+        assert_eq!(master.client().echo(), child.pid);
+    }
+    assert_eq!(child.log() + &late.log(), "");
+    child.rest();
+    child.settle();
+    master.assign_all(&late);
+    for _ in 0..40 {
+        assert_eq!(master.client().echo(), late.pid);
+    }
+}
+
+fn a_queue_that_is_none_is_refused() {
+    let master = Master::with(&[(None, "127.0.0.1:0")], ListenMode::Reuseport, 1);
+    let child = master.serving(Options::default());
+    let add = |listener, index, fd: BorrowedFd<'_>, reason: &str| {
+        let id = QueueId { listener, index };
+        child.say_with(&MasterSays::Queue { id }, &[fd]);
+        child.settle();
+        let line = format!("the master's queue {id} {reason}");
+        assert!(child.log().contains(&line), "{} lacks {line}", child.log());
+    };
+    let (pipe, _other) = std::io::pipe().unwrap();
+    let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let right = master.queue(QueueId { listener: 0, index: 0 });
+    add(0, 1, pipe.as_fd(), "is not a socket");
+    add(0, 1, elsewhere.as_fd(), "listens on 127.0.0.1:");
+    add(0, 2, right.as_fd(), "cannot be used: queue 0.2 comes before those with lower numbers");
+    add(1, 0, right.as_fd(), "cannot be used: there is no listener 1");
+    assert_eq!(master.client().echo(), child.pid);
+}
+
+fn who_has_served_enough_asks_to_be_replaced() {
+    let master = Master::new();
+    let quota = Some(Quota { requests: 10, jitter: 4 });
+    let child = master.fork(Options { quota, ..Options::default() }, async |worker: Worker, _| {
+        let counters = worker.counters();
+        worker
+            .serve(async move |mut conn: Conn| {
+                while conn.read_u8().await.is_ok() {
+                    counters.request_started();
+                    let _ = conn.write_all(b"x").await;
+                    counters.request_finished();
+                }
+            })
+            .await
+    });
+    child.is_ready();
+    child.assign([0]);
+    let mut client = std::net::TcpStream::connect(master.address(0)).unwrap();
+    let mut ask = |times: u64| {
+        for _ in 0..times {
+            client.write_all(b"x").unwrap();
+            client.read_exact(&mut [0]).unwrap();
+        }
+        child.settle();
+    };
+    ask(9);
+    assert!(!child.has_spoken());
+    ask(5);
+    child.expect(&WorkerSays::Recycle);
+    assert!(!child.has_spoken(), "once");
+    // The master has not got round to it.
+    ask(14);
+    child.expect(&WorkerSays::Recycle);
+    child.drain();
+    ask(40);
+    assert!(!child.has_spoken(), "it knows");
+}
+
 fn a_unix_socket_is_served() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("socket");
@@ -124,7 +216,7 @@ fn a_unix_socket_is_served() {
             })
             .await
     });
-    child.expect(&WorkerSays::Ready);
+    child.is_ready();
     child.assign([0]);
     let mut client = UnixStream::connect(&path).unwrap();
     client.set_read_timeout(Some(DEADLINE)).unwrap();

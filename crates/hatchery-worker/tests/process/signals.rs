@@ -32,7 +32,7 @@ fn a_term_while_it_boots_is_not_forgotten() {
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         echo(worker, nothing).await
     });
-    child.expect(&WorkerSays::Ready);
+    child.is_ready();
     child.expect(&WorkerSays::Recycle);
 }
 

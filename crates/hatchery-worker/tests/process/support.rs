@@ -1,11 +1,10 @@
 //! A master that does what a test says, clients, and waiting under a deadline.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
@@ -13,17 +12,19 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use hatchery_core::wire::worker::{MasterSays, WorkerSays};
-use hatchery_core::{Generation, ListenMode, QueueId, Slot};
-use hatchery_net::{Address, Listener, Listeners, Spec};
+use hatchery_core::wire::worker::{Heir, MasterSays, Whose, WorkerSays};
+use hatchery_core::{Generation, ListenMode, QueueId, Slot, Takes};
+use hatchery_net::{Address, Listener, Listeners, Relay, Spec};
 use hatchery_sys::board::{Board, Cell};
 use hatchery_sys::channel::{Channel, Received};
 use hatchery_sys::fork::{Fork, fork};
 use hatchery_sys::{Pid, Signal, poll, process, signals};
-use hatchery_worker::{Conn, Limits, Seed, Worker};
+use hatchery_worker::{Limits, Quota, Seed, Worker};
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::socket::{setsockopt, sockopt::SndBuf};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+
+pub(crate) use crate::apps::{Counted, count_lines, count_until_drain, counter, echo, hang};
 
 /// How long anything that is waited for may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
@@ -31,6 +32,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 /// What the test plays: the owner of the queues.
 pub(crate) struct Master {
     listeners: RefCell<Listeners>,
+    pub(crate) relay: Relay,
 }
 
 /// A worker, as its master sees it.
@@ -51,6 +53,21 @@ pub(crate) struct Options {
     pub(crate) drain_timeout: Option<Duration>,
     /// The limit of open files, beyond those that a ready worker has.
     pub(crate) spare_files: Option<u64>,
+    pub(crate) quota: Option<Quota>,
+}
+
+/// How a worker is told to move its connections.
+pub(crate) struct Order {
+    pub(crate) whose: Whose,
+    pub(crate) takes: Takes,
+    pub(crate) timeout: Duration,
+    pub(crate) last: bool,
+}
+
+impl Order {
+    pub(crate) fn to(whose: Whose, takes: &Takes) -> Self {
+        Self { whose, takes: takes.clone(), timeout: DEADLINE, last: false }
+    }
 }
 
 impl Master {
@@ -64,7 +81,27 @@ impl Master {
             let spec = Spec { name: name.map(str::to_owned), address: address.parse().unwrap() };
             Listener::bind(&spec, mode, queues, 1024).unwrap()
         };
-        Self { listeners: RefCell::new(Listeners::new(listeners.iter().map(bind).collect())) }
+        let listeners = RefCell::new(Listeners::new(listeners.iter().map(bind).collect()));
+        Self { listeners, relay: Relay::pair().unwrap() }
+    }
+
+    /// A master of another generation, on the same addresses.
+    pub(crate) fn next(&self) -> Self {
+        let inherit = |listener: &Listener| {
+            let spec = Spec { name: listener.name().map(str::to_owned), address: listener.bound().clone() };
+            let fds = listener.queues().iter().map(|queue| queue.try_clone().unwrap().into());
+            Listener::inherit(&spec, fds.collect()).unwrap()
+        };
+        let listeners = RefCell::new(Listeners::new(self.listeners.borrow().iter().map(inherit).collect()));
+        Self { listeners, relay: Relay::pair().unwrap() }
+    }
+
+    pub(crate) fn add_queues(&self, each: u16) {
+        self.listeners.borrow_mut().add_queues(each).unwrap();
+    }
+
+    pub(crate) fn queue(&self, id: QueueId) -> OwnedFd {
+        self.listeners.borrow().queue(id).unwrap().1.as_fd().try_clone_to_owned().unwrap()
     }
 
     pub(crate) fn address(&self, index: usize) -> SocketAddr {
@@ -106,6 +143,8 @@ impl Master {
             }
             Fork::Child => {
                 drop((channel, reopened));
+                let (entry, exit) = (self.relay.entry().try_clone_fd(), self.relay.exit().try_clone());
+                let relay = Relay::from_fds(entry.unwrap(), exit.unwrap().into_fd()).unwrap();
                 signals::reset_in_child();
                 log_into(log);
                 let seed = Seed {
@@ -114,10 +153,12 @@ impl Master {
                     master,
                     // This process has no other use for them.
                     listeners: self.listeners.take(),
+                    relay,
                     channel: theirs,
                     board,
                     cell: 1,
                     limits: Limits { max_connections: options.max_connections, ..Limits::default() },
+                    quota: options.quota,
                     drain_timeout: options.drain_timeout.unwrap_or(DEADLINE),
                     blocked,
                     reopen: Box::new(move || {
@@ -138,9 +179,41 @@ impl Master {
     /// A worker that echoes lines, ready and with every queue assigned.
     pub(crate) fn serving(&self, options: Options) -> Child {
         let child = self.fork(options, echo);
-        child.expect(&WorkerSays::Ready);
-        child.assign(0..self.listeners.borrow().queue_counts().iter().sum());
+        child.is_ready();
+        self.assign_all(&child);
         child
+    }
+
+    /// A worker whose connections can move, ready and with everything assigned.
+    pub(crate) fn counting(&self, options: Options) -> Child {
+        let child = self.fork(options, counter);
+        child.is_ready();
+        self.assign_all(&child);
+        child
+    }
+
+    /// Every queue and the relay.
+    pub(crate) fn assign_all(&self, child: &Child) {
+        let listeners = self.listeners.borrow();
+        let queues = (0..).take(listeners.len()).flat_map(|listener| listeners.queue_ids(listener)).collect();
+        child.say(&MasterSays::Assign { queues, relay: true });
+    }
+
+    /// Leaves room for about twenty connections in the relay.
+    pub(crate) fn narrow_relay(&self) {
+        setsockopt(&self.relay.entry().as_fd(), SndBuf, &(8 * 1024)).unwrap();
+    }
+
+    /// Bytes that a client has sent and its worker has not read.
+    pub(crate) fn unread_by_worker(&self, client: &Client) -> u64 {
+        let (local, peer) = (format!(":{:04X}", self.address(0).port()), format!(":{:04X}", client.port()));
+        let table = fs::read_to_string("/proc/net/tcp").unwrap();
+        let queues = table.lines().find_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            (fields[1].ends_with(&local) && fields[2].ends_with(&peer)).then(|| fields[4].to_owned())
+        });
+        let queues = queues.expect("the connection is there");
+        u64::from_str_radix(queues.split_once(':').unwrap().1, 16).unwrap()
     }
 
     /// Ends every queue, as at the final stop.
@@ -156,15 +229,33 @@ impl Master {
 
 impl Child {
     pub(crate) fn say(&self, says: &MasterSays) {
-        self.channel.as_ref().unwrap().send(&says.encode(), &[]).unwrap();
+        self.say_with(says, &[]);
     }
 
-    pub(crate) fn assign(&self, queues: impl IntoIterator<Item = u16>) {
-        self.say(&MasterSays::Assign { queues: queues.into_iter().map(QueueId).collect() });
+    pub(crate) fn say_with(&self, says: &MasterSays, fds: &[BorrowedFd<'_>]) {
+        self.channel.as_ref().unwrap().send(&says.encode(), fds).unwrap();
+    }
+
+    /// The first queue of each of these listeners.
+    pub(crate) fn assign(&self, listeners: impl IntoIterator<Item = u16>) {
+        let queues = listeners.into_iter().map(|listener| QueueId { listener, index: 0 }).collect();
+        self.say(&MasterSays::Assign { queues, relay: true });
+    }
+
+    /// Nothing but what is open.
+    pub(crate) fn rest(&self) {
+        self.say(&MasterSays::Assign { queues: Vec::new(), relay: false });
     }
 
     pub(crate) fn drain(&self) {
-        self.say(&MasterSays::Drain { timeout: DEADLINE });
+        self.say(&MasterSays::Drain { timeout: DEADLINE, heir: None, last: false });
+    }
+
+    /// Drain, and send everything to the readers of this relay.
+    pub(crate) fn drain_to(&self, relay: &Relay, order: Order) {
+        let Order { whose, takes, timeout, last } = order;
+        let heir = Some(Heir { relay: whose, takes });
+        self.say_with(&MasterSays::Drain { timeout, heir, last }, &[relay.entry().as_fd()]);
     }
 
     pub(crate) fn finish(&self) {
@@ -181,6 +272,18 @@ impl Child {
             Received::Message { len, .. } => Some(WorkerSays::decode(&message[..len]).unwrap()),
             Received::Closed => None,
             Received::Truncated => panic!("too long"),
+        }
+    }
+
+    /// Whether there is something that it has said.
+    pub(crate) fn has_spoken(&self) -> bool {
+        poll::readable(&[self.channel.as_ref().unwrap().as_fd()], Some(Duration::ZERO)).unwrap()[0]
+    }
+
+    pub(crate) fn is_ready(&self) -> Takes {
+        match self.next() {
+            Some(WorkerSays::Ready { takes }) => takes,
+            other => panic!("not ready but {other:?}, its log: {}", self.log()),
         }
     }
 
@@ -229,12 +332,31 @@ impl Child {
         waitpid(self.pid, Some(WaitPidFlag::WNOHANG)).unwrap() == WaitStatus::StillAlive
     }
 
+    /// How many it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid)).unwrap().count()
+    }
+
+    /// Whether it has not ended; it stays to be reaped.
+    pub(crate) fn is_alive_unreaped(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap();
+        !stat.rsplit_once(')').unwrap().1.starts_with(" Z")
+    }
+
     pub(crate) fn cell(&self) -> &Cell {
         self.board.cell(1)
     }
 
     pub(crate) fn accepted(&self) -> u64 {
         self.cell().accepted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn moved(&self) -> u64 {
+        self.cell().moved.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn refused(&self) -> u64 {
+        self.cell().refused.load(Ordering::Relaxed)
     }
 
     pub(crate) fn open(&self) -> u64 {
@@ -277,10 +399,30 @@ impl Client {
         self.0.get_mut().write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
+    /// Says something that is no whole line, or several.
+    pub(crate) fn write(&mut self, text: &str) {
+        self.0.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Whether the other side still takes it.
+    pub(crate) fn try_write(&mut self, text: &str) -> bool {
+        self.0.get_mut().write_all(text.as_bytes()).is_ok()
+    }
+
+    /// A word, a number and a pid.
+    pub(crate) fn counted(&mut self) -> (String, u64, Pid) {
+        let (rest, pid) = self.heard_by();
+        let (word, count) = rest.rsplit_once(' ').unwrap_or_else(|| panic!("heard {rest:?}"));
+        (word.to_owned(), count.parse().unwrap(), pid)
+    }
+
     /// The next line; empty at the end.
     pub(crate) fn hear(&mut self) -> String {
         let mut line = String::new();
-        self.0.read_line(&mut line).expect("no answer");
+        match self.0.read_line(&mut line) {
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            read => assert!(read.is_ok(), "no answer: {read:?}"),
+        }
         line.trim_end().to_owned()
     }
 
@@ -298,6 +440,14 @@ impl Client {
         (word.to_owned(), Pid::from_raw(pid.parse().unwrap()))
     }
 
+    pub(crate) fn hears_something(&mut self) -> bool {
+        !self.0.buffer().is_empty() || poll::readable(&[self.0.get_ref().as_fd()], Some(Duration::ZERO)).unwrap()[0]
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.0.get_ref().local_addr().unwrap().port()
+    }
+
     /// Whether there is nothing to read, not even an end.
     pub(crate) fn hears_nothing(&mut self) -> bool {
         self.0.get_mut().set_nonblocking(true).unwrap();
@@ -305,50 +455,6 @@ impl Client {
         self.0.get_mut().set_nonblocking(false).unwrap();
         nothing
     }
-}
-
-/// Echoes lines with the worker's pid. Some lines are orders.
-pub(crate) async fn echo(worker: Worker, _: &'static ()) -> Result<(), hatchery_worker::ServeError> {
-    worker.serve(echo_lines).await
-}
-
-pub(crate) async fn echo_lines(conn: Conn) {
-    let draining = conn.draining();
-    tokio::pin!(draining);
-    let pid = process::pid();
-    let mut conn = tokio::io::BufReader::new(conn);
-    let mut line = String::new();
-    loop {
-        line.clear();
-        tokio::select! {
-            biased;
-            read = conn.read_line(&mut line) => match (read, line.trim_end()) {
-                (Ok(0) | Err(_), _) => return,
-                (_, "panic") => panic!("told to panic"),
-                (_, "deaf") => {
-                    // Does not care for a drain: ends with its client.
-                    let _ = conn.write_all(b"deaf 0\n").await;
-                    while conn.read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {}
-                    return;
-                }
-                (_, said) => {
-                    let answer = format!("{said} {pid}\n");
-                    if conn.write_all(answer.as_bytes()).await.is_err() {
-                        return;
-                    }
-                }
-            },
-            () = &mut draining => {
-                let _ = conn.write_all(b"bye 0\n").await;
-                return;
-            }
-        }
-    }
-}
-
-/// An application that never becomes ready.
-pub(crate) async fn hang(_: Worker, _: &'static ()) -> Result<(), Infallible> {
-    std::future::pending().await
 }
 
 /// Waits for what has no event of its own, without giving it time to hide.

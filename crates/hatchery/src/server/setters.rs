@@ -152,6 +152,44 @@ impl<P> Server<P> {
         self.set("max-connections", connections.to_string())
     }
 
+    /// After how many requests a worker is replaced; 0, the default: never.
+    ///
+    /// Its connections move to the others, and a worker is never taken away
+    /// before its replacement is ready.
+    ///
+    /// ```
+    /// let settings = hatchery::Server::new().max_requests(100_000).settings()?;
+    /// assert_eq!(settings.max_requests, 100_000);
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn max_requests(self, requests: u64) -> Self {
+        self.set("max-requests", requests.to_string())
+    }
+
+    /// Up to how many requests more, by chance, so that workers are not replaced
+    /// together; by default a tenth of [`max_requests`](Self::max_requests).
+    ///
+    /// ```
+    /// let settings = hatchery::Server::new().max_requests(100_000).max_requests_jitter(0).settings()?;
+    /// assert_eq!(settings.max_requests_jitter, Some(0));
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn max_requests_jitter(self, requests: u64) -> Self {
+        self.set("max-requests-jitter", requests.to_string())
+    }
+
+    /// Whether a worker with clearly more connections than the others hands idle
+    /// ones over; on by default.
+    ///
+    /// ```
+    /// let settings = hatchery::Server::new().balance(false).settings()?;
+    /// assert!(!settings.balance);
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn balance(self, on: bool) -> Self {
+        self.set("balance", if on { "on" } else { "off" }.to_owned())
+    }
+
     /// How many crashes in a row, of workers that did not stay ready for a
     /// second, make the master give up; by default 8.
     ///
@@ -258,6 +296,9 @@ mod tests {
             .send_timeout(ms(8))
             .keep_alive_timeout(ms(9))
             .max_connections(10)
+            .max_requests(13)
+            .max_requests_jitter(14)
+            .balance(false)
             .crash_limit(11)
             .upgrade_probation(ms(12))
             .log("/var/log/app")
@@ -281,6 +322,9 @@ mod tests {
             send_timeout: ms(8),
             keep_alive_timeout: ms(9),
             max_connections: 10,
+            max_requests: 13,
+            max_requests_jitter: Some(14),
+            balance: false,
             crash_limit: 11,
             upgrade_probation: ms(12),
             log: Some("/var/log/app".into()),

@@ -10,7 +10,18 @@ use super::error::SettingsError;
 pub(super) fn refuse(settings: &Settings, named: &[Address]) -> Result<(), SettingsError> {
     one_listener_an_address(settings, named)?;
     countable_queues(settings, named)?;
+    jitter_of_something(settings)?;
     files_of_their_own(settings)
+}
+
+fn jitter_of_something(settings: &Settings) -> Result<(), SettingsError> {
+    match (settings.max_requests, settings.max_requests_jitter) {
+        (0, Some(jitter)) if jitter > 0 => {
+            let reason = format!("{jitter} requests more than for ever; expected max-requests as well");
+            Err(SettingsError::Contradiction { settings: "max-requests-jitter", reason })
+        }
+        (0, Some(_) | None) | (1.., _) => Ok(()),
+    }
 }
 
 fn one_listener_an_address(settings: &Settings, named: &[Address]) -> Result<(), SettingsError> {

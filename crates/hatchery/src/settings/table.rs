@@ -24,6 +24,9 @@ pub(crate) struct Setting {
     pub(crate) put: fn(&mut Settings, &str) -> Result<(), String>,
 }
 
+/// The largest number that TOML can write.
+const LARGEST: u64 = i64::MAX.unsigned_abs();
+
 impl fmt::Debug for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
@@ -164,6 +167,31 @@ pub(crate) const TABLE: &[Setting] = &[
         unset: Unset::Text("0"),
         kind: Kind::Number,
         put: |settings, text| number(text, 0, u32::MAX, &mut settings.max_connections),
+    },
+    Setting {
+        name: "max-requests",
+        value: "N",
+        help: "Requests after which a worker is replaced; 0: never",
+        unset: Unset::Text("0"),
+        kind: Kind::Number,
+        put: |settings, text| number(text, 0, LARGEST, &mut settings.max_requests),
+    },
+    Setting {
+        name: "max-requests-jitter",
+        value: "N",
+        help: "Up to so many requests more, by chance, so that workers are not replaced together; \
+               10 % of max-requests if it is not given",
+        unset: Unset::Off,
+        kind: Kind::Number,
+        put: |settings, text| number(text, 0, LARGEST, settings.max_requests_jitter.insert(0)),
+    },
+    Setting {
+        name: "balance",
+        value: "on|off",
+        help: "Whether a worker with clearly more connections than the others hands idle ones over",
+        unset: Unset::Text("on"),
+        kind: Kind::Text,
+        put: |settings, text| value::switch(text).map(|on| settings.balance = on),
     },
     Setting {
         name: "crash-limit",

@@ -59,6 +59,15 @@ pub(super) fn number(text: &str, least: u64, most: u64) -> Result<u64, String> {
         .ok_or_else(|| expected(text, &format!("a whole number from {least} to {most}")))
 }
 
+/// Something that is done or is not.
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(expected(text, "`on` or `off`")),
+    }
+}
+
 /// A duration of more than nothing.
 pub(super) fn span(text: &str) -> Result<Duration, String> {
     match span_or_zero(text)? {

@@ -2,50 +2,75 @@
 
 use std::convert::Infallible;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
-use hatchery_core::{Generation, ListenMode, Slot};
-use hatchery_http::{self as http, Body, BoxError, Request, Response, Server};
-use hatchery_net::{Address, Listener, Listeners, Spec};
+use hatchery_core::{Generation, Slot};
+use hatchery_http::{self as http, Body, BoxError, Client, Request, Response, Server};
 use hatchery_sys::board::Board;
 use hatchery_sys::channel::Channel;
 use hatchery_worker::{Limits, Seed, Worker};
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
 use tokio::io::AsyncReadExt;
+
+use super::{Nest, Role, Serves, counts};
+
+/// What `/early` answers with.
+pub(crate) fn early() -> Vec<u8> {
+    (0..16_u32 << 20).map(|n| u8::try_from(n % 251).unwrap()).collect()
+}
 
 /// Becomes a worker if this process was started as one.
 pub(crate) fn child() {
     let Ok(role) = std::env::var(super::ROLE) else { return };
-    let numbers: Vec<u64> = role.split(' ').map(|number| number.parse().unwrap()).collect();
-    let millis = |at: usize| Duration::from_millis(numbers[at]);
-    let limits = Limits { head: millis(0), body: millis(1), send: millis(2), idle: millis(3), ..Limits::default() };
-    let gate = u16::try_from(numbers[4]).unwrap();
+    let Role { serves, limits, slot, gate } = Role::decode(&role);
+    let millis = Duration::from_millis;
+    let granted = Limits {
+        head: millis(limits.head),
+        body: millis(limits.body),
+        send: millis(limits.send),
+        idle: millis(limits.idle),
+        ..Limits::default()
+    };
+    let pings = millis(limits.pings);
+    let max_head = usize::try_from(limits.max_head).unwrap();
 
     let blocked = hatchery_sys::signals::block_all().unwrap();
-    let spec = Spec { name: None, address: "127.0.0.1:0".parse().unwrap() };
-    let listener = Listener::bind(&spec, ListenMode::Shared, 1, 1024).unwrap();
-    let Address::Tcp(bound) = listener.bound() else { panic!("not TCP") };
-    let channel = Channel::from_fd(super::inherited_channel()).unwrap();
-    channel.send(&bound.port().to_be_bytes(), &[]).unwrap();
+    let channel = Channel::from_fd(std::io::stdin().as_fd().try_clone_to_owned().unwrap()).unwrap();
+    let (listeners, relay) = Nest::inherit(&channel);
+    let board = Board::create(1).unwrap();
     let seed = Seed {
-        slot: Slot(0),
+        slot: Slot(slot),
         generation: Generation::FIRST,
         master: hatchery_sys::process::parent(),
-        listeners: Listeners::new(vec![listener]),
+        listeners,
+        relay,
         channel,
-        board: Board::create(1).unwrap(),
+        board,
         cell: 0,
-        limits,
+        limits: granted,
+        quota: None,
         drain_timeout: super::PATIENCE,
         reopen: Box::new(|| {}),
         blocked,
     };
     let code = hatchery_worker::run(seed, &(), async move |worker: Worker, _preloaded: &'static ()| {
-        let routes = worker.clone();
-        let service = hyper::service::service_fn(move |request: Request| {
-            assert!(request.uri().path() != "/panic-in-call", "told to, in the call");
-            route(routes.clone(), gate, request)
-        });
-        Server::new(service).serve(worker).await.map_err(BoxError::from)
+        let limits = http::Limits::default().max_head_size(max_head).pings(pings, pings);
+        match serves {
+            Serves::Routes => {
+                let routes = worker.clone();
+                let service = hyper::service::service_fn(move |request: Request| {
+                    assert!(request.uri().path() != "/panic-in-call", "told to, in the call");
+                    route(routes.clone(), gate, request)
+                });
+                Server::new(service).limits(limits).client_in_extensions(true).serve(worker).await
+            }
+            Serves::Counts => counts::server().limits(limits).serve(worker).await,
+            Serves::MovingCounts => counts::moving(1).limits(limits).serve(worker).await,
+            Serves::NewerCounts => counts::moving(2).limits(limits).serve(worker).await,
+        }
+        .map_err(BoxError::from)
     });
     hatchery_sys::process::exit_now(code);
 }
@@ -56,6 +81,27 @@ async fn route(worker: Worker, gate: u16, request: Request) -> Result<Response, 
         "/hold" => {
             wait_at(gate).await;
             http::text("held")
+        }
+        // Asks for the body when it is let go.
+        "/hold-and-echo" => {
+            wait_at(gate).await;
+            Response::new(Body::wrap(request.into_body()))
+        }
+        "/hold-and-close" => {
+            wait_at(gate).await;
+            let mut response = http::text("held");
+            response.headers_mut().insert("connection", ::http::HeaderValue::from_static("close"));
+            response
+        }
+        "/hold-and-panic" => {
+            wait_at(gate).await;
+            panic!("told to, when it was let go")
+        }
+        // Drops the body when it is let go.
+        "/hold-and-drop" => {
+            wait_at(gate).await;
+            drop(request);
+            http::text("dropped")
         }
         // Stops the whole event loop until it is let go.
         "/block" => {
@@ -81,6 +127,27 @@ async fn route(worker: Worker, gate: u16, request: Request) -> Result<Response, 
             http::text("draining")
         }
         "/echo" => Response::new(Body::wrap(request.into_body())),
+        // Answers at once and reads the body meanwhile; knocks when it has all of it.
+        "/early" => {
+            tokio::task::spawn_local(async move {
+                let mut body = request.into_body();
+                // hyper says that it is at its end when the next request begins.
+                while !body.is_end_stream() {
+                    body.frame().await.unwrap().unwrap();
+                }
+                wait_at(gate).await;
+            });
+            http::bytes(early())
+        }
+        "/empty" => http::status(204),
+        // Who answers.
+        "/who" => http::text(worker.slot().to_string()),
+        // What is known of the connection.
+        "/client" => {
+            let client: &Client = request.extensions().get().unwrap();
+            assert!(matches!(client.peer(), hatchery_worker::Peer::Tcp(address) if address.ip().is_loopback()));
+            http::text(format!("{} {} {}", client.requests(), client.moves(), client.age().as_nanos()))
+        }
         "/panic" => panic!("told to"),
         "/panic-late" => Response::new(Body::stream(Panics)),
         "/endless" => Response::new(Body::stream(Endless)),

@@ -11,6 +11,15 @@ pub(crate) struct Client {
     unread: Vec<u8>,
 }
 
+/// A frame of HTTP/2, as it came.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
+    pub(crate) stream: u32,
+    pub(crate) payload: Vec<u8>,
+}
+
 /// One answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -43,7 +52,11 @@ impl Client {
     }
 
     pub(crate) fn send(&mut self, text: &str) {
-        self.stream.write_all(text.as_bytes()).unwrap();
+        self.send_bytes(text.as_bytes());
+    }
+
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
     }
 
     /// Shuts the writing side.
@@ -97,6 +110,17 @@ impl Client {
         }
     }
 
+    /// The next frame of HTTP/2; `None` when the worker has closed.
+    pub(crate) fn frame(&mut self) -> Option<Frame> {
+        if self.unread.is_empty() && !self.fill() {
+            return None;
+        }
+        let head = self.bytes(9);
+        let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte));
+        let payload = self.bytes(usize::try_from(number(&head[..3])).unwrap());
+        Some(Frame { kind: head[3], flags: head[4], stream: number(&head[5..]), payload })
+    }
+
     /// Everything until the worker closes.
     pub(crate) fn rest(&mut self) -> String {
         while self.fill() {}
@@ -122,11 +146,16 @@ impl Client {
         }
     }
 
-    fn exactly(&mut self, length: usize) -> String {
+    /// So many bytes.
+    pub(crate) fn bytes(&mut self, length: usize) -> Vec<u8> {
         while self.unread.len() < length {
             assert!(self.fill(), "the worker closed in the middle of a body");
         }
-        self.take(length)
+        self.unread.drain(..length).collect()
+    }
+
+    fn exactly(&mut self, length: usize) -> String {
+        String::from_utf8(self.bytes(length)).unwrap()
     }
 
     fn take(&mut self, length: usize) -> String {

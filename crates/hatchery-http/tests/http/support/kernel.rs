@@ -1,5 +1,7 @@
 //! What the kernel says about the worker's sockets.
 
+use std::collections::HashSet;
+use std::path::Path;
 use std::time::Instant;
 
 use super::PATIENCE;
@@ -21,6 +23,23 @@ pub(crate) fn wait_closed(server: u16, client: u16) {
         assert!(Instant::now() < deadline, "the connection was not closed");
         std::thread::yield_now();
     }
+}
+
+/// Waits until a process has so many of these connections.
+pub(crate) fn wait_owned(pid: u32, server: u16, clients: &[u16], count: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    let inodes: Vec<u64> = clients.iter().map(|client| find(server, *client).unwrap().inode).collect();
+    while owned(pid, &inodes) != count {
+        assert!(Instant::now() < deadline, "the process has {} of the connections", owned(pid, &inodes));
+        std::thread::yield_now();
+    }
+}
+
+fn owned(pid: u32, inodes: &[u64]) -> usize {
+    let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let targets = fds.filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok());
+    let sockets: HashSet<_> = targets.collect();
+    inodes.iter().filter(|inode| sockets.contains(Path::new(&format!("socket:[{inode}]")))).count()
 }
 
 struct Socket {

@@ -1,0 +1,268 @@
+//! The socket of an active connection, with the few facts that hyper does not tell.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use hatchery_worker::Stream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::client::{Client, Facts};
+use crate::entry::Entry;
+use crate::parked::{self, Parked};
+use crate::peek::{Peeked, peek};
+use crate::sweep::{Activity, Hub};
+
+/// How much is read at once of a body behind which another process goes on.
+const PIECE: usize = 8192;
+
+/// An active connection: what its task, hyper's io and its requests in flight share.
+///
+/// hyper owns its io and shows nothing of its own state, so the socket and the
+/// facts live here, where the task can look at them between two polls.
+pub(crate) struct Line {
+    pub(crate) hub: Rc<Hub>,
+    pub(crate) entry: Rc<Entry>,
+    pub(crate) http2: bool,
+    /// Requests since the connection became active.
+    pub(crate) requests: Cell<u32>,
+    /// Requests whose answer is not complete: from the service's call to the drop of the response body.
+    pub(crate) in_flight: Cell<u32>,
+    /// The last read found nothing.
+    pub(crate) starved: Cell<bool>,
+    /// Bytes came; cleared by the task, by the start and by the end of a request.
+    pub(crate) received: Cell<bool>,
+    /// Bytes went; cleared by the task.
+    pub(crate) sent: Cell<bool>,
+    /// Something was written and the flush after it has not completed.
+    pub(crate) dirty: Cell<bool>,
+    /// The client has shut its side, or the socket is broken: nothing more can come.
+    pub(crate) ended: Cell<bool>,
+    /// The address in hyper's buffer at which the last read ended; see `ahead`.
+    pub(crate) read_end: Cell<usize>,
+    /// How many bytes of the request in flight are still to be read; below 0 when more may have been read.
+    pub(crate) ahead: Cell<i64>,
+    /// An answer that waits for a moment while the worker drains.
+    pub(crate) held: Cell<Option<Box<dyn Any>>>,
+    /// HTTP/2: pieces of answers that are not sent, and bodies that nobody asks for more.
+    pub(crate) stalled: Cell<u32>,
+    /// HTTP/2: a piece of an answer was sent; cleared by the task.
+    pub(crate) advanced: Cell<bool>,
+    /// HTTP/2: when the client was told to go.
+    pub(crate) told: Cell<Option<u32>>,
+    facts: Facts,
+    stream: RefCell<Stream>,
+    source: Cell<Source>,
+    /// Bytes to read before the socket's.
+    prefix: RefCell<Box<[u8]>>,
+    prefix_at: Cell<usize>,
+    _activity: Activity,
+}
+
+/// What a read reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// The socket.
+    Socket,
+    /// The prefix, and then the socket.
+    Prefix,
+    /// The rest of the request in flight, wherever that is: what follows is for another process.
+    Rest,
+}
+
+impl Line {
+    pub(crate) fn new(parked: Parked, entry: &Rc<Entry>, hub: &Rc<Hub>, http2: bool) -> Rc<Self> {
+        let Parked { stream, prefix, facts } = parked;
+        Rc::new(Self {
+            hub: Rc::clone(hub),
+            entry: Rc::clone(entry),
+            http2,
+            requests: Cell::new(0),
+            in_flight: Cell::new(0),
+            starved: Cell::new(false),
+            received: Cell::new(false),
+            sent: Cell::new(false),
+            dirty: Cell::new(false),
+            ended: Cell::new(false),
+            read_end: Cell::new(0),
+            ahead: Cell::new(0),
+            held: Cell::new(None),
+            stalled: Cell::new(0),
+            advanced: Cell::new(false),
+            told: Cell::new(None),
+            facts,
+            stream: RefCell::new(stream),
+            source: Cell::new(Source::of(&prefix)),
+            prefix: RefCell::new(prefix),
+            prefix_at: Cell::new(0),
+            _activity: hub.activate(),
+        })
+    }
+
+    /// The connection as a plain value again; `read_buf` is what hyper had read and not used.
+    pub(crate) fn into_parked(self, read_buf: &[u8]) -> Parked {
+        let prefix = self.prefix.into_inner();
+        let unread = &prefix[self.prefix_at.get()..];
+        let mut facts = self.facts;
+        facts.add_requests(self.requests.get());
+        Parked { stream: self.stream.into_inner(), prefix: [read_buf, unread].concat().into(), facts }
+    }
+
+    /// What is said of the client in the middle of a request.
+    pub(crate) fn client(&self) -> Client {
+        self.facts.client(self.requests.get())
+    }
+
+    /// Whether another process takes the connection when its requests are answered.
+    pub(crate) fn may_move(&self) -> bool {
+        !self.http2 && !self.entry.stays() && self.facts.has_heir()
+    }
+
+    /// Leaves everything behind the request in flight to another process.
+    pub(crate) fn leave_the_rest(&self) {
+        self.source.set(Source::Rest);
+    }
+
+    /// The connection stays: reads what comes, as ever. Returns whether it did not before.
+    pub(crate) fn read_on(&self) -> bool {
+        let left = self.source.get() == Source::Rest;
+        if left {
+            self.source.set(Source::of(&self.prefix.borrow()));
+        }
+        left
+    }
+
+    /// Whether a request is in flight, or a handler has kept its body beyond the answer and some of it is missing.
+    pub(crate) fn is_in_request(&self) -> bool {
+        self.in_flight.get() > 0 || self.ahead.get() > 0
+    }
+
+    /// Forgets what happened before this poll.
+    pub(crate) fn begin_poll(&self) {
+        self.starved.set(false);
+        self.received.set(false);
+        self.sent.set(false);
+    }
+
+    /// Asks the kernel, whatever the event loop knows: is there anything to read?
+    pub(crate) fn peek(&self) -> Peeked {
+        peek(&*self.stream.borrow())
+    }
+
+    /// Answers a request whose service panicked in its call, if nothing else stands in the way.
+    pub(crate) fn say_failed(&self) {
+        if !self.dirty.get() {
+            parked::say_failed(&self.stream.borrow());
+        }
+    }
+
+    /// Wakes the task when the client sends something or goes, without reading it.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.borrow().poll_read_ready(cx).map(|_readiness| ())
+    }
+
+    /// Reads for hyper, and notes what that says.
+    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = match self.source.get() {
+            Source::Socket => Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, buf),
+            Source::Prefix | Source::Rest => self.read_aside(cx, buf),
+        };
+        match polled {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => {
+                self.ended.set(true);
+                return Poll::Ready(Err(error));
+            }
+            Poll::Pending => {
+                self.starved.set(true);
+                return Poll::Pending;
+            }
+        }
+        let filled = buf.filled();
+        let read = filled.len() - before;
+        if read == 0 {
+            self.ended.set(true);
+        } else {
+            self.starved.set(false);
+            self.received.set(true);
+            self.read_end.set(filled.as_ptr_range().end.addr());
+            self.ahead.set(self.ahead.get() - i64::try_from(read).unwrap_or(i64::MAX));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes for hyper, and notes what that says.
+    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.dirty.set(true);
+        let written = Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, bytes);
+        self.note_written(&written);
+        written
+    }
+
+    /// Like [`Line::poll_write`], from several buffers at once.
+    pub(crate) fn poll_write_vectored(&self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.dirty.set(true);
+        let written = Pin::new(&mut *self.stream.borrow_mut()).poll_write_vectored(cx, parts);
+        self.note_written(&written);
+        written
+    }
+
+    fn note_written(&self, written: &Poll<io::Result<usize>>) {
+        match written {
+            Poll::Ready(Ok(_)) => self.sent.set(true),
+            Poll::Ready(Err(_)) => self.ended.set(true),
+            Poll::Pending => {}
+        }
+    }
+
+    /// Reads when there is more to it than the socket.
+    #[cold]
+    fn read_aside(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let most = match self.source.get() {
+            Source::Socket | Source::Prefix => buf.remaining(),
+            // No waker: the task takes the connection back when hyper wants a head and nothing else.
+            Source::Rest if !self.is_in_request() => return Poll::Pending,
+            Source::Rest => match usize::try_from(self.ahead.get()) {
+                // A client that sends request after request would be answered here for ever.
+                Ok(missing @ 1..) => missing.min(buf.remaining()),
+                // Nobody knows where a chunked body ends: what is read behind it is answered here.
+                Ok(0) | Err(_) => buf.remaining(),
+            },
+        };
+        if !self.prefix.borrow().is_empty() {
+            self.replay(buf, most);
+            return Poll::Ready(Ok(()));
+        }
+        let mut space = [MaybeUninit::uninit(); PIECE];
+        let mut piece = ReadBuf::uninit(&mut space[..most.min(PIECE)]);
+        ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut piece))?;
+        buf.put_slice(piece.filled());
+        Poll::Ready(Ok(()))
+    }
+
+    fn replay(&self, buf: &mut ReadBuf<'_>, most: usize) {
+        let mut prefix = self.prefix.borrow_mut();
+        let unread = &prefix[self.prefix_at.get()..];
+        let fits = unread.len().min(most);
+        buf.put_slice(&unread[..fits]);
+        self.prefix_at.set(self.prefix_at.get() + fits);
+        if self.prefix_at.get() == prefix.len() {
+            *prefix = Box::default();
+            self.prefix_at.set(0);
+            if self.source.get() == Source::Prefix {
+                self.source.set(Source::Socket);
+            }
+        }
+    }
+}
+
+impl Source {
+    fn of(prefix: &[u8]) -> Self {
+        if prefix.is_empty() { Self::Socket } else { Self::Prefix }
+    }
+}

@@ -1,0 +1,175 @@
+//! What a connection is doing, how long it may, and what the sweep wants of it.
+
+use std::time::Duration;
+
+use crate::limits::Resolved;
+
+/// How long a drain waits at most for the next request of a client that was busy a moment ago, and for the rest of a head.
+pub(crate) const WINDOW: Duration = Duration::from_secs(1);
+
+/// How long a connection that we have shut down may take to be closed by its client.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
+
+/// How long a client that had nothing to say may take to see that we have closed.
+const FAREWELL: Duration = Duration::from_millis(100);
+
+/// What a connection is doing, as far as limits are concerned.
+///
+/// ```text
+/// Fresh -> Head -> Handler <-> Body, Send, Gone -> Idle -> Parked
+///            ^                                      |        |
+///            +--------------------------------------+--------+
+/// Fresh, Head, Parked -> Moving
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Accepted, and not a byte seen.
+    Fresh,
+    /// A part of a request head has come. Its start is never refreshed.
+    Head,
+    /// A handler has the request, or makes the answer: no limit.
+    Handler,
+    /// The rest of a request body is waited for.
+    Body,
+    /// The client does not read the answer.
+    Send,
+    /// The client has shut its side while a handler works for it.
+    Gone,
+    /// Active, and waiting for the next request.
+    Idle,
+    /// Parked, and waiting for the next request.
+    Parked,
+    /// Parked, and waiting for room on the way to another process: no limit but the worker's own.
+    Moving,
+    /// HTTP/2 without a request, after at least one.
+    Http2Idle,
+    /// HTTP/2 that was told to go and has nothing in flight.
+    Http2Leaving,
+    /// Shut by us after an answer; the client has not closed yet.
+    Lingering,
+    /// Shut by us while nothing was going on.
+    Farewell,
+}
+
+/// What the sweep wants a connection to do; the greater one wins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Order {
+    /// Nothing.
+    #[default]
+    None,
+    /// Give hyper's buffers back.
+    Park,
+    /// Go to another process, where there are fewer.
+    Shed,
+    /// The worker drains.
+    Drain,
+    /// The limit of the phase has passed.
+    Expire,
+}
+
+/// How long a client may take for what a drain waits for, when so much is left of it.
+///
+/// Connections that could not move have the last half of it, or 3 s: in that a
+/// client has to be waited for, and then to have its time to close.
+pub(crate) fn patience(left: Duration) -> Duration {
+    WINDOW.min(left / 5)
+}
+
+/// What has to happen to a connection that has been in `phase` for `age`.
+///
+/// `patience` is that of a drain, `None` while there is none. The start of a
+/// phase is as coarse as the pace, so that much is added to each limit: none ends early.
+pub(crate) fn judge(
+    phase: Phase,
+    age: Duration,
+    pace: Duration,
+    limits: &Resolved,
+    patience: Option<Duration>,
+) -> Order {
+    let soon = |limit: Duration| patience.map_or(limit, |patience| limit.min(patience));
+    let limit = match phase {
+        Phase::Fresh | Phase::Head => soon(limits.head),
+        Phase::Idle | Phase::Parked | Phase::Http2Idle => soon(limits.idle),
+        Phase::Body => limits.body,
+        Phase::Send | Phase::Gone => limits.send,
+        Phase::Http2Leaving => soon(WINDOW),
+        Phase::Lingering => soon(LINGER),
+        Phase::Farewell => FAREWELL,
+        Phase::Handler | Phase::Moving => return Order::None,
+    };
+    if age > limit.saturating_add(pace) {
+        Order::Expire
+    } else if phase == Phase::Idle && age > pace {
+        Order::Park
+    } else {
+        Order::None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Limits;
+
+    const PACE: Duration = Duration::from_millis(100);
+
+    fn limits() -> Resolved {
+        let secs = Duration::from_secs;
+        Limits::default()
+            .head(secs(15))
+            .body(secs(30))
+            .send(secs(40))
+            .idle(secs(75))
+            .resolve(&hatchery_worker::Limits::default())
+    }
+
+    /// The last age in milliseconds that is not yet too old, serving and draining.
+    #[test]
+    fn each_phase_has_its_limit() {
+        for (phase, serving, draining) in [
+            (Phase::Fresh, Some(15_100), Some(1_100)),
+            (Phase::Head, Some(15_100), Some(1_100)),
+            (Phase::Handler, None, None),
+            (Phase::Body, Some(30_100), Some(30_100)),
+            (Phase::Send, Some(40_100), Some(40_100)),
+            (Phase::Gone, Some(40_100), Some(40_100)),
+            (Phase::Idle, Some(75_100), Some(1_100)),
+            (Phase::Parked, Some(75_100), Some(1_100)),
+            (Phase::Moving, None, None),
+            (Phase::Http2Idle, Some(75_100), Some(1_100)),
+            (Phase::Http2Leaving, Some(1_100), Some(1_100)),
+            (Phase::Lingering, Some(1_100), Some(1_100)),
+            (Phase::Farewell, Some(200), Some(200)),
+        ] {
+            for (patience, last) in [(None, serving), (Some(WINDOW), draining)] {
+                let judge = |ms| judge(phase, Duration::from_millis(ms), PACE, &limits(), patience);
+                match last {
+                    Some(last) => {
+                        assert_ne!(judge(last), Order::Expire, "{phase:?} draining with {patience:?}");
+                        assert_eq!(judge(last + 1), Order::Expire, "{phase:?} draining with {patience:?}");
+                    }
+                    None => assert_eq!(judge(1_000_000_000), Order::None, "{phase:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_an_idle_connection_is_parked() {
+        let judge = |phase| judge(phase, PACE * 2, PACE, &limits(), None);
+        assert_eq!(judge(Phase::Idle), Order::Park);
+        assert_eq!(judge(Phase::Parked), Order::None);
+        assert_eq!(judge(Phase::Handler), Order::None);
+        assert_eq!(judge(Phase::Head), Order::None);
+    }
+
+    /// Whoever gives up moving has half of the time, or 3 s of it, for both windows.
+    #[test]
+    fn what_a_drain_waits_for_fits_into_what_is_left_of_it() {
+        for left in [0, 100, 1000, 4000, 30_000].map(Duration::from_millis) {
+            let rest = (left / 2).min(Duration::from_secs(3));
+            assert!(patience(left) * 2 <= rest, "{left:?}");
+        }
+        assert_eq!(patience(Duration::from_secs(5)), WINDOW);
+    }
+}
