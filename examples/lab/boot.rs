@@ -17,6 +17,8 @@ pub(crate) struct Lab {
     pub(crate) build: Option<String>,
     /// Whether it has a listener that counts.
     pub(crate) counts: bool,
+    /// The version of what a counter carries, the value of `LAB_COUNTER`.
+    pub(crate) counter: u32,
     boot: Boot,
 }
 
@@ -39,7 +41,11 @@ impl Lab {
             Some("crash") => Boot::Crash,
             Some(other) => return Err(format!("LAB_BOOT: `{other}`: expected `fail`, `hang` or `crash`").into()),
         };
-        Ok(Self { build: variable("LAB_BUILD")?, counts, boot })
+        let counter = match variable("LAB_COUNTER")? {
+            None => 1,
+            Some(version) => version.parse().map_err(|_| format!("LAB_COUNTER: `{version}` is no version"))?,
+        };
+        Ok(Self { build: variable("LAB_BUILD")?, counts, counter, boot })
     }
 
     /// What comes before a worker serves.

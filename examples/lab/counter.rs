@@ -1,4 +1,4 @@
-//! A protocol of the lab's own: a sum a connection.
+//! A protocol of the lab's own: a sum a connection, which goes along wherever the connection goes.
 
 use std::pin::pin;
 use std::process;
@@ -6,23 +6,28 @@ use std::process;
 use hatchery::{BoxError, Conn, Worker};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
+use crate::boot::Lab;
+
 /// The name of the listener.
 pub(crate) const LISTENER: &str = "raw";
+
+/// The name of what it speaks.
+const SERVICE: &str = "counter";
 
 /// No sensible line is longer.
 const LONGEST_LINE: u64 = 64;
 
 /// Serves the worker's listeners until it has drained.
-pub(crate) async fn serve(worker: Worker) -> Result<(), BoxError> {
-    Ok(worker.serve(async |conn: Conn| count(conn).await).await?)
+pub(crate) async fn serve(worker: Worker, lab: &Lab) -> Result<(), BoxError> {
+    Ok(worker.carrying(SERVICE, lab.counter).serve(count).await?)
 }
 
 /// Answers each line; ends with the client, with a line that is wrong, or when
-/// the worker drains and no line has come.
+/// the worker drains, no line has come, and nobody takes the connection.
 async fn count(conn: Conn) {
+    let Some(mut sum) = carried(&conn) else { return };
     let mut draining = pin!(conn.draining());
     let mut conn = BufReader::new(conn);
-    let mut sum: i128 = 0;
     let mut line = Vec::new();
     loop {
         let mut limited = (&mut conn).take(LONGEST_LINE);
@@ -33,7 +38,7 @@ async fn count(conn: Conn) {
                 Ok(1..) => {}
                 Ok(0) | Err(_) => return,
             },
-            () = &mut draining => return,
+            () = &mut draining => break,
         }
         let (answer, go_on) = match number(&line) {
             Some(number) => {
@@ -46,6 +51,18 @@ async fn count(conn: Conn) {
             return;
         }
         line.clear();
+    }
+    // A part of a line, and what was read together with it.
+    line.extend_from_slice(conn.buffer());
+    // Where nobody takes it, it is idle and may be closed.
+    let _stays = conn.into_inner().hand_over(&sum.to_be_bytes(), &line).await;
+}
+
+/// The sum so far; `None` when what was carried is none.
+fn carried(conn: &Conn) -> Option<i128> {
+    match conn.carried() {
+        None => Some(0),
+        Some(state) => state.try_into().ok().map(i128::from_be_bytes),
     }
 }
 

@@ -44,7 +44,7 @@ async fn run(worker: Worker, lab: &'static Lab) -> Result<(), BoxError> {
     if !lab.counts {
         return routes(worker, lab).await;
     }
-    let counting = counter::serve(worker.only(counter::LISTENER));
+    let counting = counter::serve(worker.only(counter::LISTENER), lab);
     let answering = routes(worker.without(counter::LISTENER), lab);
     tokio::try_join!(counting, answering)?;
     Ok(())

@@ -14,7 +14,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde::Deserialize;
 
-use crate::client::{self, Answer, Failure};
+use crate::client::{self, Answer, Client, Failure};
 use crate::log;
 use crate::procfs::{self, Process, Role, Stage};
 use crate::program::Program;
@@ -202,6 +202,16 @@ impl Lab {
         &self.addresses
     }
 
+    /// The address of the counter, of a lab that was started with one: which it is, the log does not say.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn counter(&self) -> &str {
+        let speaks_no_http = |address: &&String| client::get(address, "/").is_err();
+        self.addresses.iter().find(speaks_no_http).expect("the lab was started with a counter")
+    }
+
     /// One request on a connection of its own.
     ///
     /// # Errors
@@ -216,8 +226,7 @@ impl Lab {
     /// When nobody does.
     #[must_use]
     pub fn whoami(&self) -> Whoami {
-        let answer = self.get("/whoami").unwrap_or_else(|failure| panic!("nobody serves: {failure}"));
-        serde_json::from_slice(&answer.body).unwrap_or_else(|error| panic!("{error}: {}", answer.text()))
+        self.get("/whoami").unwrap_or_else(|failure| panic!("nobody serves: {failure}")).whoami()
     }
 
     /// Sends a signal to the serving master.
@@ -255,6 +264,27 @@ impl Lab {
     /// When it does not, in time; the log and the processes are printed.
     pub fn until(&self, what: &str, mut condition: impl FnMut() -> bool) {
         wait::until(what, || condition().then_some(()));
+    }
+
+    /// Waits until a process of the group has read all that a client has sent to one of its TCP addresses.
+    ///
+    /// # Panics
+    /// When that does not happen.
+    pub fn until_read(&self, address: &str, client: &Client) {
+        let port = port(address);
+        self.until("what was sent is read", || procfs::has_read_all(port, client.port()));
+    }
+
+    /// How many bytes that have come to its first address were not read.
+    #[must_use]
+    pub fn unread(&self) -> u32 {
+        procfs::sockets(port(self.address())).iter().map(|socket| socket.unread).sum()
+    }
+
+    /// How many sockets listen on its first address: with `SO_REUSEPORT`, its queues.
+    #[must_use]
+    pub fn queues(&self) -> usize {
+        procfs::sockets(port(self.address())).iter().filter(|socket| socket.listens).count()
     }
 
     /// Waits until the log has `count` such lines.
@@ -347,6 +377,10 @@ impl Lab {
         eprintln!("---- ended: {:?}", self.ends());
         eprintln!("---- log\n{}----", self.log());
     }
+}
+
+fn port(address: &str) -> u16 {
+    address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or_else(|| panic!("no port: {address}"))
 }
 
 impl Drop for Lab {

@@ -4,6 +4,8 @@
 //! * [`lab`]: a running server in a process group of its own, [`start`]: how it is started
 //! * [`program`]: where the examples are, and what can stand in for a new version
 //! * [`client`], [`load`]: one careful client, and many at once
+//! * [`eve`]: the moment before connections move
+//! * [`storm`]: clients of every kind at once, on one event loop
 //! * [`procfs`]: processes, their titles and their descriptors
 //! * [`log`]: every log line that a test relies on
 //! * [`pty`], [`pipe`]: a server under a terminal, or with a log that somebody reads
@@ -11,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod eve;
 pub mod lab;
 pub mod load;
 pub mod log;
@@ -19,6 +22,7 @@ pub mod procfs;
 pub mod program;
 pub mod pty;
 pub mod start;
+pub mod storm;
 pub mod wait;
 
 pub use lab::{End, Lab, Whoami};

@@ -40,6 +40,12 @@ pub const RELOAD_DONE: Line = Line(&["reload is done"]);
 pub const RELOAD_FAILED: Line = Line(&["reload failed"]);
 /// One worker is being replaced.
 pub const RECYCLE_BEGUN: Line = Line(&["is being replaced"]);
+/// A worker's loop stands still, and a neighbour accepts from its queues as well.
+pub const WORKER_BLOCKED: Line = Line(&["worker ", " does not answer"]);
+/// A worker's loop goes on.
+pub const WORKER_ANSWERS: Line = Line(&["worker ", " answers again"]);
+/// There are more workers than queues, and more queues now.
+pub const QUEUES_ADDED: Line = Line(&["listeners have more queues"]);
 /// All workers go, and the master stays.
 pub const RESTING: Line = Line(&["workers drain, the master keeps the queues"]);
 /// An upgrade begins.

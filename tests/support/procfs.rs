@@ -149,6 +149,42 @@ pub fn descriptors(pid: i32) -> BTreeMap<i32, String> {
         .collect()
 }
 
+/// A TCP socket over IPv4, on the side that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// The other side's port; zero of one that listens.
+    pub remote_port: u16,
+    /// Whether it listens.
+    pub listens: bool,
+    /// Bytes that have come and were not read; connections that were not accepted.
+    pub unread: u32,
+}
+
+/// The sockets that are bound to a port of IPv4; with `SO_REUSEPORT`, several may listen.
+///
+/// # Panics
+/// When there is no `/proc`.
+#[must_use]
+pub fn sockets(port: u16) -> Vec<Socket> {
+    let table = fs::read_to_string("/proc/net/tcp").expect("tests need /proc");
+    let socket = |line: &str| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let mut hex_after_colon = || u32::from_str_radix(fields.next()?.rsplit(':').next()?, 16).ok();
+        let is_here = hex_after_colon()? == u32::from(port);
+        let remote_port = u16::try_from(hex_after_colon()?).ok()?;
+        let listens = hex_after_colon()? == 0x0A;
+        let unread = hex_after_colon()?;
+        is_here.then_some(Socket { remote_port, listens, unread })
+    };
+    table.lines().skip(1).filter_map(socket).collect()
+}
+
+/// Whether everything that came from a client's port to a server's was read.
+#[must_use]
+pub fn has_read_all(server: u16, client: u16) -> bool {
+    sockets(server).iter().any(|socket| socket.remote_port == client && socket.unread == 0)
+}
+
 /// The clock ticks of processor time that a process has used.
 #[must_use]
 pub fn ticks(pid: i32) -> Option<u64> {
@@ -195,6 +231,21 @@ mod tests {
         let worker = Role::Worker { slot: 1, generation: 3, stage: Stage::Draining };
         assert_eq!(titled("hatchery: worker 1 gen 3 draining").role(), worker);
         assert_eq!(titled("/bin/sh hatchery: worker").role(), Role::Other);
+    }
+
+    #[test]
+    fn sockets_tell_what_was_not_read() {
+        use std::io::Write;
+
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert_eq!(sockets(port), [Socket { remote_port: 0, listens: true, unread: 0 }]);
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let _accepted = listener.accept().unwrap();
+        let remote_port = client.local_addr().unwrap().port();
+        assert!(has_read_all(port, remote_port));
+        client.write_all(b"four").unwrap();
+        assert!(sockets(port).contains(&Socket { remote_port, listens: false, unread: 4 }));
     }
 
     #[test]

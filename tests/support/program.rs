@@ -67,30 +67,62 @@ pub fn example(name: &str) -> PathBuf {
     examples.get(name).unwrap_or_else(|| panic!("there is no example `{name}`")).clone()
 }
 
+/// The path of a `lab` whose relay speaks another version than that of the
+/// [`example`], so that neither takes connections from the other. It is built in
+/// a target folder of its own.
+///
+/// # Panics
+/// When it does not build.
+#[must_use]
+pub fn next_lab() -> PathBuf {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let build = || {
+        let (profile, target) = folders();
+        let target = target.join("next-relay");
+        let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
+        let mut command = cargo(&profile, &target);
+        command.args(["--package", "hatchery-examples", "--example", "lab"]);
+        command.env("RUSTFLAGS", format!("{flags} --cfg hatchery_next_relay"));
+        run(command)?;
+        Ok(target.join(profile).join("examples").join("lab"))
+    };
+    BUILT.get_or_init(build).as_ref().unwrap_or_else(|errors| panic!("no lab:\n{errors}")).clone()
+}
+
 /// Builds the examples beside the tests. Building the whole workspace's
 /// examples selects the same features as `cargo test`, so that nothing is
 /// compiled twice.
 fn build() -> Result<BTreeMap<String, PathBuf>, String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let (profile, target) = folders();
+    let mut command = cargo(&profile, &target);
+    command.args(["--workspace", "--example", "lab", "--example", "hello"]);
+    run(command)?;
+    Ok(["lab", "hello"].map(|name| (name.to_owned(), target.join(&profile).join("examples").join(name))).into())
+}
+
+/// The name of the profile that this test was built in, and the target folder.
+fn folders() -> (String, PathBuf) {
     // TARGET/PROFILE/deps/THIS-TEST
     let tests = std::env::current_exe().expect("the path of this test");
     let profile = tests.parent().and_then(Path::parent).expect("a profile's folder");
-    let target = profile.parent().expect("a target folder");
-    let mut command = Command::new(cargo);
+    let name = profile.file_name().and_then(|name| name.to_str()).expect("a profile's name");
+    (name.to_owned(), profile.parent().expect("a target folder").to_owned())
+}
+
+/// A `cargo build` in this profile and target folder.
+fn cargo(profile: &str, target: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["build", "--quiet", "--target-dir"]).arg(target);
+    if profile != "debug" {
+        command.args(["--profile", profile]);
+    }
+    command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).stdin(Stdio::null());
     command
-        .args(["build", "--quiet", "--workspace", "--example", "lab", "--example", "hello", "--target-dir"])
-        .arg(target)
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-        .stdin(Stdio::null());
-    let folder = profile.file_name().and_then(|name| name.to_str()).expect("a profile's name");
-    if folder != "debug" {
-        command.args(["--profile", folder]);
-    }
+}
+
+fn run(mut command: Command) -> Result<(), String> {
     let built = command.output().expect("cargo");
-    if !built.status.success() {
-        return Err(String::from_utf8_lossy(&built.stderr).into_owned());
-    }
-    Ok(["lab", "hello"].map(|name| (name.to_owned(), profile.join("examples").join(name))).into())
+    if built.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&built.stderr).into_owned()) }
 }
 
 /// Writes a program from another process. If this one held the file open for

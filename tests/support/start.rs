@@ -180,6 +180,14 @@ impl Start {
         self
     }
 
+    /// With a counter on a free port, and with clients that may take as long as they like.
+    #[must_use]
+    pub fn for_a_storm(self) -> Self {
+        let patient = ["header-timeout", "keep-alive-timeout", "body-timeout"];
+        let start = self.argument("--raw").argument("127.0.0.1:0");
+        patient.into_iter().fold(start, |start, name| start.set(name, "10m"))
+    }
+
     /// Binds it to a unix socket in its folder, in place of a port, and returns the address.
     #[must_use]
     pub fn unix(self) -> (Self, String) {

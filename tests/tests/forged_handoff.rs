@@ -79,3 +79,14 @@ fn a_number_that_is_none() {
         is_refused(&format!("listen=LISTEN#{wrong};link=9"), &[]);
     }
 }
+
+#[test]
+fn a_relay_that_is_none() {
+    // A file, a listener, one that is not open, and the same one twice.
+    for relay in ["6,9", "9,6", "5,9", "7,9", "9,9"] {
+        is_refused(&format!("listen=LISTEN#4;relay={relay}"), &[]);
+    }
+    for back in ["6", "5", "7"] {
+        is_refused(&format!("listen=LISTEN#4;link=9;back={back}"), &[]);
+    }
+}

@@ -1,14 +1,18 @@
 //! Upgrades between versions of the library: what a successor makes of a
 //! handoff variable, and of messages, that are older or newer than its own.
 //!
-//! The predecessor here is the test: it holds a listener and one end of the
-//! channel, and hands the lab the other end as a master would.
+//! In the first part the predecessor is the test: it holds a listener and one
+//! end of the channel, and hands the lab the other end as a master would. In the
+//! second part there are two builds, which take no connections from each other.
 
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use hatchery_tests::client::Client;
-use hatchery_tests::{Lab, Start, procfs, wait};
+use hatchery_tests::program::next_lab;
+use hatchery_tests::storm::{Crowd, IDLE, KEEP_ALIVE, Storm};
+use hatchery_tests::{Lab, Program, Start, procfs, wait};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 
 /// A predecessor of another version.
@@ -107,8 +111,8 @@ fn from_this_version() {
 
 #[test]
 fn from_a_newer_version_that_says_more() {
-    let variable = "v=2;min=1;PID;gen=5;LISTEN;LINK;relay=STRAY;moon=full;workers=2;configured=2";
-    upgrades(variable, &["relay;v=2;n=4", "commit;draining=0;moon=full"]);
+    let variable = "v=2;min=1;PID;gen=5;LISTEN;LINK;comet=STRAY;moon=full;workers=2;configured=2";
+    upgrades(variable, &["comet;v=2;n=4", "commit;draining=0;moon=full"]);
 }
 
 #[test]
@@ -150,5 +154,80 @@ fn a_predecessor_that_dies_before_the_commit_is_succeeded() {
     drop(predecessor);
     lab.wait_until_ready();
     assert_eq!(lab.whoami().generation, 5);
+    lab.stop();
+}
+
+/// Upgrades to a program whose relay speaks another version, and tells what is
+/// the same each time: nobody fails, everybody is told or was idle.
+fn upgrades_to_strangers(lab: &Lab, program: &Program) {
+    let (http, counter) = (lab.address(), lab.counter());
+    let storm = Storm::begin([
+        Crowd::keep_alive(http, 24),
+        Crowd::keep_alive(http, 2).pausing(Duration::ZERO..Duration::ZERO),
+        Crowd::fresh(http, 4),
+        Crowd::idle(http, 50),
+        Crowd::slow_head(http, 8),
+        Crowd::slow_post(http, 8),
+        Crowd::slow_stream(http, 8),
+    ]);
+    let mut idle = Client::connect(counter).expect("a connection");
+    idle.send("add 1\n").expect("sent");
+    assert!(idle.line().expect("a sum").starts_with("sum 1 "));
+    storm.more(2);
+    lab.install(program);
+    lab.upgrade();
+    storm.more(2);
+    let report = storm.finish();
+    report.assert_no_failure();
+    assert!(report.of(KEEP_ALIVE).announced > 0, "{report}");
+    assert_eq!(report.of(IDLE).closed_idle, 50, "{report}");
+    assert!(idle.read_to_end().is_ok_and(|rest| rest.is_empty()), "the counter is closed in order as well");
+}
+
+#[test]
+fn to_another_version_of_the_relay_and_back() {
+    let next = Program::Link(next_lab());
+    for mode in ["shared", "reuseport"] {
+        let lab = Start::lab().for_a_storm().set("listen-mode", mode).ready();
+        for (program, generation) in [(&next, 2), (&Program::lab(), 3), (&next, 4)] {
+            upgrades_to_strangers(&lab, program);
+            assert_eq!(lab.generation(), Some(generation));
+            // Among themselves they understand each other.
+            let mut kept = Client::connect(lab.address()).expect("a connection");
+            let worker = kept.get("/whoami").expect("an answer").whoami().pid;
+            lab.signal_to(worker, nix::sys::signal::Signal::SIGTERM);
+            lab.until("it is replaced", || !lab.workers().contains(&worker));
+            let answer = kept.get("/whoami").expect("the connection has moved");
+            assert_ne!(answer.whoami().pid, worker);
+            lab.until("nobody else is left", || lab.processes().len() == 3);
+        }
+        lab.stop();
+    }
+}
+
+#[test]
+fn a_raw_service_whose_state_has_another_version_is_not_given_any() {
+    let lab = Start::lab().for_a_storm().ready();
+    let counter = lab.counter().to_owned();
+    let count = |client: &mut Client, sum: u64| {
+        client.send("add 5\n").expect("sent");
+        let line = client.line().unwrap_or_else(|failure| panic!("the connection is lost: {failure}"));
+        assert!(line.starts_with(&format!("sum {sum} ")), "{line}");
+    };
+    let mut http = Client::connect(lab.address()).expect("a connection");
+    let mut raw = Client::connect(&counter).expect("a connection");
+    assert_eq!(http.get("/whoami").expect("an answer").whoami().generation, 1);
+    count(&mut raw, 5);
+    lab.upgrade();
+    count(&mut raw, 10);
+    lab.install(&Program::lab_with("LAB_COUNTER=2"));
+    lab.upgrade();
+    assert!(raw.read_to_end().is_ok_and(|rest| rest.is_empty()), "closed in order");
+    assert_eq!(http.get("/whoami").expect("an answer").whoami().generation, 3, "it is no business of HTTP");
+
+    let mut raw = Client::connect(&counter).expect("a connection");
+    count(&mut raw, 5);
+    lab.upgrade();
+    count(&mut raw, 10);
     lab.stop();
 }
