@@ -1,9 +1,15 @@
 //! What the master's decisions and its messages cost: `cargo bench -p hatchery-benches --bench core`.
 
+use std::time::Duration;
+
 use divan::Bencher;
 use hatchery_core::wire::handoff::{HandedListener, Handoff};
+use hatchery_core::wire::relay::Transfer;
 use hatchery_core::wire::worker::{MasterSays, WorkerSays};
-use hatchery_core::{Action, Command, Ending, Event, Generation, Lineage, Master, Moment, Pid, Policy, QueueId, Seed};
+use hatchery_core::{
+    Action, Command, Ending, Event, Generation, Lineage, ListenMode, Master, Moment, Pid, Policy, QueueId, Seed,
+    Service, Takes,
+};
 
 fn main() {
     divan::main();
@@ -15,12 +21,21 @@ fn serving(workers: u16) -> Master {
         policy: Policy { workers, ..Policy::default() },
         generation: Generation::FIRST,
         queues: vec![1],
+        listen_mode: ListenMode::Shared,
         lineage: Lineage::First,
         scaled: None,
     });
     perform(&mut master, Event::Begin);
     drop(master.step(Moment(2000), Event::Tick));
     master
+}
+
+fn http() -> Service {
+    Service { listener: "127.0.0.1:8080".to_owned(), name: "http".to_owned(), state: 0 }
+}
+
+fn queue(index: u16) -> QueueId {
+    QueueId { listener: 0, index }
 }
 
 /// One step, and every worker that it asks for is there and ready at once.
@@ -30,7 +45,7 @@ fn perform(master: &mut Master, event: Event) {
         for action in master.step(Moment(0), event) {
             if let Action::Spawn { slot } = action {
                 let pid = Pid(i32::from(slot.0) + 100);
-                events.push(Event::Worker { pid, says: WorkerSays::Ready });
+                events.push(Event::Worker { pid, says: WorkerSays::Ready { takes: Takes::these([http()]) } });
                 events.push(Event::Spawned { slot, pid });
             }
         }
@@ -68,8 +83,25 @@ fn canonical(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn assign_there_and_back() -> MasterSays {
-    let said = MasterSays::Assign { queues: vec![QueueId(0), QueueId(3)] };
+    let said = MasterSays::Assign { queues: vec![queue(0), queue(3)], relay: true };
     MasterSays::decode(&divan::black_box(said).encode()).expect("it was just written")
+}
+
+#[divan::bench(args = [0, 100, 64 * 1024])]
+fn transfer_there_and_back(bencher: Bencher<'_, '_>, unread: usize) {
+    let transfer = Transfer {
+        service: http(),
+        peer: "127.0.0.1:50000".parse().ok(),
+        local: "127.0.0.1:8080".parse().ok(),
+        real_peer: None,
+        age: Duration::from_millis(3100),
+        waited: Duration::ZERO,
+        requests: 4,
+        moves: 1,
+        unread: vec![b'x'; unread],
+        saved: None,
+    };
+    bencher.bench_local(|| Transfer::decode(&divan::black_box(&transfer).encode()));
 }
 
 #[divan::bench]
@@ -80,6 +112,8 @@ fn handoff_there_and_back() {
         generation: Generation(2),
         listeners: vec![listener],
         link: 5,
+        relay: Some([6, 7]),
+        back: Some(9),
         board: Some(8),
         workers: Some(4),
         configured: Some(4),

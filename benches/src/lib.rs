@@ -9,10 +9,16 @@
 //! * [`client`]: a client that waits for each answer
 //! * [`tools`]: valgrind and strace, and what they print
 //! * [`compare`]: whole servers beside each other, by CPU time and by the clock
+//! * [`operations`]: what reloads, upgrades and the like do to clients, of whole servers
+//! * [`moves`]: connections that move from one worker to another, by the clock
+//! * [`arguments`]: command lines
 
+pub mod arguments;
 pub mod client;
 pub mod compare;
 pub mod floor;
+pub mod moves;
+pub mod operations;
 pub mod server;
 pub mod tools;
 pub mod worker;

@@ -142,7 +142,10 @@ impl Server {
                 if !ready[0] {
                     return Err(io::Error::other("the worker did not become ready"));
                 }
-                channel.send(&MasterSays::Assign { queues: vec![QueueId(0)] }.encode(), &[])?;
+                channel.send(
+                    &MasterSays::Assign { queues: vec![QueueId { listener: 0, index: 0 }], relay: false }.encode(),
+                    &[],
+                )?;
                 Some(channel)
             }
         };

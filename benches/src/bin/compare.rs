@@ -6,8 +6,8 @@
 
 use std::io;
 use std::process::ExitCode;
-use std::str::FromStr;
 
+use hatchery_benches::arguments::{number, text};
 use hatchery_benches::compare::group::kill_all_when_told_to_end;
 use hatchery_benches::compare::load::{Load, Tool};
 use hatchery_benches::compare::peers::{Peer, build_examples};
@@ -93,15 +93,4 @@ fn each(peers: &[Peer], mut measure: impl FnMut(Peer) -> io::Result<()>) -> io::
         }
     }
     Ok(())
-}
-
-fn text<'a>(args: &'a [String], name: &str) -> Option<&'a str> {
-    args.iter().skip_while(|arg| *arg != name).nth(1).map(String::as_str)
-}
-
-fn number<N: FromStr>(args: &[String], name: &str, default: N) -> io::Result<N> {
-    match text(args, name) {
-        None => Ok(default),
-        Some(value) => value.parse().map_err(|_| io::Error::other(format!("{name} needs a number, not {value}"))),
-    }
 }

@@ -3,10 +3,11 @@
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use hatchery_sys::signals::SelfPipe;
 use nix::sys::signal::{Signal, kill, killpg};
@@ -24,6 +25,8 @@ static GROUPS: Mutex<Vec<i32>> = Mutex::new(Vec::new());
 #[derive(Debug)]
 pub struct Group {
     child: Child,
+    /// The group of a server that has made a session of its own.
+    daemon: Option<i32>,
     log: Arc<Log>,
 }
 
@@ -63,10 +66,28 @@ impl Group {
             child.wait()?;
             return Err(error);
         }
-        Ok(Self { child, log })
+        Ok(Self { child, daemon: None, log })
     }
 
-    /// The process that was started first, whose pid is the group's too.
+    /// Starts a server that becomes a daemon, and waits until it has written its pid into a file.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start.
+    pub fn start_daemon(command: &mut Command, pid_file: &Path) -> io::Result<Self> {
+        let mut group = Self::start(command)?;
+        let pid = || fs::read_to_string(pid_file).ok()?.trim().parse().ok();
+        let starter = group.leader();
+        // Debian's nginx writes the file before it makes its session.
+        let has_left = |other: &i32| *other != starter;
+        let daemon = until("the daemon has a group of its own", || procfs::group_of(pid()?).filter(has_left))?;
+        lock(&GROUPS).retain(has_left);
+        lock(&GROUPS).push(daemon);
+        group.daemon = Some(daemon);
+        Ok(group)
+    }
+
+    /// The process that was started first, whose pid is the group's too; gone, of a daemon.
     #[must_use]
     pub fn leader(&self) -> i32 {
         pid_of(&self.child)
@@ -75,13 +96,19 @@ impl Group {
     /// Everybody in the group.
     #[must_use]
     pub fn pids(&self) -> Vec<i32> {
-        procfs::group(self.leader())
+        procfs::group(self.number())
     }
 
     /// How many lines there are so far.
     #[must_use]
     pub fn logged(&self) -> usize {
         lock(&self.log.lines).len()
+    }
+
+    /// The end of the log, for an error.
+    #[must_use]
+    pub fn last_lines(&self) -> String {
+        format!("the log ends:\n{}", last(&lock(&self.log.lines)))
     }
 
     /// Waits for a line with `words`, from line number `from` on.
@@ -98,8 +125,7 @@ impl Group {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let last: Vec<_> = lines.iter().rev().take(12).rev().map(|line| line.text.as_str()).collect();
-                return Err(io::Error::other(format!("no line with `{words}`; the log ends:\n{}", last.join("\n"))));
+                return Err(io::Error::other(format!("no line with `{words}`; the log ends:\n{}", last(&lines))));
             }
             lines = self.log.written.wait_timeout(lines, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -119,10 +145,19 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // The first process has not been reaped, so the group's number is still its own.
-        let _all_gone = killpg(Pid::from_raw(self.leader()), Signal::SIGKILL);
+        // The first process has not been reaped, so the group's number is still its own; that of a daemon
+        // is, as long as anybody is in it.
+        if self.daemon.is_none() || !self.pids().is_empty() {
+            let _all_gone = killpg(Pid::from_raw(self.number()), Signal::SIGKILL);
+        }
         let _ = self.child.wait();
-        lock(&GROUPS).retain(|group| *group != self.leader());
+        lock(&GROUPS).retain(|group| *group != self.number());
+    }
+}
+
+impl Group {
+    fn number(&self) -> i32 {
+        self.daemon.unwrap_or_else(|| self.leader())
     }
 }
 
@@ -183,6 +218,11 @@ pub fn remember(child: &Child) -> impl Drop + use<> {
     }
     lock(&GROUPS).push(pid_of(child));
     Forget(pid_of(child))
+}
+
+fn last(lines: &[Line]) -> String {
+    let last: Vec<_> = lines.iter().rev().take(12).rev().map(|line| line.text.as_str()).collect();
+    last.join("\n")
 }
 
 fn pid_of(child: &Child) -> i32 {

@@ -66,14 +66,14 @@ impl Peer {
     /// When it does not start or does not answer.
     pub fn start(self, workers: u16) -> io::Result<Running> {
         let running = match self {
-            Self::Lab => lab(workers)?,
+            Self::Lab => lab(workers, &[])?,
             Self::Floor | Self::Axum => {
                 let group = Group::start(&mut serve::command(self.name(), workers)?)?;
                 let line = group.wait_for("", 0)?;
                 let port = line.text.trim().parse().map_err(|_| io::Error::other(line.text))?;
                 Running { group, port, http2: port, _files: None }
             }
-            Self::Nginx => nginx(workers)?,
+            Self::Nginx => nginx(workers, 1024)?,
         };
         Client::connect(running.port)?.ask_within(PATIENCE)?;
         Ok(running)
@@ -132,9 +132,15 @@ fn release() -> io::Result<PathBuf> {
     own.parent().map(Path::to_owned).ok_or_else(|| io::Error::other("this program is nowhere"))
 }
 
-fn lab(workers: u16) -> io::Result<Running> {
+/// The lab, with these arguments as well.
+///
+/// # Errors
+///
+/// When it does not start.
+pub fn lab(workers: u16, arguments: &[&str]) -> io::Result<Running> {
     let mut command = Command::new(example("lab")?);
-    let group = Group::start(command.args(["--bind", "127.0.0.1:0", "--workers", &workers.to_string()]))?;
+    command.args(["--bind", "127.0.0.1:0", "--workers", &workers.to_string()]).args(arguments);
+    let group = Group::start(&mut command)?;
     let line = group.wait_for("listening on", 0)?;
     let port = line.text.split_once("listening on ").and_then(|(_, rest)| rest.split_whitespace().next());
     let port = port.and_then(|address| address.rsplit_once(':')?.1.parse().ok());
@@ -144,12 +150,18 @@ fn lab(workers: u16) -> io::Result<Running> {
     Ok(running)
 }
 
-fn nginx(workers: u16) -> io::Result<Running> {
+/// nginx, with room for so many connections in each worker.
+///
+/// # Errors
+///
+/// When it does not start.
+pub fn nginx(workers: u16, connections: u32) -> io::Result<Running> {
     let files = tempfile::tempdir()?;
     let (port, http2) = (free_port()?, free_port()?);
     let path = files.path().join("nginx.conf");
     let config = NGINX_CONFIG
         .replace("{workers}", &workers.to_string())
+        .replace("{connections}", &connections.to_string())
         .replace("{port}", &port.to_string())
         .replace("{http2}", &http2.to_string())
         .replace("{dir}", &files.path().to_string_lossy());
@@ -171,7 +183,7 @@ daemon off;
 worker_processes {workers};
 pid {dir}/pid;
 error_log stderr crit;
-events { worker_connections 1024; }
+events { worker_connections {connections}; }
 http {
     access_log off;
     keepalive_requests 1000000000;

@@ -13,6 +13,12 @@ pub fn group(group: i32) -> Vec<i32> {
     pids.filter(is_member).collect()
 }
 
+/// The process group of a process; none of one that is gone.
+#[must_use]
+pub fn group_of(pid: i32) -> Option<i32> {
+    stat(pid).map(|stat| stat.group)
+}
+
 /// The living children of a process, in no order.
 #[must_use]
 pub fn children(parent: i32) -> Vec<i32> {
@@ -45,6 +51,19 @@ pub fn cpu(pids: &[i32]) -> io::Result<Duration> {
         }
     }
     Ok(Duration::from_nanos(nanos))
+}
+
+/// Time on a CPU that the children of a process have had that it has reaped, in steps of 10 ms.
+///
+/// # Errors
+///
+/// When it is gone.
+pub fn cpu_of_the_reaped(parent: i32) -> io::Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{parent}/stat"))?;
+    // Of what follows the name: `cutime` and `cstime`, in what is a hundredth of a second for every program.
+    let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().skip(13).take(2));
+    let ticks = fields.map(|fields| fields.filter_map(|field| field.parse::<u64>().ok()).sum::<u64>());
+    ticks.map(|ticks| Duration::from_millis(ticks * 10)).ok_or_else(|| io::Error::other("stat has no name"))
 }
 
 /// Memory of some processes.
