@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use crate::client::{self, Answer, Client, Failure};
 use crate::log;
-use crate::procfs::{self, Process, Role, Stage};
+use crate::procfs::{self, Process, Role, Stage, State};
 use crate::program::Program;
 use crate::wait;
 
@@ -284,7 +284,13 @@ impl Lab {
     /// How many sockets listen on its first address: with `SO_REUSEPORT`, its queues.
     #[must_use]
     pub fn queues(&self) -> usize {
-        procfs::sockets(port(self.address())).iter().filter(|socket| socket.listens).count()
+        sockets(self.address(), State::Listens)
+    }
+
+    /// How many connections to one of its TCP addresses somebody holds on its side.
+    #[must_use]
+    pub fn connections(&self, address: &str) -> usize {
+        sockets(address, State::Open)
     }
 
     /// Waits until the log has `count` such lines.
@@ -377,6 +383,10 @@ impl Lab {
         eprintln!("---- ended: {:?}", self.ends());
         eprintln!("---- log\n{}----", self.log());
     }
+}
+
+fn sockets(address: &str, state: State) -> usize {
+    procfs::sockets(port(address)).iter().filter(|socket| socket.state == state).count()
 }
 
 fn port(address: &str) -> u16 {

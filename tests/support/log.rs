@@ -46,6 +46,8 @@ pub const WORKER_BLOCKED: Line = Line(&["worker ", " does not answer"]);
 pub const WORKER_ANSWERS: Line = Line(&["worker ", " answers again"]);
 /// There are more workers than queues, and more queues now.
 pub const QUEUES_ADDED: Line = Line(&["listeners have more queues"]);
+/// A connection came over the relay that its reader has not declared, or that is damaged.
+pub const MESSAGE_REFUSED: Line = Line(&["refused a message of the relay"]);
 /// All workers go, and the master stays.
 pub const RESTING: Line = Line(&["workers drain, the master keeps the queues"]);
 /// An upgrade begins.

@@ -154,10 +154,21 @@ pub fn descriptors(pid: i32) -> BTreeMap<i32, String> {
 pub struct Socket {
     /// The other side's port; zero of one that listens.
     pub remote_port: u16,
-    /// Whether it listens.
-    pub listens: bool,
+    /// What it is.
+    pub state: State,
     /// Bytes that have come and were not read; connections that were not accepted.
     pub unread: u32,
+}
+
+/// What a TCP socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It listens.
+    Listens,
+    /// A connection that somebody holds.
+    Open,
+    /// What the kernel remembers of a connection, or of one that begins.
+    Unheld,
 }
 
 /// The sockets that are bound to a port of IPv4; with `SO_REUSEPORT`, several may listen.
@@ -172,9 +183,14 @@ pub fn sockets(port: u16) -> Vec<Socket> {
         let mut hex_after_colon = || u32::from_str_radix(fields.next()?.rsplit(':').next()?, 16).ok();
         let is_here = hex_after_colon()? == u32::from(port);
         let remote_port = u16::try_from(hex_after_colon()?).ok()?;
-        let listens = hex_after_colon()? == 0x0A;
+        let state = match hex_after_colon()? {
+            0x0A => State::Listens,
+            // ESTABLISHED and CLOSE_WAIT
+            0x01 | 0x08 => State::Open,
+            _ => State::Unheld,
+        };
         let unread = hex_after_colon()?;
-        is_here.then_some(Socket { remote_port, listens, unread })
+        is_here.then_some(Socket { remote_port, state, unread })
     };
     table.lines().skip(1).filter_map(socket).collect()
 }
@@ -239,13 +255,13 @@ mod tests {
 
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        assert_eq!(sockets(port), [Socket { remote_port: 0, listens: true, unread: 0 }]);
+        assert_eq!(sockets(port), [Socket { remote_port: 0, state: State::Listens, unread: 0 }]);
         let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let _accepted = listener.accept().unwrap();
         let remote_port = client.local_addr().unwrap().port();
         assert!(has_read_all(port, remote_port));
         client.write_all(b"four").unwrap();
-        assert!(sockets(port).contains(&Socket { remote_port, listens: false, unread: 4 }));
+        assert!(sockets(port).contains(&Socket { remote_port, state: State::Open, unread: 4 }));
     }
 
     #[test]

@@ -133,8 +133,10 @@ fn a_worker_that_drains_when_a_stop_comes_closes_politely() {
     lab.signal(Signal::SIGHUP);
     lab.until_logged(log::RELOAD_DONE, 1);
     lab.signal(Signal::SIGTERM);
+    let stopped = Instant::now();
     assert_eq!(client.answer().expect("the whole answer").body.len(), 15 * 16);
     assert!(client.read_to_end().is_ok_and(|rest| rest.is_empty()), "closed in order");
     assert_eq!(lab.end_of(lab.first()), End::Code(0));
+    assert!(stopped.elapsed() < Duration::from_secs(8), "it waited for an heir: {:?}", stopped.elapsed());
     lab.assert_gone();
 }

@@ -14,7 +14,8 @@ fn who_finds_no_room_until_the_drain_ends_closes_politely() {
     let began = Instant::now();
     eve.let_them_move();
     eve.wait_until_gone(eve.sender);
-    assert!(began.elapsed() < Duration::from_secs(20));
+    let waited = began.elapsed();
+    assert!(waited > Duration::from_secs(3), "it has not waited for room: {waited:?}");
     assert_eq!(log::DRAIN_TIMEOUT.count(&eve.lab.log()), 0, "it was not killed");
     eve.lab.thaw(eve.reader);
     let fate = fate(&mut eve.waiting);

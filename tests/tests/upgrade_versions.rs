@@ -12,7 +12,7 @@ use std::time::Duration;
 use hatchery_tests::client::Client;
 use hatchery_tests::program::next_lab;
 use hatchery_tests::storm::{Crowd, IDLE, KEEP_ALIVE, Storm};
-use hatchery_tests::{Lab, Program, Start, procfs, wait};
+use hatchery_tests::{Lab, Program, Start, log, procfs, wait};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 
 /// A predecessor of another version.
@@ -182,6 +182,7 @@ fn upgrades_to_strangers(lab: &Lab, program: &Program) {
     assert!(report.of(KEEP_ALIVE).announced > 0, "{report}");
     assert_eq!(report.of(IDLE).closed_idle, 50, "{report}");
     assert!(idle.read_to_end().is_ok_and(|rest| rest.is_empty()), "the counter is closed in order as well");
+    assert_eq!(log::MESSAGE_REFUSED.count(&lab.log()), 0, "nothing was sent that is not understood");
 }
 
 #[test]
@@ -223,6 +224,7 @@ fn a_raw_service_whose_state_has_another_version_is_not_given_any() {
     lab.install(&Program::lab_with("LAB_COUNTER=2"));
     lab.upgrade();
     assert!(raw.read_to_end().is_ok_and(|rest| rest.is_empty()), "closed in order");
+    assert_eq!(log::MESSAGE_REFUSED.count(&lab.log()), 0, "it was not even sent");
     assert_eq!(http.get("/whoami").expect("an answer").whoami().generation, 3, "it is no business of HTTP");
 
     let mut raw = Client::connect(&counter).expect("a connection");

@@ -55,7 +55,9 @@ fn receive(receiver: &Channel) -> io::Result<(Vec<OwnedFd>, Instant)> {
     loop {
         match receiver.recv(&mut buffer) {
             Ok(Received::Message { fds, .. }) => received.extend(fds),
-            Ok(Received::Truncated) => return Err(io::Error::other("too many descriptors")),
+            Ok(Received::Truncated | Received::Stripped { .. }) => {
+                return Err(io::Error::other("too many descriptors"));
+            }
             Ok(Received::Closed) => return Ok((received, Instant::now())),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 poll::readable(&[receiver.as_fd()], None)?;

@@ -120,6 +120,7 @@ impl Master {
         self.postponed.clear();
         out.push(Action::Log(Notice::Resting));
         self.let_all_go(now, out);
+        self.shut_relay(out);
     }
 
     /// Ends a rest; nothing if there is none.
@@ -128,6 +129,7 @@ impl Master {
             self.life = Life::Serving;
             self.throttle.forget();
             out.push(Action::Log(Notice::Woken));
+            self.open_relay(out);
         }
     }
 

@@ -14,6 +14,7 @@ use crate::action::Action;
 use crate::ids::Pid;
 use crate::lineage::Lineage;
 use crate::master::{Actions, Master};
+use crate::notice::Notice;
 use crate::shutdown::Life;
 use crate::takes::Takes;
 use crate::time::Moment;
@@ -66,7 +67,8 @@ impl Master {
     /// What becomes of the connections of a worker that is let go now.
     pub(crate) fn bequest(&self) -> Bequest {
         // Nobody of this generation stays who would read its relay.
-        Bequest { heir: self.heir(), last: self.upgrade.is_leaving() || self.life.is_ending() }
+        let last = self.upgrade.is_leaving() || self.life.is_ending() || self.life == Life::Resting;
+        Bequest { heir: self.heir(), last }
     }
 
     /// The order to drain.
@@ -79,6 +81,15 @@ impl Master {
     pub(crate) fn refuge(&self) -> Option<MasterSays> {
         let heir = self.as_heir(Whose::Predecessor).filter(|_| matches!(self.lineage, Lineage::Backed { .. }))?;
         Some(MasterSays::Refuge { heir })
+    }
+
+    /// Says which connections will be closed, since the successor has not declared that it takes them.
+    pub(crate) fn warn_of_what_stays(&self, out: &mut Actions) {
+        let stays = self.kin.own.services().filter(|service| !self.kin.successor.takes(service));
+        let services: Vec<String> = stays.map(ToString::to_string).collect();
+        if !services.is_empty() {
+            out.push(Action::Log(Notice::NotTaken { services }));
+        }
     }
 
     /// An heir, unless it takes nothing at all.
@@ -102,8 +113,10 @@ impl Master {
 
     /// Nobody of this generation stays.
     pub(crate) fn shut_relay(&mut self, out: &mut Actions) {
-        self.kin.relay = Relay::Shut;
-        out.push(Action::ShutRelay);
+        if self.kin.relay == Relay::Open {
+            self.kin.relay = Relay::Shut;
+            out.push(Action::ShutRelay);
+        }
     }
 
     /// This generation serves again: those who read the relay to its end cannot be told to stay.
@@ -114,9 +127,10 @@ impl Master {
         }
     }
 
-    /// Tells the workers that connections can go back.
-    pub(crate) fn tell_refuge(&self, out: &mut Actions) {
-        let Some(says) = self.refuge() else { return };
+    /// Tells the workers where connections can go if this master dies: to the generation that serves beside it.
+    pub(crate) fn tell_refuge(&self, whose: Whose, out: &mut Actions) {
+        let Some(heir) = self.as_heir(whose) else { return };
+        let says = MasterSays::Refuge { heir };
         let ready = self.roster.iter().filter(|worker| worker.is_ready());
         out.extend(ready.map(|worker| Action::Tell { pid: worker.pid, says: says.clone() }));
     }

@@ -17,6 +17,7 @@ use crate::shutdown::Life;
 use crate::time::Moment;
 use crate::upgrade::Upgrade;
 use crate::wire::upgrade::{PredecessorSays, SuccessorSays};
+use crate::wire::worker::Whose;
 
 /// What stands before a master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -109,7 +110,7 @@ impl Master {
             {
                 self.lineage = Lineage::Backed { older: draining };
                 self.kin.predecessor = takes;
-                self.tell_refuge(out);
+                self.tell_refuge(Whose::Predecessor, out);
                 self.prove_anew(now);
                 self.take_over(out);
                 self.begin_serving(out);

@@ -36,6 +36,7 @@ pub enum Notice {
     UpgradePhase { pid: Pid, name: String },
     UpgradeCommitted { pid: Pid },
     UpgradeDone { pid: Pid },
+    NotTaken { services: Vec<String> },
     UpgradeFailed { text: String },
     TakenBack { text: String },
     Retiring,
@@ -125,7 +126,8 @@ impl Notice {
             | Self::StopNow
             | Self::WorkerNotForked { .. }
             | Self::WorkerBlocked { .. }
-            | Self::QueuesNotAdded { .. } => Level::Warn,
+            | Self::QueuesNotAdded { .. }
+            | Self::NotTaken { .. } => Level::Warn,
             Self::BootFailed { .. }
             | Self::Degraded { .. }
             | Self::GaveUp { .. }
@@ -211,6 +213,10 @@ impl fmt::Display for Notice {
             Self::UpgradePhase { pid, name } => write!(f, "successor (pid {pid}): {name}"),
             Self::UpgradeCommitted { pid } => write!(f, "successor (pid {pid}) is ready, it takes over"),
             Self::UpgradeDone { pid } => write!(f, "upgrade is done: the successor (pid {pid}) serves"),
+            Self::NotTaken { services } => {
+                let services = services.join(", ");
+                write!(f, "the successor does not take connections of {services}: they will be closed politely")
+            }
             Self::UpgradeFailed { text } => write!(f, "upgrade failed, this generation serves on: {text}"),
             Self::TakenBack { text } => write!(f, "taken back, this generation serves again: {text}"),
             Self::Retiring => f.write_str("probation is over, workers drain"),

@@ -132,6 +132,12 @@ impl Service {
     }
 }
 
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` with state {} on {}", self.name, self.state, self.listener)
+    }
+}
+
 impl fmt::Display for BadServiceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a service's name has 1 to 128 bytes, and no `/`")

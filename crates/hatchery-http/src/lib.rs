@@ -12,10 +12,46 @@
 //! client, so what bounds such a client is the number of its streams, and the
 //! pings that it has to answer.
 //!
+//! # Connections that move
+//!
+//! A worker that drains does not close its connections if another process takes
+//! them, which can be a worker of the same program, of the next one, or of the one
+//! before: they are passed on, and their clients see nothing of it. A worker with
+//! clearly more connections than others passes some of those on that are idle.
+//!
+//! | a connection that | |
+//! |---|---|
+//! | is idle, or has sent nothing yet, or a part of a request's head | moves at once, with what was read |
+//! | has a request in flight | is answered, and moves when the answer is written and the request is read to its end |
+//! | has sent requests behind that one | is answered here as far as they were read; the rest is answered there |
+//! | has asked for `connection: close`, or whose handler has | is closed behind that answer |
+//! | speaks HTTP/1.0 | moves if it asked for keep-alive, and is closed behind its answer if not, or if that has no length |
+//! | has a request whose body the handler does not read | is told `connection: close`, unless the rest has come already |
+//! | had a handler that panicked | stays |
+//! | has more in hand than a message takes, about 190 KiB: a large part of a large head | stays |
+//! | has a service with a state that [nobody can restore](Server::restorable), or not now | stays |
+//! | speaks HTTP/2 | is told to go, twice, as HTTP/2 has it; streams under way are finished |
+//!
+//! One that stays is closed politely, as all are when nobody takes them: its next
+//! answer says `connection: close`, and it is closed if it asks for nothing more.
+//! A handler that keeps a request's body beyond its answer keeps the connection:
+//! it moves behind that body, or is closed behind one whose length nobody knows.
+//!
+//! Limits go on counting: a client that takes its time over a head gets no new
+//! time by a move. Only the time between two requests starts again. What an
+//! application can see of a move is in [`Client`]; a service that keeps something
+//! for each connection is made by [`Server::per_connection`], and goes along if it
+//! is [`restorable`](Server::restorable).
+//!
+//! # Where things are
+//!
 //! * [`Server`], [`serve_fn`]: what an application calls
 //! * [`text`], [`html`], [`bytes()`], [`status`], [`redirect`], [`stream`]: answers without a framework
-//! * `connection`: the states; `parked`, `http1`, `http2`: what they do; `io`: the socket as hyper sees it
-//! * `guard`, `streams`: around each request; `sweep`, `ticker`, `limits`: how long it may take
+//! * [`Client`], [`PerConnection`]: what is known of a connection, and what is kept for it
+//! * `connection`: the states; `departure`, `ending`: how it moves, and how it ends
+//! * `parked`, `http1`, `http2`: what the states do; `line`, `io`: the socket as hyper sees it
+//! * `guard`, `ahead`, `streams`: around each request
+//! * `sweep`, `entry`, `phase`, `clock`, `ticker`, `limits`: how long it may take
 //!
 //! ```no_run
 //! use std::convert::Infallible;

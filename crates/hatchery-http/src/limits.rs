@@ -42,7 +42,7 @@ pub(crate) struct Pings {
 }
 
 impl Limits {
-    /// From the first byte of a request head, or from accept, to its end. More bytes do not extend it.
+    /// From the first byte of a request head, or from accept, to its end. Neither more bytes nor a move extend it.
     pub fn head(mut self, limit: Duration) -> Self {
         self.head = Some(limit);
         self

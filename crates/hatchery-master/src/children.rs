@@ -134,7 +134,9 @@ impl Children {
                     Ok(says) => heard.push(Event::Worker { pid, says }),
                     Err(error) => warn!("worker (pid {pid}) sent something that is no message: {error}"),
                 },
-                Ok(Received::Truncated) => warn!("worker (pid {pid}) sent a message that is too long"),
+                Ok(Received::Truncated | Received::Stripped { .. }) => {
+                    warn!("worker (pid {pid}) sent a message that is too long");
+                }
                 Ok(Received::Closed) => child.speaks = Speaks::No,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => {

@@ -130,7 +130,7 @@ fn receive<T, E: std::fmt::Display>(
                 Heard::Skipped
             }
         },
-        Ok(Received::Truncated) => {
+        Ok(Received::Truncated | Received::Stripped { .. }) => {
             warn!("the {who} sent a message that is too long");
             Heard::Skipped
         }

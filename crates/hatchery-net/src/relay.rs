@@ -149,7 +149,7 @@ impl Relay {
     fn take(&self, buffer: &mut [u8]) -> Taken {
         match self.exit.recv(buffer) {
             Ok(Received::Message { len, fds }) => Taken::Message(Message { bytes: buffer[..len].to_vec(), fds }),
-            Ok(Received::Truncated) => Taken::Damaged,
+            Ok(Received::Truncated | Received::Stripped { .. }) => Taken::Damaged,
             Ok(Received::Closed) => Taken::Nothing,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Taken::Nothing,
             Err(error) => Taken::Failed(error),

@@ -20,7 +20,7 @@ fn take(relay: &Relay) -> Option<(Vec<u8>, Vec<OwnedFd>)> {
     match relay.exit().recv(&mut buffer) {
         Ok(Received::Message { len, fds }) => Some((buffer[..len].to_vec(), fds)),
         Ok(Received::Closed) => None,
-        Ok(Received::Truncated) => panic!("it has come whole"),
+        Ok(Received::Truncated | Received::Stripped { .. }) => panic!("it has come whole"),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
         Err(error) => panic!("{error}"),
     }

@@ -37,9 +37,14 @@ pub enum Received {
         /// The descriptors that came with it, marked to be closed by an exec.
         fds: Vec<OwnedFd>,
     },
-    /// A message that was larger than the buffer, or brought more descriptors
-    /// than this process may have open. It is gone, and what came is closed.
+    /// A message that was larger than the buffer. It is gone, and what came with it is closed.
     Truncated,
+    /// A message that brought more descriptors than this process may have open:
+    /// all of its bytes, and none of its descriptors.
+    Stripped {
+        /// How many bytes of the buffer it fills.
+        len: usize,
+    },
     /// No process holds the other end any more.
     Closed,
 }
@@ -224,10 +229,12 @@ impl Channel {
         };
         // Owned before anything else is looked at: whatever returns from here on closes them.
         let fds = take_fds(&header);
-        if header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
+        if header.msg_flags & libc::MSG_TRUNC != 0 {
             return Ok(Received::Truncated);
         }
+        let is_stripped = header.msg_flags & libc::MSG_CTRUNC != 0;
         match usize::try_from(got) {
+            Ok(len) if len > 0 && is_stripped => Ok(Received::Stripped { len }),
             Ok(len) if len > 0 => Ok(Received::Message { len, fds }),
             _ => Ok(Received::Closed),
         }

@@ -16,6 +16,7 @@ use tokio::net::unix::pipe;
 use tracing::warn;
 
 use crate::relay::outlet::Heir;
+use crate::relay::spare::Spare;
 use crate::shared::Shared;
 
 /// The longest message of a master: an assignment of every queue that there may
@@ -127,19 +128,38 @@ impl Master {
     /// Does what the master says, until there is no master.
     pub(crate) async fn obey(self, shared: Rc<Shared>, reopen: Rc<dyn Fn()>) {
         let mut message = vec![0; MESSAGE_LIMIT];
+        // An order brings the relay of whoever takes the connections.
+        let mut spare = Spare::default();
+        let _ = spare.hold(shared.channel.as_fd());
         loop {
-            match self.readable.async_io(Interest::READABLE, || shared.channel.recv(&mut message)).await {
-                Ok(Received::Message { len, fds }) => match MasterSays::decode(&message[..len]) {
-                    Ok(MasterSays::Reopen) => reopen(),
-                    Ok(says) => shared.obey(says, fds.into_iter().next()),
-                    Err(error) => warn!("the master sent something that is no message: {error}"),
-                },
-                Ok(Received::Truncated) => warn!("the master sent a message that is too long"),
+            let receive = || {
+                spare.give();
+                let received = shared.channel.recv(&mut message);
+                // If that fails, the descriptor that has just come has the number.
+                let _ = spare.hold(shared.channel.as_fd());
+                received
+            };
+            let (len, fds) = match self.readable.async_io(Interest::READABLE, receive).await {
+                Ok(Received::Message { len, fds }) => (len, fds),
+                // An order counts all the same: who is to drain without an heir closes politely.
+                Ok(Received::Stripped { len }) => {
+                    warn!("no descriptor is left for what the master has sent: connections will not move");
+                    (len, Vec::new())
+                }
+                Ok(Received::Truncated) => {
+                    warn!("the master sent a message that is too long");
+                    continue;
+                }
                 Ok(Received::Closed) => return shared.orphaned(),
                 Err(error) => {
                     warn!("the channel to the master is broken: {error}");
                     return shared.orphaned();
                 }
+            };
+            match MasterSays::decode(&message[..len]) {
+                Ok(MasterSays::Reopen) => reopen(),
+                Ok(says) => shared.obey(says, fds.into_iter().next()),
+                Err(error) => warn!("the master sent something that is no message: {error}"),
             }
         }
     }

@@ -77,8 +77,11 @@ impl Conn {
     /// used: it is read there before anything else. Everything that was written
     /// must have been flushed.
     ///
-    /// A worker that [drains](Self::draining) has somebody to pass its connections
-    /// on to unless the whole service stops. It waits while others are passed on
+    /// It is for a worker that [drains](Self::draining), or that was
+    /// [asked to shed](Worker::asked_to_shed) connections and has granted this one
+    /// with [`shed_one`](Worker::shed_one); at any other time the connection stays. A
+    /// worker that drains has somebody to pass its connections on to unless the whole
+    /// service stops. It waits while others are passed on
     /// first, for most of the time that it has to drain.
     ///
     /// # Errors

@@ -55,7 +55,7 @@ pub use accept::Accepted;
 pub use conn::Conn;
 pub use counters::Counters;
 pub use error::ServeError;
-pub use hand_over::HandOverError;
+pub use hand_over::{HandOverError, LONGEST_STATE};
 pub use limits::Limits;
 pub use permit::Permit;
 pub use relay::{Journey, Luggage, Stay};

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use hatchery_sys::limits;
 
-/// The most descriptors that are kept free for the application's own use.
+/// The most descriptors that are kept free for the worker's and the application's
+/// own use, and the least, which is what the worker itself needs.
 const RESERVE: u64 = 64;
+const OWN: u64 = 24;
 
 /// What a worker grants its clients.
 ///
@@ -45,13 +47,13 @@ impl Default for Limits {
 
 impl Limits {
     /// The most connections, with 0 resolved: the limit of open files, without
-    /// a quarter of it or 64, whichever is less.
+    /// a quarter of it or 64, whichever is less, but at least 24.
     pub(crate) fn most_connections(&self) -> usize {
         if self.max_connections > 0 {
             return self.max_connections;
         }
         let (soft, _) = limits::open_files();
-        usize::try_from(soft - RESERVE.min(soft / 4)).unwrap_or(usize::MAX).max(1)
+        usize::try_from(soft.saturating_sub(RESERVE.min(soft / 4).max(OWN))).unwrap_or(usize::MAX).max(1)
     }
 }
 

@@ -12,7 +12,7 @@ pub mod journey;
 pub(crate) mod outlet;
 pub(crate) mod refuge;
 pub(crate) mod shed;
-mod spare;
+pub(crate) mod spare;
 pub(crate) mod turnstile;
 mod watched;
 

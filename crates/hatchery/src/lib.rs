@@ -60,8 +60,8 @@ pub use hatchery_http as http;
 pub use hatchery_core::{ListenMode, Slot};
 pub use hatchery_net::{Address, ListenError};
 pub use hatchery_worker::{
-    Accepted, Conn, Counters, HandOverError, Journey, ListenerInfo, Luggage, Peer, Permit, ServeError, Stay, Stream,
-    Worker,
+    Accepted, Conn, Counters, HandOverError, Journey, LONGEST_STATE, ListenerInfo, Luggage, Peer, Permit, ServeError,
+    Stay, Stream, Worker,
 };
 
 pub use error::{BoxError, Error};

@@ -106,7 +106,7 @@ serving          | stop    | stopping | StopBegun, 1: finish, 2: finish
 serving          | reload  | serving  | ReloadBegun, reread
 serving          | upgrade | serving  | UpgradeBegun, start successor
 serving          | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
-serving          | rest    | resting  | Resting, 1: drain, 2: drain
+serving          | rest    | resting  | Resting, 1: drain as last, 2: drain as last, shut relay
 serving          | more    | serving  | Scaled, fork 2
 serving          | fewer   | serving  | Scaled, 2: drain to own
 
@@ -114,7 +114,7 @@ one worker       | stop    | stopping | StopBegun, 1: finish
 one worker       | reload  | serving  | ReloadBegun, reread
 one worker       | upgrade | serving  | UpgradeBegun, start successor
 one worker       | reopen  | serving  | reopen, Reopened, 1: reopen
-one worker       | rest    | resting  | Resting, 1: drain
+one worker       | rest    | resting  | Resting, 1: drain as last, shut relay
 one worker       | more    | serving  | Scaled, fork 1
 one worker       | fewer   | serving  | Refused
 
@@ -130,7 +130,7 @@ two drain behind | stop    | stopping | StopBegun, 1: finish, 2: finish
 two drain behind | reload  | serving  | ReloadBegun, reread
 two drain behind | upgrade | serving  | Refused
 two drain behind | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
-two drain behind | rest    | resting  | Resting, 1: drain, 2: drain
+two drain behind | rest    | resting  | Resting, 1: drain as last, 2: drain as last, shut relay
 two drain behind | more    | serving  | Scaled, fork 2
 two drain behind | fewer   | serving  | Scaled, 2: drain to own
 
@@ -146,7 +146,7 @@ rereading        | stop    | stopping | StopBegun, 1: finish, 2: finish
 rereading        | reload  | serving  | Postponed
 rereading        | upgrade | serving  | Postponed
 rereading        | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
-rereading        | rest    | resting  | Resting, 1: drain, 2: drain
+rereading        | rest    | resting  | Resting, 1: drain as last, 2: drain as last, shut relay
 rereading        | more    | serving  | Scaled, fork 2
 rereading        | fewer   | serving  | Scaled, 2: drain to own
 
@@ -154,7 +154,7 @@ rolling          | stop    | stopping | StopBegun, 1: finish, 2: finish, kill 3
 rolling          | reload  | serving  | Postponed
 rolling          | upgrade | serving  | Postponed
 rolling          | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen, 3: reopen
-rolling          | rest    | resting  | Resting, 1: drain, 2: drain, kill 3
+rolling          | rest    | resting  | Resting, 1: drain as last, 2: drain as last, kill 3, shut relay
 rolling          | more    | serving  | Scaled, fork 2
 rolling          | fewer   | serving  | Scaled, 2: drain to own
 

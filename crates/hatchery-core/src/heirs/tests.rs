@@ -31,7 +31,7 @@ fn an_upgrade_overtakes_a_drain_and_a_take_back_overtakes_both() {
     assert!(short(&master.step(NOW, Event::Successor(SuccessorSays::Ready { takes: takes() }))).ends_with("COMMIT 0"));
     assert_eq!(
         short(&master.step(NOW, Event::Successor(SuccessorSays::Taken))),
-        "UpgradeDone, 1: 0 queues, 2: 0 queues, 3: drain to successor"
+        "UpgradeDone, 1: refuge, 2: refuge, 1: 0 queues, 2: 0 queues, 3: drain to successor"
     );
     assert_eq!(
         short(&master.step(NOW + master.policy.probation, Event::Tick)),

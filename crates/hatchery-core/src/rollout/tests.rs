@@ -209,7 +209,7 @@ fn a_new_number_of_workers_counts_from_the_moment_they_come_back() {
     drop(master.step(NOW, Event::Settings(Policy { workers: 3, ..Policy::default() })));
     assert_eq!(
         short(&master.step(NOW, Event::Command(Command::More))),
-        "Woken, fork 0, fork 1, fork 2, 1: drain to own, 2: drain to own"
+        "Woken, open relay, fork 0, fork 1, fork 2, 1: drain to own, 2: drain to own"
     );
 }
 

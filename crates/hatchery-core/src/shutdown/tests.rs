@@ -130,7 +130,7 @@ resting             | not forked     | resting  | WorkerNotForked
 resting             | in 1 s         | resting  |
 resting             | in 30 s        | resting  |
 
-resting, one drains | stop           | stopping | StopBegun, shut, 1: drain as last
+resting, one drains | stop           | stopping | StopBegun, shut
 resting, one drains | 1 emptied      | resting  |
 resting, one drains | 1 gone         | resting  | WorkerExited
 resting, one drains | 1 crashed      | resting  | WorkerExited

@@ -10,6 +10,7 @@ use crate::master::{Actions, Master};
 use crate::notice::Notice;
 use crate::time::Moment;
 use crate::wire::upgrade::{PredecessorSays, SuccessorSays};
+use crate::wire::worker::Whose;
 
 /// From COMMIT to TAKEN: the successor assigns its queues and renames a file.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -78,6 +79,8 @@ impl Master {
             (Upgrade::Committed { successor, .. }, SuccessorSays::Taken) => {
                 self.upgrade = Upgrade::Probation { successor, until: now + self.policy.probation };
                 out.push(Action::Log(Notice::UpgradeDone { pid: successor }));
+                self.tell_refuge(Whose::Successor, out);
+                self.warn_of_what_stays(out);
             }
             (
                 Upgrade::Committed { .. } | Upgrade::Probation { .. } | Upgrade::Retiring { .. },

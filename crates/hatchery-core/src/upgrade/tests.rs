@@ -173,7 +173,7 @@ committed | not started | committed |
 committed | PHASE       | committed |
 committed | READY       | committed |
 committed | FAILED      | aborting  | ABORT, pid file back, TakenBack
-committed | TAKEN       | probation | UpgradeDone, 1: 0 queues
+committed | TAKEN       | probation | UpgradeDone, 1: refuge, 1: 0 queues
 committed | RELEASED    | leaving   | Retiring, 1: drain to successor as last, shut relay
 committed | exit        | idle      | close link, pid file back, TakenBack
 committed | link closed | committed |

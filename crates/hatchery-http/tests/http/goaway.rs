@@ -126,6 +126,24 @@ fn a_client_that_never_answers_the_ping_cannot_go_on_for_ever() {
 }
 
 #[test]
+fn a_client_that_never_answers_the_ping_is_closed_between_two_streams() {
+    let mut worker = Worker::start();
+    let mut raw = Raw::connect(&worker);
+    worker.drain();
+    assert_eq!(raw.goaway(), u32::MAX >> 1);
+    let mut stream = 1;
+    raw.get(stream, "/empty");
+    while let Some(frame) = raw.0.frame() {
+        assert_ne!(frame.kind, RST_STREAM, "it has had more than a moment");
+        if frame.kind == HEADERS {
+            stream += 2;
+            raw.get(stream, "/empty");
+        }
+    }
+    assert!(worker.wait().success());
+}
+
+#[test]
 fn a_silent_client_is_asked_whether_it_is_there() {
     let worker = Worker::with_limits(Limits { pings: 100, ..Limits::default() });
     let mut raw = Raw::connect(&worker);

@@ -1,5 +1,6 @@
 //! hatchery-http in real workers, by real clients.
 
+mod arrivals;
 mod drain;
 mod flood;
 mod goaway;

@@ -186,6 +186,21 @@ fn in_flight_before_the_head_with_its_body_still_to_come() {
 }
 
 #[test]
+fn in_flight_with_the_rest_of_its_body_and_a_request_in_one_piece() {
+    let (mut worker, heir) = two();
+    let mut client = worker.connect();
+    client.send("POST /hold-and-echo HTTP/1.1\r\nhost: a\r\ncontent-length: 8\r\n\r\nhalf");
+    let held = worker.gate.wait();
+    worker.drain_and_see();
+    client.send("restGET /who HTTP/1.1\r\nhost: a\r\n\r\n");
+    drop(held);
+    assert_answer(&mut client, "halfrest");
+    // Not a byte of it was read by who answers the one before.
+    assert_answer(&mut client, &heir.name());
+    assert!(worker.wait().success());
+}
+
+#[test]
 fn in_flight_with_its_head_written() {
     let (mut worker, heir) = two();
     let mut client = worker.connect();

@@ -45,12 +45,18 @@ fn what_is_not_idle_stays() {
     half.get("/one");
     half.send("GET /who HT");
     worker.wait_read(&half);
+    // What has come with the last request has been read with it.
+    let mut behind = worker.connect();
+    behind.send("GET /one HTTP/1.1\r\nhost: a\r\n\r\nGET /who HT");
+    behind.answer();
     let mut busy = worker.connect();
     busy.send("GET /hold HTTP/1.1\r\nhost: a\r\n\r\n");
     let held = worker.gate.wait();
-    worker.shed(4);
-    heir.wait_owns([&idle, &fresh, &half, &busy], 1);
+    worker.shed(5);
+    heir.wait_owns([&idle, &fresh, &half, &behind, &busy], 1);
     drop(held);
+    behind.send("TP/1.1\r\nhost: a\r\n\r\n");
+    assert_eq!(behind.answer().body, worker.name());
     assert_eq!(busy.answer().body, "held");
     half.send("TP/1.1\r\nhost: a\r\n\r\n");
     assert_eq!(half.answer().body, worker.name());

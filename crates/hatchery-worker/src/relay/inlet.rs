@@ -5,6 +5,7 @@
 //! | the worker | reads |
 //! |---|---|
 //! | serves | while it is told to, and has room; an order to hand over ends that |
+//! | serves, and is full | what nobody else has taken for a while |
 //! | empties its queues at the final stop, or because its master is gone | whatever there is |
 //! | drains, and is the last of its generation | until the end: the relay was shut, or is about to be |
 //! | drains, and its master is gone | until it is empty |
@@ -14,15 +15,18 @@
 //! `accept` that was dropped would have taken is left to other workers.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::AsFd;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use hatchery_core::wire::relay::LONGEST;
 use hatchery_sys::channel::{Channel, Next, Received};
 use hatchery_sys::poll;
+use tokio::time::{Sleep, sleep};
 use tracing::warn;
 
 use super::arrival::{Complaints, Refusal, admit};
@@ -35,6 +39,9 @@ use crate::shared::Shared;
 
 /// Connections before those that are open get their turn, and other workers their share.
 const BURST: usize = 16;
+
+/// How long one that is full leaves what is in the relay to others.
+const GRACE: Duration = Duration::from_millis(250);
 
 /// What is known of the relay of this generation.
 #[derive(Debug)]
@@ -88,6 +95,8 @@ pub(crate) struct Reader {
     spare: Spare,
     backoff: Backoff,
     complaints: Complaints,
+    /// How long something has been in the relay that there is no room for.
+    grace: Option<Pin<Box<Sleep>>>,
     /// Made when it is first needed. Of its pages only those cost something that messages reach.
     buffer: Vec<u8>,
 }
@@ -171,6 +180,7 @@ impl Reader {
             spare: Spare::default(),
             backoff: Backoff::new(),
             complaints: Complaints::default(),
+            grace: None,
             buffer: Vec::new(),
         })
     }
@@ -183,23 +193,29 @@ impl Reader {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.shared.inlet.waker.replace(Some(cx.waker().clone()));
         loop {
-            match self.shared.reading() {
+            let allowed = match self.shared.reading() {
                 Reading::No => return Poll::Pending,
-                // Whoever closes a connection at the limit wakes this task.
-                Reading::WithRoom if self.shared.is_full() => return Poll::Pending,
                 // The event loop is not asked at the end, since it may not have heard yet.
+                Reading::InAnyCase => Reading::InAnyCase,
                 Reading::WithRoom => {
                     if ready!(self.exit.poll_readable(cx)).is_err() {
                         return Poll::Ready(());
                     }
+                    if self.shared.is_full() {
+                        // Whoever closes a connection at the limit wakes this task.
+                        ready!(self.poll_grace(cx));
+                        Reading::InAnyCase
+                    } else {
+                        Reading::WithRoom
+                    }
                 }
-                Reading::InAnyCase => {}
-            }
+            };
+            self.grace = None;
             if !self.shared.is_short() {
                 self.backoff.hurry();
             }
             ready!(self.backoff.poll(cx));
-            match self.take_burst() {
+            match self.take_burst(allowed) {
                 Left::Unfinished => {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
@@ -223,11 +239,17 @@ impl Reader {
         self.exit.poll_readable(cx).map(|_| ())
     }
 
-    fn take_burst(&mut self) -> Left {
+    /// Others may have room. But if nobody takes what waits in the relay, its
+    /// clients wait for as long as everybody is full: they were admitted once.
+    fn poll_grace(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.grace.get_or_insert_with(|| Box::pin(sleep(GRACE))).as_mut().poll(cx)
+    }
+
+    fn take_burst(&mut self, allowed: Reading) -> Left {
         for taken in 0..BURST {
             match self.shared.reading() {
                 Reading::No => return Left::Unfinished,
-                Reading::WithRoom if self.shared.is_full() => return Left::Unfinished,
+                Reading::WithRoom if allowed == Reading::WithRoom && self.shared.is_full() => return Left::Unfinished,
                 Reading::WithRoom | Reading::InAnyCase => {}
             }
             if let Err(error) = self.spare.hold(self.exit.socket().as_fd()) {
@@ -270,7 +292,7 @@ impl Reader {
         let _ = self.spare.hold(exit.as_fd());
         let admitted = match received {
             Ok(Received::Message { len, fds }) => admit(&self.shared, &self.buffer[..len], fds),
-            Ok(Received::Truncated) => Err(Refusal::Truncated),
+            Ok(Received::Truncated | Received::Stripped { .. }) => Err(Refusal::Truncated),
             Ok(Received::Closed) if poll::is_read_closed(exit.as_fd()) => return Some(Left::Ended),
             // A message without bytes looks like the end, and is none.
             Ok(Received::Closed) => Err(Refusal::Empty),

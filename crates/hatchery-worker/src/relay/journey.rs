@@ -66,7 +66,7 @@ pub struct Luggage<'a> {
 #[non_exhaustive]
 pub enum Stay {
     /// Nobody takes connections of its service.
-    #[error("nobody takes connections of this service")]
+    #[error("nobody takes connections of this service at present")]
     NoHeir,
     /// It has more to take along than a message holds.
     #[error("it would take a message of {len} bytes, and {most} is the most")]

@@ -117,7 +117,7 @@ fn when_no_other_order_comes_it_is_closed_politely() {
     let start = Instant::now();
     old.drain_to(&next.relay, Order::to(Whose::Successor, &takes));
     for client in &mut clients {
-        assert_eq!(client.hear(), "bye: nobody takes connections of this service");
+        assert_eq!(client.hear(), "bye: nobody takes connections of this service at present");
     }
     let took = start.elapsed();
     assert!(took > Duration::from_millis(900), "an order could still have come: {took:?}");

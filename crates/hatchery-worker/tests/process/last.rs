@@ -96,7 +96,7 @@ fn the_last_one_without_an_heir_closes_politely() {
     master.relay.shut();
     worker.kill(Signal::SIGCONT);
     for client in &mut clients {
-        assert_eq!(client.hear(), "bye: nobody takes connections of this service");
+        assert_eq!(client.hear(), "bye: nobody takes connections of this service at present");
     }
     assert_eq!(worker.moved(), ASLEEP as u64);
     worker.exits_with(0);
@@ -134,7 +134,7 @@ fn at_the_final_stop_the_relay_is_emptied_first() {
     master.shut_all();
     master.relay.shut();
     for client in &mut clients {
-        assert_eq!(client.hear(), "bye: nobody takes connections of this service");
+        assert_eq!(client.hear(), "bye: nobody takes connections of this service at present");
     }
     worker.exits_with(0);
 }
@@ -156,7 +156,7 @@ fn after_emptied_the_relay_is_read_until_it_is_shut() {
     worker.settle();
     assert!(client.hears_nothing(), "the relay is open");
     master.relay.shut();
-    assert_eq!(client.hear(), "bye: nobody takes connections of this service");
+    assert_eq!(client.hear(), "bye: nobody takes connections of this service at present");
     worker.exits_with(0);
 }
 
@@ -165,7 +165,7 @@ fn orphans_read_what_is_left_in_their_relay() {
     worker.channel = None;
     worker.kill(Signal::SIGCONT);
     for client in &mut clients {
-        assert_eq!(client.hear(), "bye: nobody takes connections of this service");
+        assert_eq!(client.hear(), "bye: nobody takes connections of this service at present");
     }
     assert_eq!(worker.moved(), ASLEEP as u64);
     assert!(!has_message(&master));
@@ -225,7 +225,7 @@ fn an_orphan_that_was_draining_looks_for_itself() {
     old.settle();
     old.channel = None;
     for client in &mut clients {
-        assert_eq!(client.hear(), "bye: nobody takes connections of this service");
+        assert_eq!(client.hear(), "bye: nobody takes connections of this service at present");
     }
     assert!(old.moved() > 0);
     old.exits_with(0);

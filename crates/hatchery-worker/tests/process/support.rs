@@ -271,7 +271,7 @@ impl Child {
         match channel.recv(&mut message).unwrap() {
             Received::Message { len, .. } => Some(WorkerSays::decode(&message[..len]).unwrap()),
             Received::Closed => None,
-            Received::Truncated => panic!("too long"),
+            Received::Truncated | Received::Stripped { .. } => panic!("too long"),
         }
     }
 
@@ -310,7 +310,7 @@ impl Child {
         if let Some(channel) = &self.channel {
             while poll::readable(&[channel.as_fd()], Some(DEADLINE)).unwrap()[0] {
                 match channel.recv(&mut [0; 8192]).unwrap() {
-                    Received::Message { .. } | Received::Truncated => {}
+                    Received::Message { .. } | Received::Truncated | Received::Stripped { .. } => {}
                     Received::Closed => break,
                 }
             }

@@ -1,7 +1,7 @@
 //! A client that never retries.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 
 use super::PATIENCE;
 
@@ -36,7 +36,17 @@ impl Answer {
 
 impl Client {
     pub(crate) fn connect(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        Self::of(TcpStream::connect(("127.0.0.1", port)).unwrap())
+    }
+
+    /// A client, and its connection as somebody has accepted it.
+    pub(crate) fn pair() -> (Self, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = Self::connect(listener.local_addr().unwrap().port());
+        (client, listener.accept().unwrap().0)
+    }
+
+    fn of(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();

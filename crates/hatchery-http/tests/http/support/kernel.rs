@@ -28,18 +28,21 @@ pub(crate) fn wait_closed(server: u16, client: u16) {
 /// Waits until a process has so many of these connections.
 pub(crate) fn wait_owned(pid: u32, server: u16, clients: &[u16], count: usize) {
     let deadline = Instant::now() + PATIENCE;
-    let inodes: Vec<u64> = clients.iter().map(|client| find(server, *client).unwrap().inode).collect();
-    while owned(pid, &inodes) != count {
-        assert!(Instant::now() < deadline, "the process has {} of the connections", owned(pid, &inodes));
+    loop {
+        let owned = owned(pid, server, clients);
+        if owned == count {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the process has {owned} of the connections");
         std::thread::yield_now();
     }
 }
 
-fn owned(pid: u32, inodes: &[u64]) -> usize {
+fn owned(pid: u32, server: u16, clients: &[u16]) -> usize {
     let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
-    let targets = fds.filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok());
-    let sockets: HashSet<_> = targets.collect();
-    inodes.iter().filter(|inode| sockets.contains(Path::new(&format!("socket:[{inode}]")))).count()
+    let targets: HashSet<_> = fds.filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok()).collect();
+    let owns = |inode: u64| targets.contains(Path::new(&format!("socket:[{inode}]")));
+    table().filter(|(own, peer, socket)| *own == server && clients.contains(peer) && owns(socket.inode)).count()
 }
 
 struct Socket {
@@ -55,15 +58,21 @@ fn wait(server: u16, client: u16, what: &str, done: impl Fn(&Socket) -> bool) {
     }
 }
 
-/// The line of /proc/net/tcp of the socket whose own port is `server` and whose peer's is `client`.
+/// The socket whose own port is `server` and whose peer's is `client`.
 fn find(server: u16, client: u16) -> Option<Socket> {
+    table().find(|(own, peer, _socket)| (*own, *peer) == (server, client)).map(|(_own, _peer, socket)| socket)
+}
+
+/// The lines of /proc/net/tcp, by both ports. One can be missing while the table changes.
+fn table() -> impl Iterator<Item = (u16, u16, Socket)> {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    table.lines().skip(1).find_map(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let port = |field: &str| u16::from_str_radix(field.rsplit(':').next()?, 16).ok();
-        (port(fields[1]) == Some(server) && port(fields[2]) == Some(client)).then(|| Socket {
-            unread: u32::from_str_radix(fields[4].rsplit(':').next().unwrap(), 16).unwrap(),
-            inode: fields[9].parse().unwrap(),
-        })
-    })
+    let lines: Vec<_> = table.lines().skip(1).filter_map(socket).collect();
+    lines.into_iter()
+}
+
+fn socket(line: &str) -> Option<(u16, u16, Socket)> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let port = |field: &str| u16::from_str_radix(field.rsplit(':').next()?, 16).ok();
+    let unread = u32::from_str_radix(fields[4].rsplit(':').next()?, 16).ok()?;
+    Some((port(fields[1])?, port(fields[2])?, Socket { unread, inode: fields[9].parse().ok()? }))
 }

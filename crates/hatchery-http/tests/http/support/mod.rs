@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use hatchery_core::wire::worker::{Heir, MasterSays, Whose, WorkerSays};
-use hatchery_core::{QueueId, Takes};
+use hatchery_core::{QueueId, Service, Takes};
 use hatchery_sys::channel::{Channel, Received};
 
 pub(crate) use app::{child, early};
@@ -140,6 +140,11 @@ impl Worker {
     /// The number that it answers with to `/who`.
     pub(crate) fn name(&self) -> String {
         self.role.slot.to_string()
+    }
+
+    /// What it serves, as a message of the relay says it.
+    pub(crate) fn service(&self) -> Service {
+        self.takes.services().next().expect("a service").clone()
     }
 
     pub(crate) fn nest(&self) -> &Nest {

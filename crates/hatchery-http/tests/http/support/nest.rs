@@ -1,8 +1,10 @@
 //! What workers of one generation share: an accept queue and a relay.
 
+use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use hatchery_core::ListenMode;
+use hatchery_core::wire::relay::Transfer;
 use hatchery_net::{Address, Listener, Listeners, Refused, Relay, Spec};
 use hatchery_sys::channel::{Channel, Received};
 
@@ -45,6 +47,11 @@ impl Nest {
         let spec = Spec { name: None, address: "127.0.0.1:0".parse().unwrap() };
         let listener = Listener::inherit(&spec, vec![queue]).unwrap();
         (Listeners::new(vec![listener]), Relay::from_fds(entry, exit).unwrap())
+    }
+
+    /// Sends a connection.
+    pub(crate) fn send(&self, transfer: &Transfer, connection: &TcpStream) {
+        self.relay.entry().send(&transfer.encode(), &[connection.as_fd()]).unwrap();
     }
 
     /// Leaves no room in the relay; returns how many messages that took.
