@@ -56,6 +56,8 @@ pub const UPGRADE_BEGUN: Line = Line(&["upgrade begins"]);
 pub const UPGRADE_COMMITTED: Line = Line(&["is ready, it takes over"]);
 /// The successor has taken over.
 pub const UPGRADE_DONE: Line = Line(&["upgrade is done"]);
+/// Connections of some service will not move to the successor.
+pub const NOT_TAKEN: Line = Line(&["the successor does not take connections of"]);
 /// The successor was not to be had.
 pub const UPGRADE_FAILED: Line = Line(&["upgrade failed"]);
 /// The predecessor serves again.

@@ -93,7 +93,7 @@ fn term_to_one_worker_moves_what_it_has_and_leaves_the_others_alone() {
 
 #[test]
 fn a_connection_that_has_sent_nothing_or_half_a_head_moves_with_what_was_read() {
-    let lab = Start::lab().ready();
+    let lab = Start::lab().set("header-timeout", "10m").ready();
     let mut silent = Client::connect(lab.address()).expect("a connection");
     let whole = request("/whoami", "");
     let mut halves: Vec<(Client, usize)> = Vec::new();

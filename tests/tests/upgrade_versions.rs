@@ -225,6 +225,7 @@ fn a_raw_service_whose_state_has_another_version_is_not_given_any() {
     lab.upgrade();
     assert!(raw.read_to_end().is_ok_and(|rest| rest.is_empty()), "closed in order");
     assert_eq!(log::MESSAGE_REFUSED.count(&lab.log()), 0, "it was not even sent");
+    assert_eq!(log::NOT_TAKEN.count(&lab.log()), 1, "and the log says so");
     assert_eq!(http.get("/whoami").expect("an answer").whoami().generation, 3, "it is no business of HTTP");
 
     let mut raw = Client::connect(&counter).expect("a connection");

@@ -8,14 +8,14 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::{Request, Response};
 use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::ask::Ask;
 use super::connection::{connect, in_time};
 use super::frames::{Seen, Watched};
 use super::player::Player;
 use super::tally::Reason;
-use crate::client::{ANSWER, Failure};
+use crate::client::Failure;
 
 /// The most streams at once.
 const STREAMS: usize = 4;
@@ -45,9 +45,9 @@ pub(crate) async fn play(mut player: Player) {
                 use_up(&mut player, &connection).await;
                 drop(connection.client);
                 // Nobody holds the client any more, so this side ends it when the server does not.
-                let reason = match timeout(ANSWER, connection.task).await {
+                let reason = match in_time(async { Ok(connection.task.await) }).await {
                     Ok(end) => end.expect("a connection").err().map(Reason::http2),
-                    Err(_) => Some(Failure::Silent.into()),
+                    Err(failure) => Some(failure.into()),
                 };
                 if let Some(reason) = reason {
                     player.failed(asked, 0, "the end of a connection", reason).await;
@@ -116,13 +116,12 @@ async fn send(client: SendRequest<Bytes>, ask: &Ask) -> Result<(ResponseFuture, 
 
 async fn exchange(answer: ResponseFuture, upload: SendStream<Bytes>, body: Vec<u8>, seen: Rc<Seen>) -> Outcome {
     let stream = answer.stream_id().as_u32();
-    let whole = async { whole(answer, upload, body).await.map_err(Reason::http2) };
     // A stream that stays silent has failed as much as one that breaks.
-    match timeout(ANSWER, whole).await {
+    match in_time(async { Ok(whole(answer, upload, body).await) }).await {
         Ok(Ok((status, body))) => Outcome::Answered(status, body),
         Ok(Err(_)) if !seen.was_sent_in_time(stream) => Outcome::NotSent,
-        Ok(Err(reason)) => Outcome::Failed(reason),
-        Err(_) => Outcome::Failed(Failure::Silent.into()),
+        Ok(Err(error)) => Outcome::Failed(Reason::http2(error)),
+        Err(failure) => Outcome::Failed(failure.into()),
     }
 }
 
