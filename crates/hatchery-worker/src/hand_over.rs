@@ -78,8 +78,8 @@ impl Conn {
     /// must have been flushed.
     ///
     /// It is for a worker that [drains](Self::draining), or that was
-    /// [asked to shed](Worker::asked_to_shed) connections and has granted this one
-    /// with [`shed_one`](Worker::shed_one); at any other time the connection stays. A
+    /// [asked to shed](crate::Worker::asked_to_shed) connections and has granted this one
+    /// with [`shed_one`](crate::Worker::shed_one); at any other time the connection stays. A
     /// worker that drains has somebody to pass its connections on to unless the whole
     /// service stops. It waits while others are passed on
     /// first, for most of the time that it has to drain.
