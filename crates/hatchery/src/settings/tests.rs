@@ -131,8 +131,24 @@ fn every_setting_can_stand_in_the_file() {
             ("umask", ..) => "'027'".to_owned(),
             (_, Kind::Text | Kind::File, Unset::Off | Unset::Cpus) => "'path'".to_owned(),
         };
-        Case::new().file(format!("{} = {value}", setting.key())).settings();
+        // The one that adds to another.
+        let base = if setting.name == "max-requests-jitter" { "max_requests = 70\n" } else { "" };
+        Case::new().file(format!("{base}{} = {value}", setting.key())).settings();
     }
+}
+
+#[test]
+fn a_jitter_adds_to_something() {
+    let case = |file: &str| Case::new().file(file);
+    let quota = |file: &str| case(file).settings().quota().map(|quota| (quota.requests, quota.jitter));
+    assert_eq!(quota("max_requests = 70"), Some((70, 7)));
+    assert_eq!(quota("max_requests = 70\nmax_requests_jitter = 0"), Some((70, 0)));
+    assert_eq!(quota("max_requests_jitter = 0"), None);
+    assert_eq!(
+        case("max_requests_jitter = 7").error(),
+        "max-requests-jitter: 7 requests more than for ever; expected max-requests as well"
+    );
+    assert_eq!(case("balance = 'maybe'").error(), "balance (app.toml line 1): `maybe`: expected `on` or `off`");
 }
 
 #[test]
