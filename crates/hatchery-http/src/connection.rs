@@ -193,13 +193,17 @@ mod tests {
     use crate::{Request, Response};
 
     /// tokio rounds a task up to a multiple of 128 bytes, and needs 104 for itself.
+    /// Where a program turns on `rt-multi-thread`, tokio's sockets are a word larger.
     #[test]
     fn an_idle_connection_is_a_task_of_256_bytes() {
         fn size<H: Handle>(_: &H) -> usize {
             size_of::<Connection<H>>()
         }
+        const SOCKET: usize = 32;
+        let wider = size_of::<hatchery_worker::Stream>() - SOCKET;
         let service =
             hyper::service::service_fn(|_: Request| std::future::ready(Ok::<Response, Infallible>(crate::text(""))));
-        assert!(size(&service.into_service()) <= 152, "{}", size(&service.into_service()));
+        let size = size(&service.into_service());
+        assert!(size <= 152 + wider, "{size}, with sockets that are {wider} wider");
     }
 }
