@@ -55,6 +55,10 @@ fn evens_out(mode: &str) {
     let (lab, mut clients) = crowded(mode, "on");
     let http = lab.address();
     let storm = Storm::begin([Crowd::keep_alive(http, 12), Crowd::fresh(http, 2), Crowd::slow_stream(http, 4)]);
+    // What a look at them all takes: on a machine that is busy with other things, very long.
+    let asked = Instant::now();
+    owners(&mut clients);
+    let limit = Duration::from_secs(2) + 10 * asked.elapsed();
     scale_up(&lab);
     let began = Instant::now();
     let mut rounds = Vec::new();
@@ -65,7 +69,7 @@ fn evens_out(mode: &str) {
     });
     let even = even.unwrap_or_else(|| panic!("{mode}: it stays uneven: {rounds:?}"));
     println!("{mode}: even after {} ms: {rounds:?}", even.as_millis());
-    assert!(even <= Duration::from_secs(2), "{mode}: after {even:?}: {rounds:?}");
+    assert!(even <= limit, "{mode}: after {even:?}, not {limit:?}: {rounds:?}");
 
     // It may bring this to its end, and then nothing moves any more.
     let mut settled = owners(&mut clients);

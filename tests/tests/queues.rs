@@ -137,8 +137,8 @@ fn a_neighbour_accepts_for_a_worker_that_is_blocked_until_it_answers() {
     assert!(!spinner.has_something() && !spinner.is_closed().expect("open"), "it was blocked all the time");
     println!("the slowest of {rounds} x {MANY} took {} ms", slowest.as_millis());
     assert_eq!(log::WORKER_BLOCKED.count(&lab.log()), 1);
-    // 300 ms on a machine that has nothing else to do.
-    assert!(slowest < Duration::from_millis(1500), "{slowest:?}");
+    // 300 ms on a machine that has nothing else to do; without a neighbour they wait for 2.5 s and more.
+    assert!(slowest < Duration::from_millis(2200), "{slowest:?}");
 
     assert_eq!(spinner.answer().expect("an answer").text(), "spun\n");
     lab.until_logged(log::WORKER_ANSWERS, 1);

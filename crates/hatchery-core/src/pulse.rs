@@ -60,6 +60,8 @@ pub struct Pulse {
     next: Option<Moment>,
     /// By when it has to be: a master that comes later was stopped itself.
     latest: Option<Moment>,
+    /// How many were ready when that was decided: with others, a look is worth it soon.
+    ready: usize,
     /// The turn that a loop is in, and when it is blocked if it has not left that.
     turns: BTreeMap<Pid, (u64, Moment)>,
     pub(crate) blocked: BTreeSet<Pid>,
@@ -213,13 +215,17 @@ impl Master {
                 self.assign_queues(out);
             }
         }
-        let divided = self.is_divided();
-        let worth_it = self.accepts() && self.roster.ready_count() > 1 && (divided || self.policy.balance);
+        let (divided, ready) = (self.is_divided(), self.roster.ready_count());
+        let worth_it = self.accepts() && ready > 1 && (divided || self.policy.balance);
         if !worth_it {
-            self.pulse = Pulse::default();
-            self.assign_queues(out);
-        } else if self.pulse.next.is_none() {
-            self.pulse.next = Some(now + self.pulse.pace(divided));
+            if self.pulse != Pulse::default() {
+                self.pulse = Pulse::default();
+                self.assign_queues(out);
+            }
+        } else if self.pulse.ready != ready {
+            let soon = now + self.pulse.pace(divided).min(ROUND);
+            self.pulse.ready = ready;
+            self.pulse.next = Some(self.pulse.next.map_or(soon, |next| next.min(soon)));
         }
     }
 

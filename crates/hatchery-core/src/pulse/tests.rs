@@ -68,8 +68,9 @@ fn a_shared_queue_needs_no_watching() {
 fn the_board_is_looked_at_for_as_long_as_it_matters() {
     let mut master = serving(2);
     drop(master.step(NOW, Event::Tick));
-    assert_eq!(master.pulse.deadline(), Some(NOW + CALM_ROUND));
-    assert_eq!(short(&master.step(NOW + CALM_ROUND, Event::Tick)), "sample");
+    assert_eq!(master.pulse.deadline(), Some(NOW + ROUND), "it is new that there are two");
+    assert_eq!(short(&master.step(NOW + ROUND, Event::Tick)), "sample");
+    assert_eq!(master.pulse.deadline(), Some(NOW + ROUND + CALM_ROUND));
     master.policy.balance = false;
     drop(master.step(NOW + CALM_ROUND, Event::Tick));
     assert_eq!(master.pulse.deadline(), None);

@@ -174,7 +174,7 @@ fn a_worker_too_many_stands_in_for_a_slot_that_is_empty() {
     assert_eq!(short(&master.step(NOW, crash)), "WorkerExited, 2: 2 queues");
     assert_eq!(short(&master.step(NOW, Event::Command(Command::Fewer))), "Scaled");
     let later = Moment(NOW.0 + 100);
-    assert_eq!(short(&master.step(later, Event::Tick)), "fork 0");
+    assert_eq!(short(&master.step(later, Event::Tick)), "sample, fork 0");
     drop(master.step(later, Event::Spawned { slot: Slot(0), pid: Pid(4) }));
     let actions = master.step(later, says(4, crate::testing::ready()));
     assert_eq!(short(&actions), "WorkerReady, 2: 1 queues, 4: 1 queues, 4: 2 queues, 3: drain to own");

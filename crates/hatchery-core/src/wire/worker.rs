@@ -43,9 +43,10 @@ pub enum MasterSays {
         /// Who takes them.
         heir: Heir,
     },
-    /// If the master dies, these connections can go back to the predecessor.
+    /// If the master dies, connections can go to the generation that serves beside
+    /// this one: the predecessor, or for a predecessor's workers the successor.
     Refuge {
-        /// The predecessor's relay.
+        /// Its relay.
         heir: Heir,
     },
     /// An accept queue that was made after this worker was forked; it is the message's descriptor.

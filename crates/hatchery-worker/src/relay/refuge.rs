@@ -1,4 +1,4 @@
-//! Where connections go if the master dies: back to the predecessor, as long as there is one.
+//! Where connections go if the master dies: to the generation beside it, as long as there is one.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use tracing::debug;
 use super::outlet::Heir;
 use super::watched::Watch;
 
-/// The predecessor's relay, until nobody of that generation is left.
+/// The other generation's relay, until nobody of that is left.
 #[derive(Debug, Default)]
 pub(crate) struct Refuge {
     heir: RefCell<Option<Heir>>,

@@ -1,6 +1,5 @@
 //! Settings that are right one by one, but not together.
 
-use hatchery_core::ListenMode;
 use hatchery_net::Address;
 
 use super::Settings;
@@ -9,7 +8,6 @@ use super::error::SettingsError;
 /// Refuses settings that cannot all be done.
 pub(super) fn refuse(settings: &Settings, named: &[Address]) -> Result<(), SettingsError> {
     one_listener_an_address(settings, named)?;
-    countable_queues(settings, named)?;
     jitter_of_something(settings)?;
     files_of_their_own(settings)
 }
@@ -35,21 +33,6 @@ fn one_listener_an_address(settings: &Settings, named: &[Address]) -> Result<(),
         }
     }
     Ok(())
-}
-
-/// Queues are numbered with 16 bits.
-fn countable_queues(settings: &Settings, named: &[Address]) -> Result<(), SettingsError> {
-    let addresses = settings.bind.len() + named.len();
-    let each = match settings.listen_mode {
-        ListenMode::Shared => 1,
-        ListenMode::Reuseport => usize::from(settings.workers),
-    };
-    let queues = addresses.saturating_mul(each);
-    if queues <= usize::from(u16::MAX) {
-        return Ok(());
-    }
-    let reason = format!("{addresses} addresses with {each} queues each; expected 65535 queues at most");
-    Err(SettingsError::Contradiction { settings: "bind, workers and listen-mode", reason })
 }
 
 /// A log would be appended to the pid file, a pid file put in the place of the settings.

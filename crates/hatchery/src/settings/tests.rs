@@ -261,19 +261,6 @@ fn the_system_may_choose_two_ports() {
 }
 
 #[test]
-fn more_queues_than_can_be_counted_are_refused() {
-    let addresses: Vec<String> = (1..=128).map(|port| format!("127.0.0.1:{port}")).collect();
-    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
-    let case = |mode| Case::new().flag("bind", &addresses).flag("workers", &["512"]).flag("listen-mode", &[mode]);
-    assert_eq!(case("shared").settings().bind.len(), 128);
-    let error = case("reuseport").error();
-    assert_eq!(
-        error,
-        "bind, workers and listen-mode: 128 addresses with 512 queues each; expected 65535 queues at most"
-    );
-}
-
-#[test]
 fn a_value_that_is_outranked_has_to_be_right_as_well() {
     let case = Case::new().variable("workers", &["many"]).flag("workers", &["2"]);
     assert!(case.error().starts_with("HATCHERY_WORKERS (environment): "));
