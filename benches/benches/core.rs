@@ -24,6 +24,7 @@ fn serving(workers: u16) -> Master {
         listen_mode: ListenMode::Shared,
         lineage: Lineage::First,
         scaled: None,
+        companions: Vec::new(),
     });
     perform(&mut master, Event::Begin);
     drop(master.step(Moment(2000), Event::Tick));
@@ -117,6 +118,9 @@ fn handoff_there_and_back() {
         board: Some(8),
         workers: Some(4),
         configured: Some(4),
+        kept: Vec::new(),
+        anchor: None,
+        asleep: None,
         strays: Vec::new(),
     };
     let value = divan::black_box(handoff).encode();

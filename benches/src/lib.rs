@@ -11,6 +11,7 @@
 //! * [`compare`]: whole servers beside each other, by CPU time and by the clock
 //! * [`operations`]: what reloads, upgrades and the like do to clients, of whole servers
 //! * [`moves`]: connections that move from one worker to another, by the clock
+//! * [`supervision`]: deaths, an idle master, a server on demand
 //! * [`arguments`]: command lines
 
 pub mod arguments;
@@ -20,5 +21,6 @@ pub mod floor;
 pub mod moves;
 pub mod operations;
 pub mod server;
+pub mod supervision;
 pub mod tools;
 pub mod worker;

@@ -37,7 +37,10 @@ pub fn serve() {
         limits: Limits::default(),
         quota: None,
         drain_timeout: Duration::from_secs(30),
-        reopen: Box::new(|| {}),
+        jobs: Vec::new(),
+        kept: hatchery_net::Kept::default(),
+        sidecar: None,
+        reopen: Box::new(|_opened| {}),
         blocked,
     };
     let app = serve_fn(async |_request: Request| Ok::<_, Infallible>(text("Hello, World!")));

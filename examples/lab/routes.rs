@@ -42,6 +42,7 @@ async fn get(path: &str, query: &Query<'_>, worker: &Worker, lab: &Lab) -> Resul
         }
         "/stream" => Ok(stream(query.number("chunks")?, query.millis("ms")?)),
         "/bytes" => Ok(respond::bytes(vec![b'x'; query.number("n")?])),
+        "/child" => Ok(child()),
         "/panic" => panic!("told to panic"),
         "/abort" => process::abort(),
         "/exit" => exit(query.number("code")?),
@@ -67,6 +68,15 @@ fn whoami(worker: &Worker, lab: &Lab) -> Response {
     let mut response = respond::bytes(who.to_string());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// What a program that is started here has open, a line each that ends in `NUMBER -> TARGET`.
+fn child() -> Response {
+    let listed = process::Command::new("ls").args(["-l", "/proc/self/fd"]).output();
+    match listed {
+        Ok(listed) => respond::bytes(listed.stdout),
+        Err(failure) => respond::text(format!("no child: {failure}\n")),
+    }
 }
 
 /// `chunks` times 16 bytes, `pause` apart.

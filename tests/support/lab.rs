@@ -25,6 +25,7 @@ use crate::wait;
 #[derive(Debug)]
 pub struct Lab {
     first: i32,
+    group: i32,
     folder: tempfile::TempDir,
     program: PathBuf,
     expected: Expected,
@@ -74,7 +75,13 @@ impl Lab {
         // Orphans become children of this process, so that their ends can be told and nothing stays as a zombie.
         prctl::set_child_subreaper(true).expect("Linux has subreapers");
         let ends = Mutex::new(BTreeMap::new());
-        Self { first, folder, program, expected, addresses: Vec::new(), ends }
+        Self { first, group: first, folder, program, expected, addresses: Vec::new(), ends }
+    }
+
+    /// The same, of a server that has a group of its own making.
+    pub(crate) fn in_group(mut self, group: i32) -> Self {
+        self.group = group;
+        self
     }
 
     /// Waits until every worker is ready and the addresses are known.
@@ -89,6 +96,18 @@ impl Lab {
             // How many there should be, only the server knows: it says when all are ready.
             let all = workers.map_or_else(|| log::READY.count(&self.log()) > 0, |workers| ready == workers);
             ready > 0 && all && (!pid_file || self.path("lab.pid").exists())
+        });
+        self.addresses = log::listening(&self.log()).iter().map(ToString::to_string).collect();
+    }
+
+    /// Waits until a server on demand waits for its first connection, and the addresses are known.
+    ///
+    /// # Panics
+    /// When that does not happen.
+    pub fn wait_until_dormant(&mut self) {
+        self.until("it waits for somebody", || {
+            assert!(!self.has_ended(self.first), "the server has ended");
+            log::DORMANT.count(&self.log()) > 0
         });
         self.addresses = log::listening(&self.log()).iter().map(ToString::to_string).collect();
     }
@@ -144,7 +163,7 @@ impl Lab {
     #[must_use]
     pub fn processes(&self) -> Vec<Process> {
         self.reap();
-        procfs::group(self.first)
+        procfs::group(self.group)
     }
 
     /// The living children of the serving master that are workers.
@@ -237,14 +256,14 @@ impl Lab {
     /// Sends a signal to one process of the group, if it is still there.
     pub fn signal_to(&self, pid: i32, signal: Signal) {
         // A pid that left the group may be anybody's by now.
-        if Process::read(pid).is_some_and(|process| process.group == self.first) {
+        if Process::read(pid).is_some_and(|process| process.group == self.group) {
             let _ = signal::kill(Pid::from_raw(pid), signal);
         }
     }
 
     /// Sends a signal to the whole group, as a terminal or a service manager does.
     pub fn signal_all(&self, signal: Signal) {
-        let _ = signal::killpg(Pid::from_raw(self.first), signal);
+        let _ = signal::killpg(Pid::from_raw(self.group), signal);
     }
 
     /// Stops a process in its tracks, and waits until it stands.
@@ -360,7 +379,7 @@ impl Lab {
     fn reap(&self) {
         let mut ends = self.ends();
         loop {
-            let (pid, end) = match waitpid(Pid::from_raw(-self.first), Some(WaitPidFlag::WNOHANG)) {
+            let (pid, end) = match waitpid(Pid::from_raw(-self.group), Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::Exited(pid, code)) => (pid, End::Code(code)),
                 Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, End::Signal(signal as i32)),
                 Err(Errno::EINTR) => continue,
@@ -376,7 +395,7 @@ impl Lab {
     }
 
     fn report(&self) {
-        eprintln!("---- processes of group {} (pid, parent, group, state, title)", self.first);
+        eprintln!("---- processes of group {} (pid, parent, group, state, title)", self.group);
         for process in self.processes() {
             eprintln!("{process}");
         }
@@ -400,7 +419,7 @@ impl Drop for Lab {
         }
         // Killed again and again: a process may fork between two looks.
         wait::within(Duration::from_secs(10), || {
-            let _ = signal::killpg(Pid::from_raw(self.first), Signal::SIGKILL);
+            let _ = signal::killpg(Pid::from_raw(self.group), Signal::SIGKILL);
             self.processes().is_empty().then_some(())
         });
     }

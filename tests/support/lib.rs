@@ -2,21 +2,27 @@
 //! that never retry, and look at what the kernel says about the processes.
 //!
 //! * [`lab`]: a running server in a process group of its own, [`start`]: how it is started
+//! * [`chores`]: a server with jobs, a sidecar and something that it keeps
 //! * [`program`]: where the examples are, and what can stand in for a new version
 //! * [`client`], [`load`]: one careful client, and many at once
 //! * [`eve`]: the moment before connections move
 //! * [`storm`]: clients of every kind at once, on one event loop
 //! * [`procfs`]: processes, their titles and their descriptors
 //! * [`log`]: every log line that a test relies on
+//! * [`namespace`]: a server as pid 1
+//! * [`limit`]: resources that a running process is denied
 //! * [`pty`], [`pipe`]: a server under a terminal, or with a log that somebody reads
 //! * [`wait`]: waiting for an event under a deadline, the one place that sleeps
 #![forbid(unsafe_code)]
 
+pub mod chores;
 pub mod client;
 pub mod eve;
 pub mod lab;
+pub mod limit;
 pub mod load;
 pub mod log;
+pub mod namespace;
 pub mod pipe;
 pub mod procfs;
 pub mod program;

@@ -10,6 +10,8 @@ pub struct Line(pub &'static [&'static str]);
 pub const WORKER_READY: Line = Line(&["worker ", " is ready"]);
 /// A worker is gone, and why.
 pub const WORKER_EXITED: Line = Line(&["worker ", " exited: "]);
+/// A worker could not be forked.
+pub const NOT_FORKED: Line = Line(&["worker ", " could not be forked, trying again: "]);
 /// The application in a worker returned an error.
 pub const BOOT_FAILED: Line = Line(&["failed to boot", "lab told to fail"]);
 /// A worker was killed at its drain deadline.
@@ -48,6 +50,20 @@ pub const WORKER_ANSWERS: Line = Line(&["worker ", " answers again"]);
 pub const QUEUES_ADDED: Line = Line(&["listeners have more queues"]);
 /// A connection came over the relay that its reader has not declared, or that is damaged.
 pub const MESSAGE_REFUSED: Line = Line(&["refused a message of the relay"]);
+/// A worker's loop stands still for too long.
+pub const WORKER_HUNG: Line = Line(&["has not come back to its loop for heartbeat-timeout"]);
+/// A worker is gone that was aborted.
+pub const WORKER_ABORTED: Line = Line(&["exited: aborted: its loop stood still"]);
+/// A worker is too old.
+pub const TOO_OLD: Line = Line(&["has reached max-lifetime"]);
+/// A worker is too large.
+pub const TOO_LARGE: Line = Line(&["over max-memory"]);
+/// A replacement has not come up.
+pub const RECYCLE_FAILED: Line = Line(&["not replaced, the old one serves on"]);
+/// Nothing is held but the sockets.
+pub const DORMANT: Line = Line(&["on demand: waiting for the first connection"]);
+/// Everything is let go, since nobody has come.
+pub const DOZING: Line = Line(&["no connections for idle-timeout"]);
 /// All workers go, and the master stays.
 pub const RESTING: Line = Line(&["workers drain, the master keeps the queues"]);
 /// An upgrade begins.

@@ -209,6 +209,27 @@ pub fn ticks(pid: i32) -> Option<u64> {
     Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
 }
 
+/// The words of a line of a process' status, such as `Uid` or `NoNewPrivs`.
+#[must_use]
+pub fn status(pid: i32, name: &str) -> Vec<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect()
+}
+
+/// The parent of a process.
+#[must_use]
+pub fn parent(pid: i32) -> Option<i32> {
+    Process::without_title(pid).map(|process| process.parent)
+}
+
+/// The session of a process.
+#[must_use]
+pub fn session(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat[stat.rfind(')')? + 1..].split_ascii_whitespace().nth(3)?.parse().ok()
+}
+
 /// Whether a process has a terminal that controls it. One that is gone has
 /// sent its hang-up before this says so.
 #[must_use]

@@ -55,6 +55,9 @@ impl Program {
     }
 }
 
+/// The examples that tests start.
+const EXAMPLES: [&str; 3] = ["lab", "hello", "thumbnails"];
+
 /// The path of an example, built in the profile of the tests when it is not there or is old.
 ///
 /// # Panics
@@ -62,8 +65,8 @@ impl Program {
 #[must_use]
 pub fn example(name: &str) -> PathBuf {
     // A failure is kept as well: every test would only try the same again.
-    static EXAMPLES: OnceLock<Result<BTreeMap<String, PathBuf>, String>> = OnceLock::new();
-    let examples = EXAMPLES.get_or_init(build).as_ref().unwrap_or_else(|errors| panic!("no examples:\n{errors}"));
+    static BUILT: OnceLock<Result<BTreeMap<String, PathBuf>, String>> = OnceLock::new();
+    let examples = BUILT.get_or_init(build).as_ref().unwrap_or_else(|errors| panic!("no examples:\n{errors}"));
     examples.get(name).unwrap_or_else(|| panic!("there is no example `{name}`")).clone()
 }
 
@@ -95,9 +98,12 @@ pub fn next_lab() -> PathBuf {
 fn build() -> Result<BTreeMap<String, PathBuf>, String> {
     let (profile, target) = folders();
     let mut command = cargo(&profile, &target);
-    command.args(["--workspace", "--example", "lab", "--example", "hello"]);
+    command.arg("--workspace");
+    for example in EXAMPLES {
+        command.args(["--example", example]);
+    }
     run(command)?;
-    Ok(["lab", "hello"].map(|name| (name.to_owned(), target.join(&profile).join("examples").join(name))).into())
+    Ok(EXAMPLES.map(|name| (name.to_owned(), target.join(&profile).join("examples").join(name))).into())
 }
 
 /// The name of the profile that this test was built in, and the target folder.

@@ -6,9 +6,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nix::sys::prctl;
 use tempfile::TempDir;
 
 use crate::lab::{End, Expected, Lab};
+use crate::procfs::Process;
 use crate::program::Program;
 use crate::pty::Terminal;
 
@@ -248,6 +250,35 @@ impl Start {
         };
         let first = i32::try_from(child.id()).expect("a pid");
         Lab::new(first, self.folder, program, expected)
+    }
+
+    /// Starts it as a daemon, that is by a command that returns when it is ready, with
+    /// its log in its folder.
+    ///
+    /// # Panics
+    /// When the command fails, or says anything.
+    #[must_use]
+    pub fn daemon(self) -> Lab {
+        // Before the command ends: the daemon becomes an orphan then.
+        prctl::set_child_subreaper(true).expect("Linux has subreapers");
+        let log = self.path("log").display().to_string();
+        let start = self.set("log", &log).argument("--daemonize");
+        let program = start.path("lab");
+        start.program.install(&program);
+        // With pipes: it returns when nobody holds them any more.
+        let output = start.command(&program).stdin(Stdio::null()).output().expect("a server");
+        assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+        assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        let expected = Expected {
+            workers: start.setting("workers").and_then(|count| count.parse().ok()),
+            pid_file: start.setting("pid-file").is_some(),
+        };
+        let pid = fs::read_to_string(start.path("lab.pid")).expect("it is ready, so there is a pid file");
+        let pid: i32 = pid.trim().parse().expect("a pid");
+        let group = Process::read(pid).expect("it is ready, so it is there").group;
+        let mut lab = Lab::new(pid, start.folder, program, expected).in_group(group);
+        lab.wait_until_ready();
+        lab
     }
 
     /// The command that starts it, without streams and process group.

@@ -40,6 +40,7 @@ fn a_descriptor_that_is_named_twice() {
         "listen=LISTEN#4;listen=LISTEN#4;link=9",
         "listen=LISTEN#4;listen=quic@127.0.0.1:443#4;link=9",
         "listen=LISTEN#4;link=9;board=4",
+        "listen=LISTEN#4;link=9;anchor=9",
     ] {
         is_refused(variable, &["named twice"]);
     }
@@ -69,6 +70,13 @@ fn a_standard_stream() {
         is_refused(&format!("listen=LISTEN#4;link={fd}"), &["standard stream"]);
         is_refused(&format!("listen=LISTEN#{fd};link=9"), &["standard stream"]);
         is_refused(&format!("listen=LISTEN#4;link=9;board={fd}"), &["standard stream"]);
+    }
+}
+
+#[test]
+fn a_line_to_an_anchor_that_is_none() {
+    for anchor in ["6", "5", "7"] {
+        is_refused(&format!("listen=LISTEN#4;link=9;anchor={anchor}"), &["the line to the anchor", anchor]);
     }
 }
 

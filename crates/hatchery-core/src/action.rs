@@ -30,8 +30,16 @@ pub enum Action {
         /// A successor that has not been reaped.
         pid: Pid,
     },
+    /// SIGABRT: it is to say what it was doing, and to end by that.
+    Abort {
+        /// A worker that has not been reaped.
+        pid: Pid,
+    },
     /// Look at the board; answer with `Sampled`.
-    Sample,
+    Sample {
+        /// Whether to ask for the memory of each process as well.
+        weigh: bool,
+    },
     /// Give the listeners that have a queue for each worker so many of them;
     /// answer with `QueuesAdded` or `QueuesNotAdded`.
     AddQueues {
@@ -87,6 +95,8 @@ pub enum Outcome {
     Drained,
     /// Stopped, but something had to be killed: exit code 2.
     Killed,
+    /// Nobody has come for a while: everything is let go but the sockets, which wait for the next one.
+    Dormant,
     /// The application did not boot, or crashed too often: exit code 3.
     BootFailed {
         /// Why, in one line.

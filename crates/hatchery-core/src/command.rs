@@ -30,6 +30,8 @@ enum Busy {
     NotYetServing,
     /// The successor serves; this one only finishes what it has.
     Replaced,
+    /// Everything is let go until the next connection.
+    Dozing,
     /// It is going down.
     Ending,
 }
@@ -43,6 +45,10 @@ impl Master {
             Busy::Ending => match command {
                 Command::Stop => self.stop_now(out),
                 _ => Self::refuse(command, "stopping", out),
+            },
+            Busy::Dozing => match command {
+                Command::Stop => self.stop(now, out),
+                _ => Self::refuse(command, "everything is let go; what comes back is new", out),
             },
             // Its workers need not wait for the end of the probation, if an operator says so.
             Busy::Replaced if command == Command::Rest && self.cut_probation_short(now, out) => {}
@@ -76,6 +82,7 @@ impl Master {
     fn busy(&self) -> Busy {
         match (&self.life, &self.upgrade, self.rollout) {
             (Life::Stopping { .. } | Life::GivingUp { .. } | Life::Over, _, _) => Busy::Ending,
+            (Life::Dozing, _, _) => Busy::Dozing,
             (_, Upgrade::Probation { .. } | Upgrade::Retiring { .. } | Upgrade::Leaving, _) => Busy::Replaced,
             (
                 _,

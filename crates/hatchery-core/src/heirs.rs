@@ -54,7 +54,7 @@ impl Master {
             (Life::Stopping { .. } | Life::GivingUp { .. }, Lineage::Backed { .. })
             | (Life::GivingUp { .. }, Lineage::Alone) => Some(Whose::Predecessor),
             (Life::Booting | Life::Serving, _) if self.accepts() => Some(Whose::Own),
-            (Life::Booting | Life::Serving | Life::Resting, _)
+            (Life::Booting | Life::Serving | Life::Resting | Life::Dozing, _)
             | (Life::Stopping { .. }, Lineage::Alone)
             | (
                 Life::Stopping { .. } | Life::GivingUp { .. },
@@ -67,7 +67,7 @@ impl Master {
     /// What becomes of the connections of a worker that is let go now.
     pub(crate) fn bequest(&self) -> Bequest {
         // Nobody of this generation stays who would read its relay.
-        let last = self.upgrade.is_leaving() || self.life.is_ending() || self.life == Life::Resting;
+        let last = self.upgrade.is_leaving() || self.life.is_ending() || self.life.is_resting();
         Bequest { heir: self.heir(), last }
     }
 
@@ -104,7 +104,7 @@ impl Master {
 
     /// A worker has become ready: what it does not take, nobody of this generation is sent.
     pub(crate) fn declared(&mut self, pid: Pid, out: &mut Actions) {
-        let others = self.roster.iter().filter(|worker| worker.is_ready()).map(|worker| &worker.takes);
+        let others = self.roster.serving().filter(|worker| worker.is_ready()).map(|worker| &worker.takes);
         if let Some(own) = others.cloned().reduce(|a, b| a.both(&b)) {
             self.kin.own = own;
         }
@@ -131,7 +131,7 @@ impl Master {
     pub(crate) fn tell_refuge(&self, whose: Whose, out: &mut Actions) {
         let Some(heir) = self.as_heir(whose) else { return };
         let says = MasterSays::Refuge { heir };
-        let ready = self.roster.iter().filter(|worker| worker.is_ready());
+        let ready = self.roster.serving().filter(|worker| worker.is_ready());
         out.extend(ready.map(|worker| Action::Tell { pid: worker.pid, says: says.clone() }));
     }
 
@@ -144,10 +144,11 @@ impl Master {
             | Phase::Failed { .. }
             | Phase::Ready(_)
             | Phase::Finishing { .. }
+            | Phase::Blocked { .. }
             | Phase::Killed { .. } => None,
         };
         let news: Vec<(Pid, Moment)> =
-            self.roster.iter().filter_map(|worker| Some((worker.pid, changed(worker.phase)?))).collect();
+            self.roster.serving().filter_map(|worker| Some((worker.pid, changed(worker.phase)?))).collect();
         for (pid, deadline) in news {
             let says = self.drain_order(bequest, deadline, now);
             if let Some(worker) = self.roster.get_mut(pid) {

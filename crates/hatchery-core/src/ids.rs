@@ -14,6 +14,29 @@ pub struct Pid(pub i32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(pub u16);
 
+impl Slot {
+    /// Companions have the slots from here on: more than there are workers.
+    pub const FIRST_COMPANION: Self = Self(1 << 15);
+
+    /// The slot of the companion `index`, in the order in which the program asked for them.
+    #[must_use]
+    pub const fn companion(index: u16) -> Self {
+        Self(Self::FIRST_COMPANION.0 + index)
+    }
+
+    /// Which companion this slot is for; `None` if it is a worker's.
+    #[must_use]
+    pub fn as_companion(self) -> Option<usize> {
+        self.0.checked_sub(Self::FIRST_COMPANION.0).map(usize::from)
+    }
+
+    /// Whether this slot is a companion's.
+    #[must_use]
+    pub fn is_companion(self) -> bool {
+        self >= Self::FIRST_COMPANION
+    }
+}
+
 /// How many programs have served before this one, plus one.
 ///
 /// The first master is generation 1; every upgrade adds one.

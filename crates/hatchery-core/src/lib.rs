@@ -11,6 +11,7 @@
 //! * [`rollout`], [`upgrade`], [`shutdown`]: the operations
 //! * [`lineage`]: the successor's side of an upgrade
 //! * [`throttle`], [`queues`]: crash loops, and who accepts from which queue
+//! * [`companion`]: job servers and sidecars, which live as workers do
 //! * `heirs`, [`pulse`]: who takes connections that move, and whether they are spread evenly
 //! * [`policy`]: the validated limits that all of it obeys
 //! * [`takes`]: which connections a process can go on with
@@ -19,6 +20,7 @@
 
 pub mod action;
 mod command;
+pub mod companion;
 pub mod event;
 mod heirs;
 pub mod ids;
@@ -28,6 +30,7 @@ pub mod notice;
 pub mod policy;
 pub mod pulse;
 pub mod queues;
+mod renewal;
 pub mod rollout;
 pub mod roster;
 pub mod shutdown;
@@ -42,6 +45,7 @@ pub mod wire;
 pub mod worker;
 
 pub use action::{Action, Outcome};
+pub use companion::{Companion, CompanionKind, Who};
 pub use event::{Command, Ending, Event};
 pub use ids::{Generation, Pid, QueueId, Slot};
 pub use lineage::{Lineage, Readiness};

@@ -129,7 +129,13 @@ impl Master {
                 self.tell_behind(out);
             }
             // It could not take the release any more and serves on: the queues are its own.
-            (PredecessorSays::Abort, Lineage::Released { .. }) => self.keep_queues_open(),
+            (PredecessorSays::Abort, Lineage::Released { older }) => {
+                self.keep_queues_open();
+                if !self.life.is_ending() && !self.upgrade.is_handed_over() {
+                    self.lineage = Lineage::Backed { older };
+                    self.aborted(now, out);
+                }
+            }
             // Said twice, or too late to matter.
             (
                 PredecessorSays::Commit { .. } | PredecessorSays::Abort | PredecessorSays::Behind { .. },
@@ -190,7 +196,7 @@ impl Master {
     /// The predecessor calls the upgrade off and keeps, or has taken back, what is its own.
     fn aborted(&mut self, now: Moment, out: &mut Actions) {
         match self.life {
-            Life::Booting | Life::Serving | Life::Resting => self.stop_untaken(now, out),
+            Life::Booting | Life::Serving | Life::Resting | Life::Dozing => self.stop_untaken(now, out),
             // The predecessor has heard it: from here on it answers for the service.
             Life::GivingUp { .. } => self.lineage = Lineage::Alone,
             Life::Stopping { .. } | Life::Over => {}

@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 
 use crate::action::{Action, Outcome};
+use crate::companion::{Companion, MAX_COMPANIONS};
 use crate::event::{Command, Event};
 use crate::heirs::Kin;
 use crate::ids::{Generation, Pid, QueueId, Slot};
@@ -24,7 +25,7 @@ use crate::throttle::Throttle;
 use crate::time::Moment;
 use crate::upgrade::Upgrade;
 use crate::wire::worker::MasterSays;
-use crate::worker::{Phase, Worker};
+use crate::worker::{Bequest, Phase, Worker};
 
 /// What a master starts with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -42,6 +43,8 @@ pub struct Seed {
     /// How many workers to run, where an operator has scaled the predecessor;
     /// otherwise `policy.workers`.
     pub scaled: Option<u16>,
+    /// Processes of the program's own beside the workers: 64 at most.
+    pub companions: Vec<Companion>,
 }
 
 /// The state of a master, without anything that touches the system.
@@ -65,6 +68,7 @@ pub struct Master {
     pub(crate) grown: u16,
     pub(crate) kin: Kin,
     pub(crate) pulse: Pulse,
+    pub(crate) companions: Vec<Companion>,
     /// Whether something had to be killed on the way out: it shows in the exit code.
     pub(crate) killed: bool,
 }
@@ -74,8 +78,12 @@ pub(crate) type Actions = Vec<Action>;
 
 impl Master {
     /// A master before its first step.
+    ///
+    /// # Panics
+    /// With more than 64 companions.
     #[must_use]
     pub fn new(seed: Seed) -> Self {
+        assert!(seed.companions.len() <= usize::from(MAX_COMPANIONS), "{MAX_COMPANIONS} companions at most");
         Self {
             target: seed.scaled.unwrap_or(seed.policy.workers).clamp(1, MAX_WORKERS),
             policy: seed.policy,
@@ -92,6 +100,7 @@ impl Master {
             grown: 0,
             kin: Kin::default(),
             pulse: Pulse::default(),
+            companions: seed.companions,
             killed: false,
         }
     }
@@ -158,6 +167,26 @@ impl Master {
         &self.policy
     }
 
+    /// How many workers it runs, and how many its settings asked for.
+    #[must_use]
+    pub fn scale(&self) -> (u16, u16) {
+        (self.target, self.policy.workers)
+    }
+
+    /// What a master of the same kind would start with, after this one has let everything go.
+    #[must_use]
+    pub fn as_seed(&self, queues: Vec<u16>) -> Seed {
+        Seed {
+            policy: self.policy.clone(),
+            generation: self.generation,
+            queues,
+            listen_mode: self.listen_mode,
+            lineage: Lineage::First,
+            scaled: Some(self.target),
+            companions: self.companions.clone(),
+        }
+    }
+
     /// The same state with times relative to `now` and pids by their rank, so
     /// that states that behave alike are equal.
     #[must_use]
@@ -222,6 +251,7 @@ impl Master {
         self.assign_queues(out);
         self.retire_replaced(now, out);
         self.retire_surplus(now, out);
+        self.retire_companions(now, out);
         self.fill_slots(now, out);
         self.roll_on(out);
         self.finish_reload(out);
@@ -238,7 +268,7 @@ impl Master {
         match (&self.life, &self.upgrade) {
             (_, upgrade) if upgrade.is_handed_over() => 0,
             (Life::Booting | Life::Serving, _) => self.target,
-            (Life::Resting | Life::Stopping { .. } | Life::GivingUp { .. } | Life::Over, _) => 0,
+            (Life::Resting | Life::Dozing | Life::Stopping { .. } | Life::GivingUp { .. } | Life::Over, _) => 0,
         }
     }
 
@@ -250,13 +280,14 @@ impl Master {
 
     fn empty_slots(&self) -> impl Iterator<Item = Slot> {
         let filled = self.roster.filled();
-        (0..self.wanted()).map(Slot).filter(move |slot| !filled.contains(slot))
+        let wanted = (0..self.wanted()).map(Slot).chain(self.wanted_companions());
+        wanted.filter(move |slot| !filled.contains(slot))
     }
 
     pub(crate) fn assign_queues(&mut self, out: &mut Actions) {
         let news = match (self.accepts(), &self.upgrade) {
             (true, _) => {
-                let (blocked, crowded) = (self.pulse.blocked.clone(), self.pulse.crowded());
+                let (blocked, crowded) = (self.pulse.blocked().clone(), self.pulse.crowded());
                 self.queues.assign(&Hands { ready: self.roster.ready_by_slot(), blocked, crowded })
             }
             (false, Upgrade::Probation { .. }) => self.queues.withdraw(),
@@ -289,7 +320,7 @@ impl Master {
             return;
         }
         out.push(Action::Log(Notice::QueuesAdded { counts }));
-        for worker in self.roster.iter().filter(|worker| worker.is_current()) {
+        for worker in self.roster.serving().filter(|worker| worker.is_current()) {
             out.extend(new.iter().map(|id| Action::Tell { pid: worker.pid, says: MasterSays::Queue { id: *id } }));
         }
     }
@@ -308,16 +339,16 @@ impl Master {
 
     fn forked(&mut self, slot: Slot, pid: Pid, now: Moment, out: &mut Actions) {
         self.roster.forked(Worker::starting(pid, slot, now, self.policy.boot_timeout));
-        // The fork was asked for before a stop, a rest or a handing over.
-        if self.wanted() == 0 {
+        // The fork was asked for before a stop, a rest or a handing over. A companion's turn comes when it settles.
+        if self.wanted() == 0 && !slot.is_companion() {
             self.let_go(pid, now, out);
         }
     }
 
     fn not_forked(&mut self, slot: Slot, text: &str, now: Moment, out: &mut Actions) {
         self.roster.not_forked(slot);
-        out.push(Action::Log(Notice::WorkerNotForked { slot, text: text.to_owned() }));
-        self.newcomer_failed(slot, text, out);
+        out.push(Action::Log(Notice::WorkerNotForked { who: self.who(slot), text: text.to_owned() }));
+        self.newcomer_failed(slot, text, now, out);
         // Who serves goes on until there is room again. Who has never served would
         // neither come up nor give up.
         if self.life == Life::Booting {
@@ -328,12 +359,13 @@ impl Master {
     }
 
     fn finish_boot(&mut self, out: &mut Actions) {
-        let ready = self.roster.ready_count();
+        // Slots, since one that is recycled while others boot has two workers that are ready.
+        let ready = self.roster.ready_by_slot().len();
         if self.life != Life::Booting || ready == 0 {
             return;
         }
         self.inherit_if_alone(out);
-        if ready < usize::from(self.target) {
+        if ready < usize::from(self.target) || !self.companions_are_ready() {
             return;
         }
         match self.lineage {
@@ -362,6 +394,7 @@ impl Master {
         let outcome = match &self.life {
             Life::Stopping { .. } if !self.upgrade.has_child() => ended,
             Life::GivingUp { text } if !self.upgrade.has_child() => Outcome::BootFailed { text: text.clone() },
+            Life::Dozing => Outcome::Dormant,
             Life::Booting | Life::Serving | Life::Resting if self.upgrade.is_leaving() => ended,
             Life::Stopping { .. }
             | Life::GivingUp { .. }
@@ -371,13 +404,17 @@ impl Master {
             | Life::Over => return,
         };
         self.life = Life::Over;
-        out.push(Action::Log(Notice::Stopped));
+        if outcome != Outcome::Dormant {
+            out.push(Action::Log(Notice::Stopped));
+        }
         out.push(Action::Exit(outcome));
     }
 
     /// Orders a worker out: it finishes what is open, or is killed if it has not begun to serve.
     pub(crate) fn let_go(&mut self, pid: Pid, now: Moment, out: &mut Actions) {
-        let (deadline, bequest) = (now + self.policy.drain_timeout, self.bequest());
+        let is_companion = self.roster.get_mut(pid).is_some_and(|worker| worker.slot.is_companion());
+        let bequest = if is_companion { Bequest::NOTHING } else { self.bequest() };
+        let deadline = now + self.policy.drain_timeout;
         let Some(worker) = self.roster.get_mut(pid) else { return };
         if worker.is_ready() {
             worker.phase = Phase::Draining { deadline, bequest };
@@ -391,7 +428,7 @@ impl Master {
     }
 
     pub(crate) fn let_all_go(&mut self, now: Moment, out: &mut Actions) {
-        let current: Vec<Pid> = self.roster.iter().filter(|w| w.is_current()).map(|w| w.pid).collect();
+        let current: Vec<Pid> = self.roster.serving().filter(|w| w.is_current()).map(|w| w.pid).collect();
         for pid in current {
             self.let_go(pid, now, out);
         }

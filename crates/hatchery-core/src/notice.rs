@@ -2,23 +2,25 @@
 
 use std::fmt;
 
+use crate::companion::Who;
 use crate::event::{Command, Ending};
-use crate::ids::{Generation, Pid, Slot};
+use crate::ids::{Generation, Pid};
 
 /// A fact worth a line in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the fields are what `Display` makes a sentence of")]
 pub enum Notice {
-    WorkerReady { slot: Slot, pid: Pid },
-    WorkerExited { slot: Slot, pid: Pid, ending: Ending, cause: Cause },
-    WorkerNotForked { slot: Slot, text: String },
-    BootFailed { slot: Slot, pid: Pid, text: String },
+    WorkerReady { who: Who, pid: Pid },
+    WorkerExited { who: Who, pid: Pid, ending: Ending, cause: Cause },
+    WorkerNotForked { who: Who, text: String },
+    BootFailed { who: Who, pid: Pid, text: String },
     Ready { workers: u16, generation: Generation },
     Degraded { crashes: u32 },
     Recovered,
     GaveUp { text: String },
-    WorkerBlocked { slot: Slot, pid: Pid },
-    WorkerAnswers { slot: Slot, pid: Pid },
+    WorkerBlocked { who: Who, pid: Pid },
+    WorkerAnswers { who: Who, pid: Pid },
+    WorkerHung { who: Who, pid: Pid },
     QueuesAdded { counts: Vec<u16> },
     QueuesNotAdded { text: String },
     Reopened,
@@ -28,10 +30,13 @@ pub enum Notice {
     ReloadBegun,
     ReloadDone,
     ReloadFailed { text: String },
-    RecycleBegun { slot: Slot, pid: Pid },
+    RecycleBegun { who: Who, pid: Pid },
+    TooOld { who: Who, pid: Pid },
+    TooLarge { who: Who, pid: Pid, resident: u64, limit: u64 },
     RecycleFailed { text: String },
     Resting,
     Woken,
+    Dozing,
     UpgradeBegun,
     UpgradePhase { pid: Pid, name: String },
     UpgradeCommitted { pid: Pid },
@@ -76,6 +81,8 @@ pub enum Cause {
     BootTimeout,
     /// It was killed at the drain deadline.
     DrainTimeout,
+    /// It was aborted, or killed, since its loop stood still.
+    Blocked,
     /// It was killed because nobody needs it, before it had served anybody.
     Unwanted,
     /// It was killed by the second stop.
@@ -110,8 +117,10 @@ impl Notice {
             | Self::ReloadBegun
             | Self::ReloadDone
             | Self::RecycleBegun { .. }
+            | Self::TooOld { .. }
             | Self::Resting
             | Self::Woken
+            | Self::Dozing
             | Self::UpgradeBegun
             | Self::UpgradePhase { .. }
             | Self::UpgradeCommitted { .. }
@@ -126,9 +135,11 @@ impl Notice {
             | Self::StopNow
             | Self::WorkerNotForked { .. }
             | Self::WorkerBlocked { .. }
+            | Self::TooLarge { .. }
             | Self::QueuesNotAdded { .. }
             | Self::NotTaken { .. } => Level::Warn,
             Self::BootFailed { .. }
+            | Self::WorkerHung { .. }
             | Self::Degraded { .. }
             | Self::GaveUp { .. }
             | Self::ReloadFailed { .. }
@@ -149,6 +160,7 @@ impl Cause {
             | Self::BootFailed
             | Self::BootTimeout
             | Self::DrainTimeout
+            | Self::Blocked
             | Self::StopNow => Level::Warn,
         }
     }
@@ -164,6 +176,7 @@ impl fmt::Display for Cause {
             Self::BootFailed => "it did not boot",
             Self::BootTimeout => "killed: not ready within boot-timeout",
             Self::DrainTimeout => "killed: not drained within drain-timeout",
+            Self::Blocked => "aborted: its loop stood still for heartbeat-timeout",
             Self::Unwanted => "not needed any more",
             Self::StopNow => "killed: stop now",
         })
@@ -173,14 +186,14 @@ impl fmt::Display for Cause {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::WorkerReady { slot, pid } => write!(f, "worker {slot} (pid {pid}) is ready"),
-            Self::WorkerExited { slot, pid, ending, cause } => {
-                write!(f, "worker {slot} (pid {pid}) exited: {cause}, {ending}")
+            Self::WorkerReady { who, pid } => write!(f, "{who} (pid {pid}) is ready"),
+            Self::WorkerExited { who, pid, ending, cause } => {
+                write!(f, "{who} (pid {pid}) exited: {cause}, {ending}")
             }
-            Self::WorkerNotForked { slot, text } => {
-                write!(f, "worker {slot} could not be forked, trying again: {text}")
+            Self::WorkerNotForked { who, text } => {
+                write!(f, "{who} could not be forked, trying again: {text}")
             }
-            Self::BootFailed { slot, pid, text } => write!(f, "worker {slot} (pid {pid}) failed to boot: {text}"),
+            Self::BootFailed { who, pid, text } => write!(f, "{who} (pid {pid}) failed to boot: {text}"),
             Self::Ready { workers, generation } => {
                 write!(f, "generation {generation} is ready, {}", counted(*workers))
             }
@@ -189,10 +202,13 @@ impl fmt::Display for Notice {
             }
             Self::Recovered => f.write_str("recovered: workers stay up again"),
             Self::GaveUp { text } => write!(f, "giving up: {text}"),
-            Self::WorkerBlocked { slot, pid } => {
-                write!(f, "worker {slot} (pid {pid}) does not answer: another one accepts from its queues as well")
+            Self::WorkerBlocked { who, pid } => {
+                write!(f, "{who} (pid {pid}) does not answer: another one accepts from its queues as well")
             }
-            Self::WorkerAnswers { slot, pid } => write!(f, "worker {slot} (pid {pid}) answers again"),
+            Self::WorkerAnswers { who, pid } => write!(f, "{who} (pid {pid}) answers again"),
+            Self::WorkerHung { who, pid } => {
+                write!(f, "{who} (pid {pid}) has not come back to its loop for heartbeat-timeout: aborting it")
+            }
             Self::QueuesAdded { counts } => {
                 let counts: Vec<String> = counts.iter().map(ToString::to_string).collect();
                 write!(f, "listeners have more queues: {}", counts.join(", "))
@@ -205,10 +221,16 @@ impl fmt::Display for Notice {
             Self::ReloadBegun => f.write_str("reload begins"),
             Self::ReloadDone => f.write_str("reload is done: every worker is new"),
             Self::ReloadFailed { text } => write!(f, "reload failed, the old workers serve on: {text}"),
-            Self::RecycleBegun { slot, pid } => write!(f, "worker {slot} (pid {pid}) is being replaced"),
-            Self::RecycleFailed { text } => write!(f, "a worker could not be replaced, the old one serves on: {text}"),
+            Self::RecycleBegun { who, pid } => write!(f, "{who} (pid {pid}) is being replaced"),
+            Self::TooOld { who, pid } => write!(f, "{who} (pid {pid}) has reached max-lifetime"),
+            Self::TooLarge { who, pid, resident, limit } => {
+                let (resident, limit) = (resident >> 20, limit >> 20);
+                write!(f, "{who} (pid {pid}) has {resident} MiB resident, over max-memory of {limit} MiB")
+            }
+            Self::RecycleFailed { text } => write!(f, "not replaced, the old one serves on: {text}"),
             Self::Resting => f.write_str("workers drain, the master keeps the queues until a reload"),
             Self::Woken => f.write_str("workers come back"),
+            Self::Dozing => f.write_str("no connections for idle-timeout: letting everything go but the sockets"),
             Self::UpgradeBegun => f.write_str("upgrade begins"),
             Self::UpgradePhase { pid, name } => write!(f, "successor (pid {pid}): {name}"),
             Self::UpgradeCommitted { pid } => write!(f, "successor (pid {pid}) is ready, it takes over"),

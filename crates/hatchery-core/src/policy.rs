@@ -24,6 +24,14 @@ pub struct Policy {
     pub probation: Duration,
     /// Whether a worker with clearly more connections than the others hands some over.
     pub balance: bool,
+    /// How long a loop may stand still; zero: for ever.
+    pub heartbeat_timeout: Duration,
+    /// The age at which a worker is replaced; zero: none.
+    pub max_lifetime: Duration,
+    /// The resident memory, in bytes, above which a worker is replaced; 0: none.
+    pub max_memory: u64,
+    /// Without connections for so long, everything is let go; `None`: never.
+    pub idle_timeout: Option<Duration>,
 }
 
 /// How long a worker has to stay ready before its crash counts as the first.
@@ -38,6 +46,10 @@ impl Default for Policy {
             crash_limit: 8,
             probation: Duration::from_secs(2),
             balance: true,
+            heartbeat_timeout: Duration::from_secs(30),
+            max_lifetime: Duration::ZERO,
+            max_memory: 0,
+            idle_timeout: None,
         }
     }
 }

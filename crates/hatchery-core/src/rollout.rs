@@ -89,7 +89,7 @@ impl Master {
         if self.wanted() == 0 {
             return;
         }
-        let newest = self.roster.ready_by_slot();
+        let newest = self.roster.newest_ready();
         let replaced: Vec<Pid> = self
             .roster
             .iter()
@@ -108,7 +108,7 @@ impl Master {
         let Some(spare) = self.roster.ready_count().checked_sub(usize::from(wanted)).filter(|_| wanted > 0) else {
             return;
         };
-        let beyond = |worker: &&Worker| worker.slot.0 >= wanted;
+        let beyond = |worker: &&Worker| worker.slot.0 >= wanted && !worker.slot.is_companion();
         let booting = self.roster.iter().filter(beyond).filter(|worker| worker.is_starting()).map(|worker| worker.pid);
         let mut ready: Vec<(Slot, Pid)> =
             self.roster.iter().filter(beyond).filter(|worker| worker.is_ready()).map(|w| (w.slot, w.pid)).collect();
@@ -132,31 +132,35 @@ impl Master {
             return;
         }
         let wanted = self.wanted();
+        let stays = |slot: Slot| wanted > 0 && (slot.0 < wanted || slot.is_companion());
         let next: Option<(Slot, Pid)> = self
             .roster
             .iter()
-            .filter(|worker| worker.is_ready() && worker.renewal == Renewal::Due && worker.slot.0 < wanted)
+            .filter(|worker| worker.is_ready() && worker.renewal == Renewal::Due && stays(worker.slot))
             .map(|worker| (worker.slot, worker.pid))
             .min();
         if let Some((slot, pid)) = next {
             if self.rollout != Rollout::Rolling {
-                out.push(Action::Log(Notice::RecycleBegun { slot, pid }));
+                out.push(Action::Log(Notice::RecycleBegun { who: self.who(slot), pid }));
             }
             self.spawn(slot, out);
         }
     }
 
     /// A worker failed that was forked just now. If it was to replace another one, the roll-out ends.
-    pub(crate) fn newcomer_failed(&mut self, slot: Slot, text: &str, out: &mut Actions) {
+    pub(crate) fn newcomer_failed(&mut self, slot: Slot, text: &str, now: Moment, out: &mut Actions) {
+        let who = self.who(slot);
         let replaces = self.roster.current(slot).any(|worker| worker.renewal == Renewal::Due);
         if self.rollout == Rollout::Rolling {
             self.rollout = Rollout::Idle;
-            out.push(Action::Log(Notice::ReloadFailed { text: format!("worker {slot}: {text}") }));
+            out.push(Action::Log(Notice::ReloadFailed { text: format!("{who}: {text}") }));
         } else if replaces {
-            out.push(Action::Log(Notice::RecycleFailed { text: format!("worker {slot}: {text}") }));
+            out.push(Action::Log(Notice::RecycleFailed { text: format!("{who}: {text}") }));
         } else {
             return;
         }
+        // Whoever is too old or too large is not replaced again and again by what does not boot.
+        self.spare(now);
         for worker in self.roster.iter_mut() {
             worker.renewal = Renewal::None;
         }
@@ -165,7 +169,8 @@ impl Master {
     /// A reload is over when no old worker accepts any more and every new one does.
     pub(crate) fn finish_reload(&mut self, out: &mut Actions) {
         let due = self.roster.iter().any(|worker| worker.is_current() && worker.renewal == Renewal::Due);
-        let all_ready = self.roster.ready_count() >= usize::from(self.wanted());
+        let ready = self.roster.ready_by_slot().len();
+        let all_ready = ready >= usize::from(self.wanted()) && self.companions_are_ready();
         if self.rollout == Rollout::Rolling && !due && all_ready {
             self.rollout = Rollout::Idle;
             out.push(Action::Log(Notice::ReloadDone));

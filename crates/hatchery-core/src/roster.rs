@@ -68,15 +68,34 @@ impl Roster {
         self.iter().filter(move |worker| worker.slot == slot && worker.is_current())
     }
 
+    /// The workers among them: nobody's companions.
+    pub fn serving(&self) -> impl Iterator<Item = &Worker> {
+        self.iter().filter(|worker| !worker.slot.is_companion())
+    }
+
+    /// Whether some worker, not only companions, is left or about to be.
+    #[must_use]
+    pub fn has_workers(&self) -> bool {
+        self.serving().next().is_some() || self.forking.iter().any(|slot| !slot.is_companion())
+    }
+
     /// How many workers are ready.
     #[must_use]
     pub fn ready_count(&self) -> usize {
-        self.iter().filter(|worker| worker.is_ready()).count()
+        self.serving().filter(|worker| worker.is_ready()).count()
     }
 
     /// The ready worker of each slot; where a replacement has just become ready, the replacement.
     #[must_use]
     pub fn ready_by_slot(&self) -> BTreeMap<Slot, Pid> {
+        let mut ready = self.newest_ready();
+        ready.retain(|slot, _| !slot.is_companion());
+        ready
+    }
+
+    /// The same, companions too.
+    #[must_use]
+    pub fn newest_ready(&self) -> BTreeMap<Slot, Pid> {
         let mut ready: BTreeMap<Slot, &Worker> = BTreeMap::new();
         for worker in self.iter().filter(|worker| worker.is_ready()) {
             let kept = ready.entry(worker.slot).or_insert(worker);

@@ -1,6 +1,8 @@
 //! Coming up, resting, going down.
 //!
 //! ```text
+//!             Dozing ─────────────────────▶ Over
+//!                ▲ idle-timeout
 //! Booting ──▶ Serving ◀──▶ Resting
 //!    │           │            │
 //!    ├───────────┴────────────┴──▶ Stopping ──▶ Over
@@ -36,6 +38,8 @@ pub enum Life {
     Serving,
     /// An operator has sent the workers away; the queues are kept.
     Resting,
+    /// Nobody has come for a while: everything is let go but the queues.
+    Dozing,
     /// An operator has ended it.
     Stopping {
         /// What becomes of the queues.
@@ -68,8 +72,14 @@ impl Life {
     pub fn is_ending(&self) -> bool {
         match self {
             Self::Stopping { .. } | Self::GivingUp { .. } | Self::Over => true,
-            Self::Booting | Self::Serving | Self::Resting => false,
+            Self::Booting | Self::Serving | Self::Resting | Self::Dozing => false,
         }
+    }
+
+    /// Whether the workers go and the queues stay.
+    #[must_use]
+    pub fn is_resting(&self) -> bool {
+        matches!(self, Self::Resting | Self::Dozing)
     }
 
     /// When the clock alone changes something.
@@ -81,6 +91,7 @@ impl Life {
             | Self::Booting
             | Self::Serving
             | Self::Resting
+            | Self::Dozing
             | Self::GivingUp { .. }
             | Self::Over => None,
         }
@@ -100,7 +111,7 @@ impl Master {
         self.call_off_operations(now, out);
         self.release_predecessor(out);
         let timeout = self.policy.drain_timeout;
-        for worker in self.roster.iter_mut() {
+        for worker in self.roster.iter_mut().filter(|worker| !worker.slot.is_companion()) {
             let pid = worker.pid;
             if worker.is_ready() {
                 worker.phase = Phase::Finishing { deadline: now + timeout };

@@ -16,13 +16,18 @@ impl Master {
     pub(crate) fn worker_says(&mut self, pid: Pid, says: WorkerSays, now: Moment, out: &mut Actions) {
         let Some(worker) = self.roster.get_mut(pid) else { return };
         let (slot, renewal) = (worker.slot, worker.renewal);
-        match worker.hears(says, now) {
+        let heard = worker.hears(says, now);
+        let who = self.who(slot);
+        match heard {
             Heard::Ready => {
-                out.push(Action::Log(Notice::WorkerReady { slot, pid }));
-                self.declared(pid, out);
+                out.push(Action::Log(Notice::WorkerReady { who, pid }));
+                self.begin_age(pid, now);
+                if !slot.is_companion() {
+                    self.declared(pid, out);
+                }
             }
             Heard::BootFailed(text) => {
-                out.push(Action::Log(Notice::BootFailed { slot, pid, text: text.clone() }));
+                out.push(Action::Log(Notice::BootFailed { who, pid, text: text.clone() }));
                 self.boot_failed(slot, renewal, &text, now, out);
             }
             // Settling sees that the worker is due, or that the queues are empty.
@@ -34,7 +39,7 @@ impl Master {
         let (slot, pid, cause) = (worker.slot, worker.pid, worker.cause_of_end(ending));
         self.queues.forget(pid);
         self.pulse.forget(pid);
-        out.push(Action::Log(Notice::WorkerExited { slot, pid, ending, cause }));
+        out.push(Action::Log(Notice::WorkerExited { who: self.who(slot), pid, ending, cause }));
         match worker.phase {
             Phase::Starting { .. } => {
                 let text = format!("it ended before it was ready: {ending}");
@@ -49,17 +54,21 @@ impl Master {
             | Phase::Failed { .. }
             | Phase::Finishing { .. }
             | Phase::Draining { .. }
+            | Phase::Blocked { .. }
             | Phase::Killed { .. } => {}
         }
     }
 
     pub(crate) fn workers_due(&mut self, now: Moment, out: &mut Actions) {
+        self.renew_the_old(now, out);
         let mut overdue: Vec<(Worker, Cause)> = Vec::new();
         for worker in self.roster.iter_mut() {
             match worker.due(now) {
                 Due::Nothing => {}
                 Due::Steady => {
-                    if self.throttle.steady(worker.slot) {
+                    if worker.slot.is_companion() {
+                        self.throttle.stays_up(worker.slot);
+                    } else if self.throttle.steady(worker.slot) {
                         out.push(Action::Log(Notice::Recovered));
                     }
                 }
@@ -84,6 +93,7 @@ impl Master {
                 | Cause::Crashed
                 | Cause::CrashedBooting
                 | Cause::BootFailed
+                | Cause::Blocked
                 | Cause::Unwanted
                 | Cause::StopNow => {}
             }
@@ -94,7 +104,7 @@ impl Master {
     /// first boot that is the end, since the next try would do the same.
     fn boot_failed(&mut self, slot: Slot, renewal: Renewal, text: &str, now: Moment, out: &mut Actions) {
         if self.life == Life::Booting && self.may_give_up() {
-            return self.give_up(format!("worker {slot}: {text}"), now, out);
+            return self.give_up(format!("{}: {text}", self.who(slot)), now, out);
         }
         self.failed_early(slot, renewal, text, now, out);
     }
@@ -103,7 +113,7 @@ impl Master {
         let replaced = self.roster.filled().contains(&slot);
         // One that was to be replaced says nothing about the new ones.
         if renewal == Renewal::None {
-            self.newcomer_failed(slot, text, out);
+            self.newcomer_failed(slot, text, now, out);
         }
         if !replaced {
             self.count_crash(slot, text, now, out);
@@ -116,12 +126,16 @@ impl Master {
         if self.wanted() == 0 {
             return;
         }
+        // Nobody is worse served by a companion that does not stay up: it tries again, ever slower.
+        if slot.is_companion() && self.life != Life::Booting {
+            return self.throttle.delay(slot, now);
+        }
         let crashes = self.throttle.crashed(slot, now);
         if crashes < self.crash_limit() {
             return;
         }
         if self.throttle.trust() == Trust::Unproven && self.may_give_up() {
-            self.give_up(format!("{crashes} crashes in a row, the last in worker {slot}: {text}"), now, out);
+            self.give_up(format!("{crashes} crashes in a row, the last in {}: {text}", self.who(slot)), now, out);
         } else if self.throttle.degrade() {
             out.push(Action::Log(Notice::Degraded { crashes }));
         }

@@ -1,6 +1,7 @@
 //! Tables of state and event, as text: what the tests of the state machines share.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use crate::action::{Action, Outcome};
 use crate::event::Event;
@@ -34,17 +35,20 @@ pub(crate) fn serving(workers: u16) -> Master {
 /// A first master without workers.
 pub(crate) fn booting(workers: u16) -> Master {
     Master::new(Seed {
-        policy: Policy { workers, ..Policy::default() },
+        // Without looks at the board, unless a test asks for them.
+        policy: Policy { workers, heartbeat_timeout: Duration::ZERO, ..Policy::default() },
         generation: Generation::FIRST,
         queues: vec![1],
         listen_mode: ListenMode::Shared,
         lineage: Lineage::First,
         scaled: None,
+        companions: Vec::new(),
     })
 }
 
 pub(crate) fn add(master: &mut Master, pid: i32, slot: u16, phase: Phase) {
-    master.roster.forked(Worker { pid: Pid(pid), slot: Slot(slot), phase, renewal: Renewal::None, takes: takes() });
+    let (pid, slot) = (Pid(pid), Slot(slot));
+    master.roster.forked(Worker { pid, slot, phase, renewal: Renewal::None, takes: takes(), expires: None });
 }
 
 /// What every worker here takes.
@@ -135,12 +139,15 @@ fn one(action: &Action) -> String {
         Action::ShutQueues => "shut".to_owned(),
         Action::ShutRelay => "shut relay".to_owned(),
         Action::OpenRelay => "open relay".to_owned(),
-        Action::Sample => "sample".to_owned(),
+        Action::Abort { pid } => format!("abort {pid}"),
+        Action::Sample { weigh: false } => "sample".to_owned(),
+        Action::Sample { weigh: true } => "sample and weigh".to_owned(),
         Action::AddQueues { each } => format!("queues for {each}"),
         Action::Log(notice) => name(notice),
         Action::Exit(outcome) => match outcome {
             Outcome::Drained => "exit 0".to_owned(),
             Outcome::Killed => "exit 2".to_owned(),
+            Outcome::Dormant => "sleep".to_owned(),
             Outcome::BootFailed { .. } => "exit 3".to_owned(),
         },
     }

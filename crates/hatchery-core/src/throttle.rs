@@ -60,6 +60,11 @@ impl Throttle {
         std::mem::replace(&mut self.trust, Trust::Proven) == Trust::Degraded
     }
 
+    /// So has a companion, which says nothing about workers.
+    pub fn stays_up(&mut self, slot: Slot) {
+        self.slots.remove(&slot);
+    }
+
     /// Too many crashes in a row. Returns whether that is news.
     pub fn degrade(&mut self) -> bool {
         std::mem::replace(&mut self.trust, Trust::Degraded) != Trust::Degraded

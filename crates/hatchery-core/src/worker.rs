@@ -7,6 +7,8 @@
 //!    │                 └──▶ Finishing ────┘  │ drain-timeout
 //!    ├── BootFailed ──▶ Failed Emptied       ▼
 //!    └── boot-timeout ────────────────▶   Killed ───▶ (reaped)
+//!                                            ▲
+//!              Ready ── heartbeat-timeout ──▶ Blocked
 //! ```
 //! A process can exit in every phase. Nothing is sent to a pid after it was
 //! reaped: the roster forgets it in the same step.
@@ -37,6 +39,8 @@ pub struct Worker {
     pub renewal: Renewal,
     /// Which connections it can go on with, once it is ready.
     pub takes: Takes,
+    /// When it is old enough to be replaced, once it is ready.
+    pub expires: Option<Moment>,
 }
 
 /// How far a worker has come.
@@ -65,6 +69,11 @@ pub enum Phase {
         deadline: Moment,
         /// What it was told about its connections.
         bequest: Bequest,
+    },
+    /// Its loop stands still. SIGABRT is on its way, and it may say what it was doing.
+    Blocked {
+        /// When it is killed for not having ended by that.
+        deadline: Moment,
     },
     /// SIGKILL is on its way.
     Killed {
@@ -144,6 +153,7 @@ impl Worker {
             phase: Phase::Starting { deadline: now + boot_timeout },
             renewal: Renewal::None,
             takes: Takes::nothing(),
+            expires: None,
         }
     }
 
@@ -174,6 +184,7 @@ impl Worker {
                 | Phase::Ready(_)
                 | Phase::Finishing { .. }
                 | Phase::Draining { .. }
+                | Phase::Blocked { .. }
                 | Phase::Killed { .. },
             ) => Heard::Nothing,
         }
@@ -194,6 +205,7 @@ impl Worker {
             Phase::Finishing { deadline } | Phase::Draining { deadline, .. } if deadline <= now => {
                 kill(Cause::DrainTimeout)
             }
+            Phase::Blocked { deadline } if deadline <= now => kill(Cause::Blocked),
             Phase::Ready(Standing::Fresh { steady_at }) if steady_at <= now => {
                 (Due::Steady, Phase::Ready(Standing::Steady))
             }
@@ -202,6 +214,7 @@ impl Worker {
             | Phase::Ready(_)
             | Phase::Finishing { .. }
             | Phase::Draining { .. }
+            | Phase::Blocked { .. }
             | Phase::Killed { .. } => (Due::Nothing, self.phase),
         };
         self.phase = phase;
@@ -215,9 +228,11 @@ impl Worker {
             Phase::Starting { deadline }
             | Phase::Failed { deadline }
             | Phase::Finishing { deadline }
-            | Phase::Draining { deadline, .. } => Some(deadline),
-            Phase::Ready(Standing::Fresh { steady_at }) => Some(steady_at),
-            Phase::Ready(Standing::Steady) | Phase::Killed { .. } => None,
+            | Phase::Draining { deadline, .. }
+            | Phase::Blocked { deadline } => Some(deadline),
+            Phase::Ready(Standing::Fresh { steady_at }) => Some(self.expires_first(steady_at)),
+            Phase::Ready(Standing::Steady) => self.expires.filter(|_| self.renewal == Renewal::None),
+            Phase::Killed { .. } => None,
         }
     }
 
@@ -232,8 +247,13 @@ impl Worker {
                 Ending::Code(0) => Cause::Drained,
                 Ending::Code(_) | Ending::Signal(_) => Cause::CrashedDraining,
             },
+            Phase::Blocked { .. } => Cause::Blocked,
             Phase::Killed { cause } => cause,
         }
+    }
+
+    fn expires_first(&self, other: Moment) -> Moment {
+        self.expires.filter(|_| self.renewal == Renewal::None).map_or(other, |expires| expires.min(other))
     }
 
     /// Whether it may be given queues.
@@ -255,11 +275,13 @@ impl Worker {
     }
 
     pub(crate) fn map_moments(&mut self, map: &impl Fn(Moment) -> Moment) {
+        self.expires = self.expires.map(map);
         match &mut self.phase {
             Phase::Starting { deadline }
             | Phase::Failed { deadline }
             | Phase::Finishing { deadline }
-            | Phase::Draining { deadline, .. } => *deadline = map(*deadline),
+            | Phase::Draining { deadline, .. }
+            | Phase::Blocked { deadline } => *deadline = map(*deadline),
             Phase::Ready(Standing::Fresh { steady_at }) => *steady_at = map(*steady_at),
             Phase::Ready(Standing::Steady) | Phase::Killed { .. } => {}
         }

@@ -76,10 +76,6 @@ pub(crate) struct Facts {
     pub(crate) peer: Peer,
     pub(crate) permit: Permit,
     began: Moment,
-    /// Requests here, but for those of the present activation.
-    requests: u32,
-    /// The index of its listener.
-    listener: u32,
     past: Option<Box<Past>>,
 }
 
@@ -88,41 +84,25 @@ pub(crate) struct Facts {
 struct Past {
     moves: u32,
     real_peer: Option<SocketAddr>,
-    /// Requests elsewhere, and those that were too many to be counted here.
-    requests: u64,
 }
 
 impl Facts {
-    pub(crate) fn new(peer: Peer, listener: usize, permit: Permit, journey: &Journey) -> Self {
-        let Journey { began, requests, moves, real_peer, .. } = *journey;
-        let has_past = moves > 0 || requests > 0 || real_peer.is_some();
-        let past = has_past.then(|| Box::new(Past { moves, real_peer, requests }));
-        // There are never so many: a master counts its listeners in 16 bits.
-        let listener = u32::try_from(listener).unwrap_or(u32::MAX);
-        Self { peer, permit, began: began.into(), requests: 0, listener, past }
+    pub(crate) fn new(peer: Peer, permit: Permit, journey: &Journey) -> Self {
+        let Journey { began, moves, real_peer, .. } = *journey;
+        let has_past = moves > 0 || real_peer.is_some();
+        let past = has_past.then(|| Box::new(Past { moves, real_peer }));
+        Self { peer, permit, began: began.into(), past }
     }
 
-    /// Requests so far, but for those of the present activation.
+    /// Requests so far, here and elsewhere, the present one included.
     pub(crate) fn requests(&self) -> u64 {
-        self.past.as_ref().map_or(0, |past| past.requests) + u64::from(self.requests)
+        self.permit.record().requests()
     }
 
-    /// Adds those of an activation that has ended.
-    pub(crate) fn add_requests(&mut self, requests: u32) {
-        match self.requests.checked_add(requests) {
-            Some(sum) => self.requests = sum,
-            None => {
-                self.past.get_or_insert_default().requests += u64::from(self.requests);
-                self.requests = requests;
-            }
-        }
-    }
-
-    /// What is said of it, with so many requests of the present activation.
-    pub(crate) fn client(&self, requests: u32) -> Client {
+    /// What is said of it.
+    pub(crate) fn client(&self) -> Client {
         let (moves, real_peer) = self.past.as_ref().map_or((0, None), |past| (past.moves, past.real_peer));
-        let (began, requests) = (self.began.into(), self.requests() + u64::from(requests));
-        Client { peer: self.peer, real_peer, began, requests, moves }
+        Client { peer: self.peer, real_peer, began: self.began.into(), requests: self.requests(), moves }
     }
 
     /// What it takes along when its client has been taking so long over a head.
@@ -136,7 +116,7 @@ impl Facts {
     }
 
     pub(crate) fn listener(&self) -> usize {
-        self.listener as usize
+        self.permit.record().listener()
     }
 
     /// Whether somebody takes connections of its service.

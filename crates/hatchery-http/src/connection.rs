@@ -91,6 +91,7 @@ impl<S: Handle> Future for Connection<S> {
                     this.leave_http1(exit);
                 }
                 Link::Parked(parked) => {
+                    parked.note(this.registered.entry.phase());
                     let wake = ready!(parked.poll_wake(cx));
                     this.activate(wake);
                 }
@@ -98,8 +99,12 @@ impl<S: Handle> Future for Connection<S> {
                     let exit = ready!(active.poll(cx));
                     this.leave_http2(exit);
                 }
-                Link::Moving(_) => ready!(this.poll_departure(cx)),
+                Link::Moving(parked) => {
+                    parked.note(Phase::Moving);
+                    ready!(this.poll_departure(cx));
+                }
                 Link::Closing(parked) => {
+                    parked.note(Phase::Lingering);
                     ready!(parked.poll_closed(cx));
                     this.link = Link::Closed;
                 }

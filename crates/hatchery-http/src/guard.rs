@@ -80,7 +80,8 @@ fn begin(line: &Line) {
     line.hub.counters.request_started();
     line.requests.set(line.requests.get().wrapping_add(1));
     line.in_flight.set(line.in_flight.get() + 1);
-    line.entry.enter(Phase::Handler, line.hub.now());
+    line.record().request_begun();
+    line.enter(Phase::Handler, line.hub.now());
     line.received.set(false);
 }
 

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use hatchery_worker::ledger::Protocol;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 
@@ -49,6 +50,8 @@ pub(crate) fn builder(max_head_size: usize) -> http1::Builder {
 impl<S: Handle> Http1<S> {
     pub(crate) fn new(server: &Rc<Shared<S>>, seat: &S::Seat, parked: Parked, entry: &Rc<Entry>) -> Box<Self> {
         let line = Line::new(parked, entry, &server.hub, false);
+        line.record().speaks(Protocol::Http1);
+        line.rename(entry.phase());
         let io = TokioIo::new(LineIo(Rc::clone(&line)));
         let conn = server.http1.serve_connection(io, Guarded::new(server, seat, &line));
         Box::new(Self { conn, line })
@@ -57,6 +60,7 @@ impl<S: Handle> Http1<S> {
     /// Drives the connection until it ends or should be parked.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Exit> {
         self.line.begin_poll();
+        let _polled = self.line.record().poll();
         match Pin::new(&mut self.conn).poll(cx) {
             Poll::Pending => self.settle(cx),
             Poll::Ready(_) if self.line.ended.get() => Poll::Ready(Exit::Dead),
@@ -135,18 +139,18 @@ impl<S: Handle> Http1<S> {
         let (now, phase) = (line.hub.now(), line.entry.phase());
         if line.dirty.get() {
             if phase != Phase::Send || line.sent.get() {
-                line.entry.enter(Phase::Send, now);
+                line.enter(Phase::Send, now);
             }
         } else if line.is_in_request() {
             return self.settle_in_request(phase, cx);
         } else if line.starved.get() {
             match phase {
-                Phase::Fresh => line.entry.rename(Phase::Head),
+                Phase::Fresh => line.rename(Phase::Head),
                 Phase::Head => {}
-                _ if line.received.get() => line.entry.enter(Phase::Head, now),
+                _ if line.received.get() => line.enter(Phase::Head, now),
                 Phase::Idle => {}
                 _ => {
-                    line.entry.enter(Phase::Idle, now);
+                    line.enter(Phase::Idle, now);
                     if line.hub.is_crowded() {
                         return self.take_back(cx);
                     }
@@ -161,7 +165,7 @@ impl<S: Handle> Http1<S> {
         let now = line.hub.now();
         if line.starved.get() {
             if phase != Phase::Body || line.received.get() {
-                line.entry.enter(Phase::Body, now);
+                line.enter(Phase::Body, now);
             }
             return Poll::Pending;
         }
@@ -177,8 +181,8 @@ impl<S: Handle> Http1<S> {
         match (phase, gone) {
             (Phase::Handler, false) => {}
             (Phase::Gone, true) if !line.sent.get() => {}
-            (_, true) => line.entry.enter(Phase::Gone, now),
-            (_, false) => line.entry.enter(Phase::Handler, now),
+            (_, true) => line.enter(Phase::Gone, now),
+            (_, false) => line.enter(Phase::Handler, now),
         }
         Poll::Pending
     }

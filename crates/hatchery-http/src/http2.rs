@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hatchery_worker::ledger::Protocol;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -60,11 +61,12 @@ pub(crate) fn builder(limits: &Resolved) -> http2::Builder<LocalTasks> {
 impl<S: Handle> Http2<S> {
     pub(crate) fn new(server: &Rc<Shared<S>>, seat: &S::Seat, parked: Parked, entry: &Rc<Entry>) -> Box<Self> {
         let line = Line::new(parked, entry, &server.hub, true);
+        line.record().speaks(Protocol::Http2);
         let io = TokioIo::new(LineIo(Rc::clone(&line)));
         let conn = server.http2.serve_connection(io, Streams::new(server, seat, &line));
         let mut http2 = Box::new(Self { conn, line });
         // Until the first request the limit for a head goes on counting.
-        http2.line.entry.rename(Phase::Head);
+        http2.line.rename(Phase::Head);
         if server.hub.is_draining() {
             http2.leave();
         }
@@ -82,13 +84,14 @@ impl<S: Handle> Http2<S> {
             line.told.set(Some(line.hub.now()));
         }
         if line.in_flight.get() == 0 && line.stalled.get() == 0 {
-            line.entry.enter(Phase::Http2Leaving, line.hub.now());
+            line.enter(Phase::Http2Leaving, line.hub.now());
         }
     }
 
     /// Drives the connection until it ends.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Exit> {
         self.line.begin_poll();
+        let _polled = self.line.record().poll();
         match Pin::new(&mut self.conn).poll(cx) {
             Poll::Pending => {
                 self.settle();
@@ -114,7 +117,7 @@ impl<S: Handle> Http2<S> {
             // The client does not read from the socket, or grants its streams no room.
             let progress = if stalled { line.advanced.take() } else { line.sent.get() };
             if phase != Phase::Send || progress {
-                line.entry.enter(Phase::Send, now);
+                line.enter(Phase::Send, now);
             }
             return;
         }
@@ -122,11 +125,11 @@ impl<S: Handle> Http2<S> {
         match phase {
             Phase::Handler if busy => {}
             Phase::Head | Phase::Http2Idle | Phase::Http2Leaving if !busy => {}
-            _ if busy => line.entry.enter(Phase::Handler, now),
+            _ if busy => line.enter(Phase::Handler, now),
             // A client that never answers the ping gets no new time with each stream that ends.
             _ => match line.told.get() {
-                Some(told) => line.entry.enter(Phase::Http2Leaving, told),
-                None => line.entry.enter(Phase::Http2Idle, now),
+                Some(told) => line.enter(Phase::Http2Leaving, told),
+                None => line.enter(Phase::Http2Idle, now),
             },
         }
     }

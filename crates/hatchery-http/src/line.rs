@@ -9,12 +9,14 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use hatchery_worker::Stream;
+use hatchery_worker::ledger::Record;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::client::{Client, Facts};
 use crate::entry::Entry;
 use crate::parked::{self, Parked};
 use crate::peek::{Peeked, peek};
+use crate::phase::Phase;
 use crate::sweep::{Activity, Hub};
 
 /// How much is read at once of a body behind which another process goes on.
@@ -107,14 +109,29 @@ impl Line {
     pub(crate) fn into_parked(self, read_buf: &[u8]) -> Parked {
         let prefix = self.prefix.into_inner();
         let unread = &prefix[self.prefix_at.get()..];
-        let mut facts = self.facts;
-        facts.add_requests(self.requests.get());
-        Parked { stream: self.stream.into_inner(), prefix: [read_buf, unread].concat().into(), facts }
+        Parked { stream: self.stream.into_inner(), prefix: [read_buf, unread].concat().into(), facts: self.facts }
     }
 
     /// What is said of the client in the middle of a request.
     pub(crate) fn client(&self) -> Client {
-        self.facts.client(self.requests.get())
+        self.facts.client()
+    }
+
+    /// What is written down of the connection, for the case that the worker is aborted.
+    pub(crate) fn record(&self) -> &'static Record {
+        self.facts.permit.record()
+    }
+
+    /// Enters a phase, or notes progress within it.
+    pub(crate) fn enter(&self, phase: Phase, now: u32) {
+        self.entry.enter(phase, now);
+        self.record().enter(phase.doing());
+    }
+
+    /// Enters a phase that goes on counting from the start of the one before.
+    pub(crate) fn rename(&self, phase: Phase) {
+        self.entry.rename(phase);
+        self.record().enter(phase.doing());
     }
 
     /// Whether another process takes the connection when its requests are answered.

@@ -53,8 +53,8 @@ pub(crate) struct Arrival {
 
 impl From<Accepted> for Arrival {
     fn from(accepted: Accepted) -> Self {
-        let Accepted { stream, peer, listener, permit, journey, unread, state: saved, local: _ } = accepted;
-        let facts = Facts::new(peer, listener, permit, &journey);
+        let Accepted { stream, peer, permit, journey, unread, state: saved, local: _, listener: _ } = accepted;
+        let facts = Facts::new(peer, permit, &journey);
         Self { parked: Parked { stream, prefix: unread, facts }, waited: journey.waited, saved }
     }
 }
@@ -67,6 +67,11 @@ impl Parked {
             (true, 0) => Phase::Fresh,
             (true, _) => Phase::Parked,
         }
+    }
+
+    /// Writes down what the connection is doing, for the case that the worker is aborted.
+    pub(crate) fn note(&self, phase: Phase) {
+        self.facts.permit.record().enter(phase.doing());
     }
 
     /// What the prefix calls for, unless more has to be read for that.

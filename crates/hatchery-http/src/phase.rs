@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use hatchery_worker::ledger::Doing;
+
 use crate::limits::Resolved;
 
 /// How long a drain waits at most for the next request of a client that was busy a moment ago, and for the rest of a head.
@@ -49,6 +51,22 @@ pub(crate) enum Phase {
     Lingering,
     /// Shut by us while nothing was going on.
     Farewell,
+}
+
+impl Phase {
+    /// The same in fewer words, which other protocols use as well.
+    pub(crate) fn doing(self) -> Doing {
+        match self {
+            Self::Fresh | Self::Head => Doing::Head,
+            Self::Handler | Self::Gone => Doing::Handler,
+            Self::Body => Doing::Body,
+            Self::Send => Doing::Sending,
+            Self::Idle | Self::Http2Idle => Doing::Idle,
+            Self::Parked => Doing::Parked,
+            Self::Moving => Doing::Moving,
+            Self::Http2Leaving | Self::Lingering | Self::Farewell => Doing::Closing,
+        }
+    }
 }
 
 /// What the sweep wants a connection to do; the greater one wins.

@@ -104,7 +104,7 @@ impl<S: Handle> Server<S> {
         let server = Rc::new(Shared {
             http1: crate::http1::builder(limits.max_head_size),
             http2: crate::http2::builder(&limits),
-            hub: Hub::new(limits, worker.counters()),
+            hub: Hub::new(limits, worker.counters(), worker.ledger()),
             service: self.service,
             introduce: introduction(self.peer_in_extensions, self.client_in_extensions),
             worker: worker.clone(),
@@ -193,7 +193,7 @@ fn introduction(peer: bool, client: bool) -> Option<Introduce> {
 impl<S: Handle> Shared<S> {
     fn arrived(self: &Rc<Self>, accepted: Accepted) {
         let Arrival { parked, waited, saved } = accepted.into();
-        match self.service.seat(|| parked.facts.client(0), saved) {
+        match self.service.seat(|| parked.facts.client(), saved) {
             Some(seat) => {
                 spawn_local(Connection::new(self, seat, parked, waited));
             }

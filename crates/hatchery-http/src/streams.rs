@@ -69,7 +69,10 @@ impl<S: Handle> Future for Answer<S> {
             AnswerProj::Working { guard, line } => (guard, line),
             AnswerProj::Refused => return Poll::Ready(Err(h2::Reason::REFUSED_STREAM.into())),
         };
+        // A stream is a task of its own, which its connection's mark does not cover.
+        let polled = line.record().poll();
         let Ok(response) = ready!(guard.poll(cx));
+        drop(polled);
         let stall = Stall { line: Rc::clone(line), counted: Cell::new(false) };
         Poll::Ready(Ok(response.map(|body| Tracked { body, stall })))
     }
@@ -124,7 +127,9 @@ impl<B: Body<Error: Into<BoxError>>> Body for Tracked<B> {
         // Asked again: from now on it is the handler that is waited for.
         this.stall.count(false);
         this.stall.line.advanced.set(true);
+        let mark = this.stall.line.record().poll();
         let polled = ready!(this.body.poll_frame(cx));
+        drop(mark);
         this.stall.count(matches!(polled, Some(Ok(_))));
         let piece = |data| {
             let stall = Stall { line: Rc::clone(&this.stall.line), counted: Cell::new(false) };

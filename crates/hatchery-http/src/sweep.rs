@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use hatchery_worker::Counters;
+use hatchery_worker::{Counters, Ledger};
 use slab::Slab;
 use tokio::task::AbortHandle;
 
@@ -36,6 +36,7 @@ pub(crate) struct Registered {
 pub(crate) struct Hub {
     pub(crate) limits: Resolved,
     pub(crate) counters: Counters,
+    ledger: &'static Ledger,
     entries: RefCell<Slab<Rc<Entry>>>,
     clock: Clock,
     active: Cell<usize>,
@@ -48,10 +49,11 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(limits: Resolved, counters: Counters) -> Rc<Self> {
+    pub(crate) fn new(limits: Resolved, counters: Counters, ledger: &'static Ledger) -> Rc<Self> {
         Rc::new(Self {
             limits,
             counters,
+            ledger,
             entries: RefCell::default(),
             clock: Clock::new(),
             active: Cell::new(0),
@@ -174,6 +176,7 @@ impl Hub {
         let pace = self.pace();
         let patience = self.draining.get().then(|| self.patience.get());
         self.clock.advance(pace);
+        self.ledger.loop_turns();
         self.relieved.set(false);
         for (_key, entry) in self.entries.borrow().iter() {
             match judge(entry.phase(), self.age(entry), pace, &self.limits, patience) {

@@ -9,6 +9,7 @@ use hatchery_core::wire::worker::{MasterSays, WorkerSays};
 use hatchery_core::{Event, Pid, Sample};
 use hatchery_sys::board::Board;
 use hatchery_sys::channel::{Channel, Received};
+use hatchery_sys::process;
 use tracing::warn;
 
 /// Messages that wait for a worker that does not read. One that lets so many
@@ -87,12 +88,23 @@ impl Children {
         true
     }
 
-    /// What the board says about each of them.
+    /// Whether this is one of them, also if it is dead and nobody has said so yet.
     #[must_use]
-    pub fn sample(&self, board: &Board) -> Vec<Sample> {
+    pub fn is_worker(&self, pid: Pid) -> bool {
+        self.by_pid.contains_key(&pid)
+    }
+
+    /// What the board says about each of them, and the system, as far as it matters.
+    #[must_use]
+    pub fn sample(&self, board: &Board, weigh: bool) -> Vec<Sample> {
         let read = |(pid, child): (&Pid, &Child)| {
             let cell = board.cell(child.cell);
-            Sample { pid: *pid, open: cell.open.load(Relaxed), turn: cell.turn.load(Relaxed) }
+            let (raw, turn) = (hatchery_sys::Pid::from_raw(pid.0), cell.turn.load(Relaxed));
+            // Of a loop that waits nobody asks whether its process is stopped.
+            let stopped = turn % 2 == 1 && process::is_stopped(raw).unwrap_or(false);
+            let resident = if weigh { process::resident(raw) } else { None };
+            let (open, accepted) = (cell.open.load(Relaxed), cell.accepted.load(Relaxed));
+            Sample { pid: *pid, open, accepted, turn, stopped, resident }
         };
         self.by_pid.iter().map(read).collect()
     }

@@ -29,12 +29,12 @@ pub fn command(caught: &Caught) -> Option<Command> {
         (Signal::SIGTERM | Signal::SIGQUIT | Signal::SIGINT, _) | (Signal::SIGHUP, Sender::Kernel) => {
             Some(Command::Stop)
         }
-        (Signal::SIGHUP, Sender::Process) => Some(Command::Reload),
+        (Signal::SIGHUP, Sender::Process | Sender::Relay) => Some(Command::Reload),
         (Signal::SIGUSR1, _) => Some(Command::Reopen),
         (Signal::SIGUSR2, _) => Some(Command::Upgrade),
-        (Signal::SIGWINCH, Sender::Process) => Some(Command::Rest),
-        (Signal::SIGTTIN, Sender::Process) => Some(Command::More),
-        (Signal::SIGTTOU, Sender::Process) => Some(Command::Fewer),
+        (Signal::SIGWINCH, Sender::Process | Sender::Relay) => Some(Command::Rest),
+        (Signal::SIGTTIN, Sender::Process | Sender::Relay) => Some(Command::More),
+        (Signal::SIGTTOU, Sender::Process | Sender::Relay) => Some(Command::Fewer),
         // The kernel's own WINCH, TTIN and TTOU; and CHLD, which means "reap".
         _ => None,
     }
@@ -52,6 +52,7 @@ mod tests {
         assert_eq!(meaning(Signal::SIGINT, Sender::Kernel), Some(Command::Stop));
         for signal in [Signal::SIGWINCH, Signal::SIGTTIN, Signal::SIGTTOU] {
             assert!(meaning(signal, Sender::Process).is_some());
+            assert_eq!(meaning(signal, Sender::Relay), meaning(signal, Sender::Process));
             assert_eq!(meaning(signal, Sender::Kernel), None);
         }
         assert_eq!(meaning(Signal::SIGCHLD, Sender::Kernel), None);

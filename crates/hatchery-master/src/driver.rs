@@ -11,17 +11,21 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use hatchery_core::{
-    Action, Event, Generation, Lineage, ListenMode, Master, Moment, Outcome, Policy, Readiness, Seed, Slot,
+    Action, Command, Companion, Event, Generation, Lineage, ListenMode, Master, Moment, Outcome, Policy, Readiness,
+    Seed, Slot,
 };
-use hatchery_net::Listeners;
+use hatchery_net::{Kept, Listeners};
 use hatchery_sys::board::Board;
 use hatchery_sys::channel::Channel;
 use hatchery_sys::origin::Origin;
 use hatchery_sys::signals::{self, Blocked, SelfPipe, Startup};
 use hatchery_sys::{Signal, process, title};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
+use crate::anchor::Line;
+use crate::anchor::echo::Echo;
 use crate::children::Children;
+use crate::clock::Clock;
 use crate::commands::SIGNALS;
 use crate::hooks::Hooks;
 use crate::inbox::Inbox;
@@ -30,6 +34,7 @@ use crate::relays::Relays;
 use crate::role::{Newborn, Role};
 
 mod effects;
+mod sleep;
 
 /// How soon messages that did not fit are tried again.
 const RETRY: Duration = Duration::from_millis(20);
@@ -67,13 +72,21 @@ pub struct Setup {
     pub listen_mode: ListenMode,
     /// What the program wants to be asked or told.
     pub hooks: Hooks,
+    /// Job servers and sidecars.
+    pub companions: Vec<Companion>,
+    /// What an operator has asked for before it began.
+    pub asked: Option<Command>,
+    /// What the program keeps open across upgrades.
+    pub kept: Kept,
+    /// The line to the anchor, if there is one.
+    pub anchor: Option<Line>,
 }
 
 /// A master: the core's state and everything that it decides about.
 #[derive(Debug)]
 pub struct Driver {
     core: Master,
-    begin: Instant,
+    clock: Clock,
     actions: VecDeque<Action>,
     inbox: Inbox,
     children: Children,
@@ -82,6 +95,7 @@ pub struct Driver {
     board: Board,
     origin: Origin,
     startup: Startup,
+    kept: Kept,
     pid_file: Option<PidFile>,
     /// Until when a dead predecessor's second name is looked for.
     burial: Option<Instant>,
@@ -122,17 +136,20 @@ impl Driver {
             listen_mode: setup.listen_mode,
             lineage,
             scaled: setup.scaled,
+            companions: setup.companions,
         });
         let inbox = Inbox {
-            waiting: VecDeque::from([Event::Begin]),
+            waiting: [Event::Begin].into_iter().chain(setup.asked.map(Event::Command)).collect(),
             signals: SelfPipe::install(&SIGNALS)?,
             successor: None,
             predecessor: setup.predecessor,
+            anchor: setup.anchor,
+            echo: Echo::default(),
             outlives_terminal: setup.startup.ignores(Signal::SIGHUP),
         };
         Ok(Self {
             core,
-            begin: Instant::now(),
+            clock: Clock::start(),
             actions: VecDeque::new(),
             inbox,
             children: Children::new(setup.board.cells()),
@@ -141,6 +158,7 @@ impl Driver {
             board: setup.board,
             origin: setup.origin,
             startup: setup.startup,
+            kept: setup.kept,
             pid_file: setup.pid_file,
             burial: None,
             hooks: setup.hooks,
@@ -155,6 +173,13 @@ impl Driver {
             match self.turn() {
                 Turn::Go => {}
                 Turn::Born(birth) => return Role::Worker(Box::new(self.into_newborn(birth))),
+                Turn::Over(Outcome::Dormant) => match self.sleep() {
+                    Turn::Over(outcome) => {
+                        self.clean_up(&outcome);
+                        return Role::Done(outcome);
+                    }
+                    Turn::Go | Turn::Born(_) => {}
+                },
                 Turn::Over(outcome) => {
                     self.clean_up(&outcome);
                     return Role::Done(outcome);
@@ -200,14 +225,30 @@ impl Driver {
             let unfinished = self.children.flush() | self.bury() | self.relays.salvage();
             let until_deadline = self.core.deadline().map(|deadline| deadline.since(self.now()));
             let timeout = if unfinished { Some(until_deadline.unwrap_or(RETRY).min(RETRY)) } else { until_deadline };
+            let (timeout, began) = (Clock::at_most(timeout), Instant::now());
             if let Err(failure) = self.inbox.fill(&mut self.children, timeout) {
                 // Out of memory for a moment: nothing was taken in, nothing is lost.
                 error!("waiting for events failed: {failure}");
             }
+            self.clock.waited(timeout, began.elapsed());
+            self.look_at_anchor();
         }
         // Time passes last: what has happened by now, above all a death, is known
         // before a deadline decides something.
         self.inbox.waiting.pop_front().unwrap_or(Event::Tick)
+    }
+
+    /// Without its anchor nobody attends to this master: whoever had started the
+    /// anchor starts another one, which is to find address and pid file free.
+    fn look_at_anchor(&mut self) {
+        if self.inbox.anchor.as_ref().is_some_and(Line::is_cut) {
+            self.inbox.anchor = None;
+            warn!(target: LOG, generation = self.core.generation().0, "the anchor is gone: stopping");
+            if let Some(pid_file) = &mut self.pid_file {
+                pid_file.remove();
+            }
+            self.inbox.waiting.push_back(Event::Command(Command::Stop));
+        }
     }
 
     /// Removes the second name of a predecessor's pid file. A process that dies
@@ -223,10 +264,7 @@ impl Driver {
     }
 
     fn now(&self) -> Moment {
-        // Rounded up, so that a deadline is never asked for a moment too early, again and again.
-        let elapsed = self.begin.elapsed();
-        let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-        Moment(millis.saturating_add(u64::from(!elapsed.subsec_nanos().is_multiple_of(1_000_000))))
+        self.clock.now()
     }
 
     /// In the child: the master's handlers go first, while signals are still
@@ -249,7 +287,10 @@ impl Driver {
             cell: birth.cell,
             drain_timeout: self.core.policy().drain_timeout,
             blocked: birth.blocked,
-            presence: self.inbox.predecessor.map(Channel::into_fd),
+            presence: {
+                let anchor = self.inbox.anchor.map(Line::presence);
+                self.inbox.predecessor.map(Channel::into_fd).into_iter().chain(anchor).collect()
+            },
         }
     }
 

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use hatchery_core::notice::Cause;
-use hatchery_core::{Ending, Generation, Pid, Policy, Slot};
+use hatchery_core::{Ending, Generation, Pid, Policy, Slot, Who};
 use tracing::{error, warn};
 
 /// How long a hook may take before it is worth a line: nobody is supervised meanwhile.
@@ -15,8 +15,12 @@ const SLOW: Duration = Duration::from_millis(100);
 pub struct Hooks {
     /// Reads the settings again.
     pub reread: Box<dyn FnMut() -> Result<Policy, String>>,
+    /// Whether this program would serve the same once it began anew; else why not.
+    pub may_begin_anew: Box<dyn FnMut() -> Result<(), String>>,
     /// Opens the log files again.
     pub reopen: Box<dyn FnMut()>,
+    /// Runs when the workers are ready and this master serves: after the pid file was written.
+    pub serving: Box<dyn FnMut()>,
     /// Runs before every fork of a worker.
     pub before_fork: Box<dyn FnMut(Slot)>,
     /// Runs after a worker was reaped.
@@ -31,7 +35,7 @@ pub struct Hooks {
 ///
 /// fn tell(exit: &WorkerExit) {
 ///     if exit.cause != Cause::Drained {
-///         tracing::warn!("worker {} is gone: {}, {}", exit.slot, exit.cause, exit.ending);
+///         tracing::warn!("{} is gone: {}, {}", exit.who, exit.cause, exit.ending);
 ///     }
 /// }
 /// # let _ = tell;
@@ -39,8 +43,8 @@ pub struct Hooks {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerExit {
-    /// The slot that it was in.
-    pub slot: Slot,
+    /// Which it was: a worker and its slot, or a companion and its name.
+    pub who: Who,
     /// The process that it was.
     pub pid: Pid,
     /// The generation that it belonged to.
@@ -57,8 +61,17 @@ impl Hooks {
             .unwrap_or_else(|| Err("reading the settings panicked".to_owned()))
     }
 
+    pub(crate) fn may_begin_anew(&mut self) -> Result<(), String> {
+        guarded("the settings", &mut self.may_begin_anew, |may| may())
+            .unwrap_or_else(|| Err("reading the settings panicked".to_owned()))
+    }
+
     pub(crate) fn reopen(&mut self) {
         guarded("reopening the logs", &mut self.reopen, |reopen| reopen());
+    }
+
+    pub(crate) fn serving(&mut self) {
+        guarded("telling who waits for the workers", &mut self.serving, |serving| serving());
     }
 
     pub(crate) fn before_fork(&mut self, slot: Slot) {
@@ -75,7 +88,9 @@ impl Default for Hooks {
     fn default() -> Self {
         Self {
             reread: Box::new(|| Err("this program cannot read its settings again".to_owned())),
+            may_begin_anew: Box::new(|| Ok(())),
             reopen: Box::new(|| {}),
+            serving: Box::new(|| {}),
             before_fork: Box::new(|_| {}),
             worker_exited: Box::new(|_| {}),
         }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hatchery_core::wire::upgrade::{PredecessorSays, SuccessorSays};
 use hatchery_core::{Ending, Event, Pid};
@@ -12,6 +12,8 @@ use hatchery_sys::signals::{SelfPipe, Sender};
 use hatchery_sys::{Signal, poll, wait};
 use tracing::warn;
 
+use crate::anchor::Line;
+use crate::anchor::echo::Echo;
 use crate::children::Children;
 use crate::commands;
 
@@ -24,6 +26,9 @@ pub(crate) struct Inbox {
     pub(crate) signals: SelfPipe,
     pub(crate) successor: Option<Channel>,
     pub(crate) predecessor: Option<Channel>,
+    pub(crate) anchor: Option<Line>,
+    /// What has come by itself, or from the anchor, and may come once more.
+    pub(crate) echo: Echo,
     /// Started with SIGHUP ignored, as `nohup` does: the terminal may go.
     pub(crate) outlives_terminal: bool,
 }
@@ -37,6 +42,8 @@ impl Inbox {
             sources.extend(children.speakers().map(|(_, fd)| fd));
             sources.extend(self.successor.as_ref().map(AsFd::as_fd));
             sources.extend(self.predecessor.as_ref().map(AsFd::as_fd));
+            // Only its end is ever heard, which the driver looks for.
+            sources.extend(self.anchor.as_ref().map(AsFd::as_fd));
             poll::readable(&sources, timeout)?
         };
         let mut readable = readable.into_iter();
@@ -64,17 +71,26 @@ impl Inbox {
                 continue;
             }
             let command = commands::command(&caught);
-            self.waiting.extend((0..caught.times).filter_map(|_| command).map(Event::Command));
+            let times = match self.anchor {
+                Some(_) => self.echo.originals(&caught, Instant::now()),
+                None => caught.times,
+            };
+            self.waiting.extend((0..times).filter_map(|_| command).map(Event::Command));
         }
         // Signals coalesce: one SIGCHLD may stand for many children, so reap
         // until nobody is left, whichever signal it was.
+        let mut ends: Vec<(Pid, Ending)> = Vec::new();
         while let Some((pid, status)) = wait::reap()? {
             let pid = Pid(pid.as_raw());
             // Its last words came before its end, though perhaps after the poll.
             self.waiting.extend(children.listen(pid));
             self.hear_successor();
-            self.waiting.push_back(Event::Exited { pid, ending: ending(status) });
+            ends.push((pid, ending(status)));
         }
+        // A successor first: a master that leaves with its last worker has to know
+        // by then that it is needed after all.
+        ends.sort_by_key(|(pid, _)| children.is_worker(*pid));
+        self.waiting.extend(ends.into_iter().map(|(pid, ending)| Event::Exited { pid, ending }));
         Ok(())
     }
 

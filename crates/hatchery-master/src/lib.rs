@@ -6,28 +6,41 @@
 //! is broken in the child.
 //!
 //! * [`driver`]: the loop, and the only place where actions are performed
+//! * `clock`: time that stands still while the master does
+//! * [`dormant`]: waiting for the first connection with nothing but the sockets
 //! * [`children`]: workers as the driver sees them: a channel and a cell of the board
 //! * [`successor`]: the exec that an upgrade begins with
 //! * [`predecessor`]: what such an exec hands over, read by the new program
 //! * [`relays`]: where connections move to
+//! * [`jobs`]: what runs jobs, a process of its own
 //! * [`pid_file`]: who holds it, and who takes it next
 //! * [`commands`]: which signal asks for what
+//! * [`daemon`], [`anchor`]: processes before the first master
+//! * [`privileges`]: what a forked child gives up
 #![forbid(unsafe_code)]
 
+pub mod anchor;
 pub mod children;
+mod clock;
 pub mod commands;
+pub mod daemon;
+pub mod dormant;
 pub mod driver;
 pub mod hooks;
 pub mod inbox;
+pub mod jobs;
 pub mod pid_file;
 pub mod predecessor;
+pub mod privileges;
 pub mod relays;
 pub mod role;
 pub mod successor;
 
 pub use driver::{Driver, Setup};
 pub use hooks::{Hooks, WorkerExit};
+pub use jobs::{Job, JobRole, JobSeed};
 pub use pid_file::PidFile;
 pub use predecessor::Predecessor;
+pub use privileges::Privileges;
 pub use relays::Relays;
 pub use role::{Newborn, Role};

@@ -13,6 +13,7 @@
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -83,6 +84,30 @@ impl PidFile {
         Self { path, hold: Hold::None }
     }
 
+    /// The locked file, for this same master to go on with as another program image.
+    #[must_use]
+    pub fn lock_fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.hold {
+            Hold::None | Hold::Reserved { .. } => None,
+            Hold::Held(file) => Some(file.as_fd()),
+        }
+    }
+
+    /// Goes on with the file that this master has locked as another program image.
+    /// One with another path is let go: it is nobody's then.
+    pub fn go_on_with(&mut self, lock: OwnedFd) {
+        let file = File::from(lock);
+        if is_at(&file, &self.path) {
+            self.hold = Hold::Held(file);
+        }
+    }
+
+    /// Whether this master holds its pid file.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.is_ours(&self.path)
+    }
+
     /// Whether a first master may start with this file: a look, before anything
     /// that takes long.
     ///
@@ -145,6 +170,9 @@ impl PidFile {
     /// # Errors
     /// When something has come to have its name meanwhile, or it cannot be written.
     pub fn take_first(&mut self) -> Result<(), PidFileError> {
+        if self.is_ours(&self.path) {
+            return Ok(());
+        }
         if matches!(self.hold, Hold::None) {
             self.reserve()?;
         }

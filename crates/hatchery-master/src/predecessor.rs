@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use hatchery_core::wire::WireError;
-use hatchery_core::wire::handoff::{HandedListener, Handoff, Reading, VARIABLE};
+use hatchery_core::wire::handoff::{Asleep, HandedListener, Handoff, Reading, VARIABLE};
 use hatchery_core::wire::upgrade::SuccessorSays;
 use hatchery_core::{Generation, Pid};
 use hatchery_net::{Address, Entry, Inherited, Relay};
@@ -14,6 +14,8 @@ use hatchery_sys::board::{self, Totals};
 use hatchery_sys::channel::Channel;
 use hatchery_sys::{env, inherit, process};
 use thiserror::Error;
+
+use crate::anchor::Line;
 
 /// A predecessor that serves, and waits for this program to be ready.
 #[derive(Debug)]
@@ -33,9 +35,22 @@ pub struct Predecessor {
     pub places: Vec<u16>,
     /// What its generation, and those before it, have counted.
     pub totals: Totals,
+    /// It was this very process, which had let everything go; there is no link then.
+    pub asleep: Option<Slept>,
     /// How many workers an operator has made it run, if that is another number
     /// than its settings had: (workers, as configured).
     pub scaled: Option<(u16, u16)>,
+    /// What it keeps open for its program, by the program's names.
+    pub kept: Vec<(String, OwnedFd)>,
+    /// The line to the anchor that stands before all generations, if there is one.
+    pub anchor: Option<Line>,
+}
+
+/// What this process has kept while it had let everything else go.
+#[derive(Debug)]
+pub struct Slept {
+    /// The locked pid file.
+    pub pid_file: Option<OwnedFd>,
 }
 
 /// Why a handoff cannot be taken.
@@ -101,6 +116,8 @@ impl Predecessor {
                 places.push(place);
             }
         }
+        let kept = handoff.kept.iter().map(|(name, fd)| Ok((name.clone(), adopt("what is kept", *fd)?)));
+        let kept = kept.collect::<Result<_, HandoffError>>()?;
         handoff.strays.iter().for_each(|fd| inherit::close_stray(*fd));
         Ok(Self {
             link,
@@ -110,7 +127,10 @@ impl Predecessor {
             listeners,
             places,
             totals,
+            asleep: handoff.asleep.map(slept).transpose()?,
             scaled: handoff.workers.zip(handoff.configured).filter(|(workers, configured)| workers != configured),
+            kept,
+            anchor: handoff.anchor.map(line).transpose()?,
         })
     }
 }
@@ -159,6 +179,15 @@ fn relay([entry, exit]: [i32; 2]) -> Result<Relay, HandoffError> {
 fn way_back(fd: i32) -> Result<Entry, HandoffError> {
     let what = "the way back";
     Entry::from_fd(adopt(what, fd)?).map_err(|source| HandoffError::Descriptor { what, fd, source })
+}
+
+fn line(fd: i32) -> Result<Line, HandoffError> {
+    let what = "the line to the anchor";
+    Line::from_fd(adopt(what, fd)?).map_err(|source| HandoffError::Descriptor { what, fd, source })
+}
+
+fn slept(asleep: Asleep) -> Result<Slept, HandoffError> {
+    Ok(Slept { pid_file: asleep.pid_file.map(|fd| adopt("the pid file", fd)).transpose()? })
 }
 
 fn adopt(what: &'static str, fd: i32) -> Result<OwnedFd, HandoffError> {

@@ -47,8 +47,8 @@ pub struct Newborn {
     pub drain_timeout: Duration,
     /// The mask to return to.
     pub blocked: Blocked,
-    /// The link to the predecessor, while there is one. It is never used: as
-    /// long as a copy is open, the predecessor knows that this generation is
-    /// not gone yet.
-    pub presence: Option<OwnedFd>,
+    /// The link to the predecessor, while there is one, and the line to the
+    /// anchor. They are never used: as long as a copy is open, both know that this
+    /// generation is not gone yet.
+    pub presence: Vec<OwnedFd>,
 }

@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
-use hatchery_core::wire::handoff::{HandedListener, Handoff, VARIABLE};
+use hatchery_core::wire::handoff::{Asleep, HandedListener, Handoff, VARIABLE};
 use hatchery_core::wire::upgrade::SuccessorSays;
 use hatchery_core::{Generation, Pid};
-use hatchery_net::{Address, Listeners};
+use hatchery_net::{Address, Kept, Listeners};
 use hatchery_sys::board::Board;
 use hatchery_sys::channel::Channel;
 use hatchery_sys::exec::{self, Program};
@@ -16,6 +17,7 @@ use hatchery_sys::fork::{self, Fork};
 use hatchery_sys::origin::Origin;
 use hatchery_sys::{process, signals, streams};
 
+use crate::anchor::Line;
 use crate::relays::Relays;
 
 /// What a successor is started from and with.
@@ -31,6 +33,10 @@ pub struct Legacy<'a> {
     pub relays: &'a Relays,
     /// The board, whose totals it goes on from.
     pub board: &'a Board,
+    /// What the program keeps open.
+    pub kept: &'a Kept,
+    /// The line to the anchor, if there is one.
+    pub anchor: Option<&'a Line>,
     /// Which generation it will be.
     pub generation: Generation,
     /// How many workers run here.
@@ -68,21 +74,53 @@ impl Legacy<'_> {
         }
     }
 
+    /// Becomes the program anew in this very process, which has no child any more,
+    /// to wait for the next connection. Returns only if it cannot, and then the
+    /// process cannot go on either.
+    #[must_use]
+    pub fn sleep(&self, pid_file: Option<BorrowedFd<'_>>) -> io::Error {
+        // A program that knows nothing of this takes it for a predecessor that is gone, and serves.
+        let link = match Channel::pair() {
+            Ok((_closed, link)) => link,
+            Err(error) => return error,
+        };
+        streams::flush();
+        // What comes from here on waits for the handlers of the new image.
+        if let Err(error) = signals::block_all() {
+            return error;
+        }
+        let asleep = Asleep { pid_file: pid_file.map(|fd| fd.as_raw_fd()) };
+        let mut handoff = self.handoff(&link);
+        handoff.asleep = Some(asleep);
+        (handoff.relay, handoff.back) = (None, None);
+        // The program that runs, whatever its path leads to by now.
+        self.become_program(Path::new("/proc/self/exe"), &link, &handoff, pid_file)
+    }
+
     /// Returns only if it cannot.
     fn become_successor(&self, link: &Channel) -> io::Error {
+        self.become_program(&self.origin.program, link, &self.handoff(link), None)
+    }
+
+    fn become_program(
+        &self,
+        path: &Path,
+        link: &Channel,
+        handoff: &Handoff,
+        pid_file: Option<BorrowedFd<'_>>,
+    ) -> io::Error {
         signals::reset_in_child();
         let mut keep: Vec<BorrowedFd<'_>> = self.queues().collect();
         keep.push(link.as_fd());
         keep.extend(self.board.fd());
-        keep.extend(self.relays.handed().into_iter().flatten());
+        keep.extend(self.relays.handed().into_iter().flatten().filter(|_| handoff.asleep.is_none()));
+        keep.extend(pid_file);
+        keep.extend(self.kept.iter().map(|(_, fd)| fd));
+        keep.extend(self.anchor.map(AsFd::as_fd));
         let mut env: Vec<OsString> = self.origin.env.iter().filter(|entry| !is_handoff(entry)).cloned().collect();
-        env.push(format!("{VARIABLE}={}", self.handoff(link).encode()).into());
-        let program = Program {
-            path: self.origin.program.clone(),
-            args: self.origin.args.clone(),
-            env,
-            dir: self.origin.dir.clone(),
-        };
+        env.push(format!("{VARIABLE}={}", handoff.encode()).into());
+        let program =
+            Program { path: path.to_owned(), args: self.origin.args.clone(), env, dir: self.origin.dir.clone() };
         exec::exec(&program, &keep, self.startup)
     }
 
@@ -99,6 +137,9 @@ impl Legacy<'_> {
             board: self.board.fd().map(|fd| fd.as_raw_fd()),
             workers: Some(self.workers),
             configured: Some(self.configured),
+            kept: self.kept.iter().map(|(name, fd)| (name.to_owned(), fd.as_raw_fd())).collect(),
+            anchor: self.anchor.map(|line| line.as_fd().as_raw_fd()),
+            asleep: None,
             strays: Vec::new(),
         }
     }

@@ -9,7 +9,8 @@
 //! predecessor has handed over, and binds what is missing.
 //!
 //! A [`Relay`] is the queue of those connections that were accepted already, and
-//! move from one process to another.
+//! move from one process to another. A [`JobQueue`] is the queue of orders for
+//! jobs, and [`Kept`] what a program keeps open across upgrades.
 #![forbid(unsafe_code)]
 
 mod address;
@@ -18,6 +19,8 @@ mod claim;
 mod entry;
 mod error;
 mod inherit;
+mod job_queue;
+mod kept;
 mod listener;
 mod listeners;
 pub mod relay;
@@ -28,6 +31,8 @@ pub use claim::{Inherited, claim};
 pub use entry::{Entry, Refused};
 pub use error::{Fault, ListenError};
 pub use hatchery_core::{ListenMode, QueueId};
+pub use job_queue::{JobConfig, JobQueue};
+pub use kept::Kept;
 pub use listener::{Listener, Queue, Spec};
 pub use listeners::Listeners;
 pub use relay::Relay;

@@ -37,7 +37,8 @@ pub fn accept(queue: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddr>)
     }
 }
 
-fn peer(address: &libc::sockaddr_storage) -> Option<SocketAddr> {
+/// The address in a storage that is zero or that the kernel has filled; `None` for another family.
+pub(crate) fn peer(address: &libc::sockaddr_storage) -> Option<SocketAddr> {
     match i32::from(address.ss_family) {
         libc::AF_INET => {
             // SAFETY: the family says which of the structs this storage holds; it is aligned for all of them.

@@ -4,13 +4,14 @@
 //! can forbid it. Nothing here decides anything: every function does one thing
 //! with the kernel and says how it went.
 //!
-//! * [`fork`], [`threads`], [`exec`], [`wait`], [`process`]: processes
-//! * [`signals`]: the self-pipe, and what is restored before an exec
+//! * [`fork`], [`threads`], [`exec`], [`wait`], [`process`], [`peer`]: processes; [`user`]: who they are
+//! * [`signals`]: the self-pipe, and what is restored before an exec; [`abort`]: last words
 //! * [`channel`], [`poll`], [`inherit`]: descriptors, passed and waited for
 //! * [`accept`], [`socket_file`], [`mod@socket`]: sockets that listen, and connections
 //! * [`board`]: memory that all processes of a generation share
 //! * [`origin`], [`mod@env`], [`title`]: how this program was started, how it shows
 //! * [`limits`], [`streams`], [`lock`]: files
+//! * [`mod@sheet`], [`exhausted`]: bytes for another process, and last words without memory
 //!
 //! Linux is where it is used. What only Linux has (memfd, `close_range`,
 //! PDEATHSIG, `unshare`) has a fall-back, on old kernels and inside containers
@@ -22,18 +23,23 @@
 //! [`threads::count`] checks before the first fork, and whoever forks has
 //! blocked all signals, which [`fork::fork`] takes as an argument.
 
+pub mod abort;
 pub mod accept;
 pub mod board;
 pub mod channel;
 pub mod env;
 pub mod exec;
+pub mod exhausted;
 pub mod fork;
 pub mod inherit;
 pub mod limits;
 pub mod lock;
 pub mod origin;
+mod orphan;
+pub mod peer;
 pub mod poll;
 pub mod process;
+pub mod sheet;
 pub mod signals;
 pub mod socket;
 pub mod socket_file;
@@ -41,6 +47,7 @@ mod start;
 pub mod streams;
 pub mod threads;
 pub mod title;
+pub mod user;
 pub mod wait;
 
 pub use nix::sys::signal::Signal;

@@ -9,6 +9,8 @@ use nix::sys::signal::{self, Signal};
 use nix::sys::stat::{self, Mode};
 use nix::unistd::{self, Pid};
 
+use crate::signals::dispose;
+
 /// The pid of this process.
 #[must_use]
 pub fn pid() -> Pid {
@@ -61,6 +63,46 @@ pub fn die_with_parent(signal: Signal) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes the orphans among this process' descendants its children, as they are
+/// those of pid 1 otherwise. A no-op where that is not to be had, outside of Linux.
+///
+/// It survives exec, and no fork.
+///
+/// # Errors
+/// None that the kernel documents.
+pub fn adopt_orphans() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_child_subreaper(true)?;
+    Ok(())
+}
+
+/// From now on neither this process nor a program that it becomes or starts gains
+/// a privilege by an exec, as by a set-user-ID bit. There is no way back.
+///
+/// # Errors
+/// Where it is not to be had, that is outside of Linux.
+pub fn gain_no_privileges() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    return Ok(nix::sys::prctl::set_no_new_privs()?);
+    #[cfg(not(target_os = "linux"))]
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Makes this process the leader of a new session and a new process group, without a terminal.
+///
+/// # Errors
+/// `EPERM` if it leads a process group already: a child that was forked just now does not.
+pub fn lead_session() -> io::Result<()> {
+    unistd::setsid()?;
+    Ok(())
+}
+
+/// Whether this process leads its session: the hang-up of a terminal is told to it alone.
+#[must_use]
+pub fn leads_session() -> bool {
+    unistd::getsid(None) == Ok(unistd::getpid())
+}
+
 /// Has the kernel end this process by SIGALRM after `after`, rounded up to whole seconds.
 ///
 /// The backstop of a process that should have ended by itself by then. Zero
@@ -68,6 +110,8 @@ pub fn die_with_parent(signal: Signal) -> io::Result<()> {
 pub fn alarm(after: Duration) {
     let whole = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));
     let seconds = u32::try_from(whole).unwrap_or(u32::MAX);
+    // Whatever was to happen then: now it is the end.
+    dispose(libc::SIGALRM, libc::SIG_DFL);
     // SAFETY: `alarm` has no precondition.
     unsafe { libc::alarm(seconds) };
 }
@@ -84,6 +128,17 @@ pub fn set_umask(mask: u32) {
 /// When it does not exist or must not be entered.
 pub fn set_working_dir(dir: &Path) -> io::Result<()> {
     std::env::set_current_dir(dir)
+}
+
+/// The memory that a process has resident, in bytes, what it shares included.
+///
+/// `None` if there is no such process, or no /proc to ask.
+#[must_use]
+pub fn resident(pid: Pid) -> Option<u64> {
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+    let page = unistd::sysconf(unistd::SysconfVar::PAGE_SIZE).ok()??;
+    pages.checked_mul(u64::try_from(page).ok()?)
 }
 
 /// Whether a process is stopped (by SIGSTOP, a terminal or a tracer).

@@ -18,6 +18,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signa
 use nix::unistd;
 
 use crate::Pid;
+use crate::orphan;
 use crate::start::{AtStart, LAST_SIGNAL, bit};
 
 /// The proof that all signals are blocked in this thread.
@@ -112,6 +113,8 @@ pub enum Sender {
     Process,
     /// The kernel itself, for a terminal: Ctrl-C, a resized window, a hang-up.
     Kernel,
+    /// A process that passes on what it was sent, by [`Peer::pass_on`](crate::peer::Peer::pass_on).
+    Relay,
 }
 
 /// A pipe that signal handlers write to, so that a loop can wait for signals as it waits for the rest.
@@ -136,9 +139,9 @@ static WRITE: AtomicI32 = AtomicI32::new(-1);
 /// Signals for which this process has set a handler, as bits.
 static HANDLED: AtomicU64 = AtomicU64::new(0);
 
-/// How often each signal has come: from a process, from the kernel.
-static CAUGHT: [[AtomicU32; 2]; LAST_SIGNAL as usize + 1] =
-    [const { [const { AtomicU32::new(0) }; 2] }; LAST_SIGNAL as usize + 1];
+/// How often each signal has come, by its [`Sender`].
+static CAUGHT: [[AtomicU32; 3]; LAST_SIGNAL as usize + 1] =
+    [const { [const { AtomicU32::new(0) }; 3] }; LAST_SIGNAL as usize + 1];
 
 impl SelfPipe {
     /// Catches `signals` from now on, and takes them out of this thread's mask.
@@ -156,13 +159,22 @@ impl SelfPipe {
         let _ = write.into_raw_fd();
         let serial = INSTALLED.fetch_add(1, SeqCst).wrapping_add(1);
         let this = Self { read, signals: signals.to_vec(), serial };
-        let mut mask = SigSet::empty();
         for signal in signals {
             handle(*signal, SigHandler::SigAction(count_and_wake))?;
-            mask.add(*signal);
         }
-        sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&mask), None)?;
+        this.let_through()?;
         Ok(this)
+    }
+
+    /// Takes its signals out of this thread's mask, once more: where they were
+    /// blocked at the start, [`Blocked::restore`] has blocked them again.
+    ///
+    /// # Errors
+    /// None that the kernel documents.
+    pub fn let_through(&self) -> io::Result<()> {
+        let mut mask = SigSet::empty();
+        self.signals.iter().for_each(|signal| mask.add(*signal));
+        Ok(sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&mask), None)?)
     }
 
     /// What has come since it was last asked, in the order of the list given to
@@ -173,7 +185,7 @@ impl SelfPipe {
         self.drain();
         let mut caught = Vec::new();
         for signal in &self.signals {
-            for sender in [Sender::Process, Sender::Kernel] {
+            for sender in [Sender::Process, Sender::Kernel, Sender::Relay] {
                 let times = CAUGHT[*signal as usize][sender as usize].swap(0, SeqCst);
                 if times > 0 {
                     caught.push(Caught { signal: *signal, times, sender });
@@ -212,18 +224,19 @@ impl Drop for SelfPipe {
     }
 }
 
-/// Whose child this process is meant to be, or 0, and the alarm if it is not any more.
+/// Whose child this process is meant to be, or 0.
 static PARENT: AtomicI32 = AtomicI32::new(0);
-static ALARM: AtomicU32 = AtomicU32::new(0);
 
-/// From now on a SIGTERM that finds `parent` gone also arms SIGALRM, whose
-/// default action ends the process, after `span`, rounded up to seconds.
+/// From now on a SIGTERM that finds `parent` gone also arms SIGALRM. If this
+/// process has not called [`process::alarm`](crate::process::alarm) within 250 ms,
+/// its loop is blocked: it is made to let go of every socket that listens, and
+/// `span` later, rounded up to seconds, it is ended.
 ///
 /// Together with [`die_with_parent`](crate::process::die_with_parent) that bounds
-/// the life of an orphan also if its event loop is blocked and reads no signal.
+/// what an orphan whose loop is blocked can hold up: an address for a moment, its
+/// clients for the span.
 pub fn alarm_if_orphaned(parent: Pid, span: Duration) {
-    let seconds = span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0));
-    ALARM.store(u32::try_from(seconds).unwrap_or(u32::MAX).max(1), SeqCst);
+    orphan::prepare(span);
     PARENT.store(parent.as_raw(), SeqCst);
 }
 
@@ -262,18 +275,18 @@ pub fn ignore_by_handler(signals: &[Signal]) -> io::Result<()> {
     signals.iter().try_for_each(|signal| handle(*signal, SigHandler::Handler(do_nothing)))
 }
 
-fn handle(signal: Signal, handler: SigHandler) -> io::Result<()> {
+pub(crate) fn handle(signal: Signal, handler: SigHandler) -> io::Result<()> {
     let action = SigAction::new(handler, SaFlags::SA_RESTART | SaFlags::SA_NOCLDSTOP, SigSet::empty());
     // Before it is set, so that `reset_in_child` never misses one.
     HANDLED.fetch_or(bit(signal as i32), SeqCst);
-    // SAFETY: both handlers are async-signal-safe.
+    // SAFETY: all handlers, those of `abort` too, are async-signal-safe.
     unsafe { sigaction(signal, &action) }?;
     Ok(())
 }
 
 /// Sets a disposition that is not a handler. Numbers that have none (SIGKILL,
 /// SIGSTOP, the C library's own) are left alone.
-fn dispose(signal: i32, disposition: libc::sighandler_t) {
+pub(crate) fn dispose(signal: i32, disposition: libc::sighandler_t) {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: zero is a value of this struct: no flags, an empty mask. Neither
     // disposition runs any code of ours.
@@ -290,17 +303,16 @@ extern "C" fn count_and_wake(signal: i32, info: *mut libc::siginfo_t, _context: 
     // SAFETY: the kernel passes a valid siginfo to a handler with SA_SIGINFO, which nix sets.
     let sender = match unsafe { (*info).si_code } {
         FROM_KERNEL => Sender::Kernel,
+        libc::SI_QUEUE => Sender::Relay,
         _ => Sender::Process,
     };
     if let Some(counters) = usize::try_from(signal).ok().and_then(|signal| CAUGHT.get(signal)) {
         counters[sender as usize].fetch_add(1, SeqCst);
     }
     let parent = PARENT.load(SeqCst);
-    // SAFETY: getppid and alarm are async-signal-safe and take no pointer.
-    unsafe {
-        if signal == libc::SIGTERM && parent != 0 && libc::getppid() != parent {
-            libc::alarm(ALARM.load(SeqCst));
-        }
+    // SAFETY: getppid is async-signal-safe and takes no pointer.
+    if signal == libc::SIGTERM && parent != 0 && unsafe { libc::getppid() } != parent {
+        orphan::begin();
     }
     let write: RawFd = WRITE.load(SeqCst);
     if write >= 0 {

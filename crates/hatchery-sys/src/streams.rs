@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -23,6 +24,30 @@ pub fn append_to(path: &Path) -> io::Result<()> {
     // std opens 0, 1 and 2 before main if they were closed, so `file` is none of them.
     unistd::dup2_stdout(&file)?;
     unistd::dup2_stderr(&file)?;
+    Ok(())
+}
+
+/// Lets go of all three standard streams: they lead to the null device.
+///
+/// # Errors
+/// When the null device cannot be opened; the streams then stay as they are.
+pub fn discard() -> io::Result<()> {
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    flush();
+    unistd::dup2_stdin(&null)?;
+    unistd::dup2_stdout(&null)?;
+    unistd::dup2_stderr(&null)?;
+    Ok(())
+}
+
+/// Sends standard output and standard error to `log`, which somebody else has opened.
+///
+/// # Errors
+/// None that the kernel documents for an open descriptor.
+pub fn send_to(log: BorrowedFd<'_>) -> io::Result<()> {
+    flush();
+    unistd::dup2_stdout(log)?;
+    unistd::dup2_stderr(log)?;
     Ok(())
 }
 

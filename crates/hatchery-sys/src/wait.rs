@@ -52,6 +52,32 @@ pub fn reap() -> io::Result<Option<(Pid, Status)>> {
     }
 }
 
+/// Waits for the end of one child, and reaps it. `None` if it is no child of this
+/// process, or not any more.
+///
+/// # Errors
+/// None that the kernel documents for these arguments.
+pub fn reap_one(pid: Pid) -> io::Result<Option<Status>> {
+    // Any other number would mean a group, or everybody.
+    while pid.as_raw() > 0 {
+        let mut raw = 0;
+        // SAFETY: `raw` is a valid place for the status; see `reap` for why it is not nix's.
+        match unsafe { libc::waitpid(pid.as_raw(), &raw mut raw, 0) } {
+            -1 => match Errno::last() {
+                Errno::EINTR => {}
+                Errno::ECHILD => return Ok(None),
+                other => return Err(other.into()),
+            },
+            _ => {
+                if let Some(status) = status(raw) {
+                    return Ok(Some(status));
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
 fn status(raw: i32) -> Option<Status> {
     if libc::WIFEXITED(raw) {
         Some(Status::Exited(libc::WEXITSTATUS(raw)))

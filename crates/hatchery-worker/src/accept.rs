@@ -7,6 +7,7 @@ use hatchery_net::Address;
 use tokio::time::Instant;
 
 use crate::acceptor::Acceptor;
+use crate::permit::Gate;
 use crate::{Journey, Peer, Permit, ServeError, Stream, Worker};
 
 /// A connection that was just accepted, or has moved here from another process.
@@ -51,9 +52,10 @@ pub struct Accepted {
 
 impl Accepted {
     /// One that comes from an accept queue.
-    pub(crate) fn fresh(stream: Stream, peer: Peer, local: Address, listener: usize, permit: Permit) -> Self {
-        let (journey, unread, state) = (Journey::since(Instant::now()), Box::default(), None);
-        Self { stream, peer, local, listener, permit, journey, unread, state }
+    pub(crate) fn fresh(stream: Stream, peer: Peer, local: Address, listener: usize, gate: &Rc<Gate>) -> Self {
+        let journey = Journey::since(Instant::now());
+        let permit = Permit::accepted(gate, listener, &stream, &journey);
+        Self { stream, peer, local, listener, permit, journey, unread: Box::default(), state: None }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::drain::{LINGER, Stage};
 use crate::intake::{Intake, Trouble};
 use crate::permit::Gate;
 use crate::shared::Shared;
-use crate::{Accepted, Peer, Permit, Stream};
+use crate::{Accepted, Peer, Stream};
 
 /// Connections from one queue before the tasks of those that are open get their
 /// turn, and other workers of a shared queue their share.
@@ -217,8 +217,8 @@ impl<F: FnMut(Accepted)> Acceptor<F> {
             Ok((stream, peer)) => {
                 self.backoff.succeeded();
                 let Intake { listener, ref local, .. } = self.intakes[index];
-                let (local, permit) = (local.clone(), Permit::accepted(&self.gate));
-                (self.on)(Accepted::fresh(stream, peer, local, listener, permit));
+                let accepted = Accepted::fresh(stream, peer, local.clone(), listener, &self.gate);
+                (self.on)(accepted);
                 None
             }
             Err(error) => match Trouble::of(&error) {

@@ -14,6 +14,7 @@ use hatchery_net::Address;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::error;
 
+use crate::ledger::{Doing, Protocol, Record};
 use crate::{Accepted, Journey, Peer, Permit, ServeError, Stream, Worker};
 
 /// A connection, as a raw handler gets it.
@@ -247,6 +248,8 @@ impl Conn {
 impl From<Accepted> for Conn {
     fn from(accepted: Accepted) -> Self {
         let Accepted { stream, peer, local, listener, permit, journey, unread, state } = accepted;
+        permit.record().speaks(Protocol::Raw);
+        permit.record().enter(Doing::Handler);
         Self { stream, peer, local, listener, permit, journey, unread, read: 0, state }
     }
 }
@@ -289,9 +292,10 @@ impl Worker {
         let counters = self.counters();
         self.accept(|accepted| {
             let (handler, counters, peer) = (Rc::clone(&handler), counters.clone(), accepted.peer);
+            let record = accepted.permit.record();
             tokio::task::spawn_local(async move {
                 let handled = handler(accepted.into());
-                if let Err(panic) = catch(handled).await {
+                if let Err(panic) = catch(record, handled).await {
                     counters.panicked();
                     error!(?peer, "a handler has panicked, its connection is closed: {}", Message(&*panic));
                 }
@@ -302,9 +306,10 @@ impl Worker {
 }
 
 /// Runs a future to its end or its panic.
-async fn catch<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
+async fn catch<T>(record: &'static Record, future: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
     let mut future = pin!(future);
     poll_fn(move |cx| {
+        let _polled = record.poll();
         // Whatever a panic leaves half-done in the handler is never looked at again.
         match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
             Ok(poll) => poll.map(Ok),

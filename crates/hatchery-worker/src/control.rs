@@ -70,7 +70,7 @@ impl Signals {
     }
 
     /// Does what signals say, for ever.
-    pub(crate) async fn obey(mut self, shared: Rc<Shared>, reopen: Rc<dyn Fn()>) {
+    pub(crate) async fn obey(mut self, shared: Rc<Shared>, reopen: Rc<dyn Fn(Option<OwnedFd>)>) {
         while self.readable.readable().await.is_ok() {
             // Read to its end here, since that is what the event loop goes by. A
             // signal that comes between this and `take` is counted now, and its
@@ -81,7 +81,7 @@ impl Signals {
                     // If this is the signal of the master's death, the channel's
                     // end, which is seen apart, makes a drain of it.
                     Signal::SIGTERM | Signal::SIGQUIT => shared.recycle(),
-                    Signal::SIGUSR1 => reopen(),
+                    Signal::SIGUSR1 => reopen(None),
                     _ => {}
                 }
             }
@@ -126,7 +126,7 @@ impl Master {
     }
 
     /// Does what the master says, until there is no master.
-    pub(crate) async fn obey(self, shared: Rc<Shared>, reopen: Rc<dyn Fn()>) {
+    pub(crate) async fn obey(self, shared: Rc<Shared>, reopen: Rc<dyn Fn(Option<OwnedFd>)>) {
         let mut message = vec![0; MESSAGE_LIMIT];
         // An order brings the relay of whoever takes the connections.
         let mut spare = Spare::default();
@@ -157,7 +157,7 @@ impl Master {
                 }
             };
             match MasterSays::decode(&message[..len]) {
-                Ok(MasterSays::Reopen) => reopen(),
+                Ok(MasterSays::Reopen) => reopen(fds.into_iter().next()),
                 Ok(says) => shared.obey(says, fds.into_iter().next()),
                 Err(error) => warn!("the master sent something that is no message: {error}"),
             }

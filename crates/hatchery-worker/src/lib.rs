@@ -6,11 +6,13 @@
 //! a worker takes from is the master's decision, and can change at any time.
 //!
 //! * [`mod@worker`], [`conn`], [`stream`], [`counters`], [`hand_over`]: what applications and protocol crates use
+//! * [`mod@jobs`], [`mod@sidecar`]: what other processes of the program do
 //! * [`relay`]: connections that move to another process, and those that arrive from one
 //! * [`seed`], [`runtime`], and `boot`: from a fork to the exit code
 //! * [`accept`], [`permit`], and `acceptor`, `intake`, `backoff`: connections from the kernel's queues, and how many of them
 //! * `control`, `drain`: what the master and the operator want, and the way to the end
 //! * `heartbeat`: whether the loop is stuck, as others see it; `quota`: when it has served long enough
+//! * [`mod@ledger`], `dump`: what each connection is doing, and what a worker says of that when it is aborted
 //! * `shared`: the state of all this
 //!
 //! ```no_run
@@ -33,11 +35,14 @@ pub mod conn;
 pub mod counters;
 pub mod error;
 pub mod hand_over;
+pub mod jobs;
+pub mod ledger;
 pub mod limits;
 pub mod permit;
 pub mod relay;
 pub mod runtime;
 pub mod seed;
+pub mod sidecar;
 pub mod stream;
 pub mod worker;
 
@@ -46,6 +51,7 @@ mod backoff;
 mod boot;
 mod control;
 mod drain;
+mod dump;
 mod heartbeat;
 mod intake;
 mod quota;
@@ -56,10 +62,13 @@ pub use conn::Conn;
 pub use counters::Counters;
 pub use error::ServeError;
 pub use hand_over::{HandOverError, LONGEST_STATE};
+pub use jobs::{JobDesk, JobError, Jobs};
+pub use ledger::Ledger;
 pub use limits::Limits;
 pub use permit::Permit;
 pub use relay::{Journey, Luggage, Stay};
 pub use runtime::run;
 pub use seed::{Quota, Seed};
+pub use sidecar::Sidecar;
 pub use stream::{Peer, Stream};
 pub use worker::{ListenerInfo, Worker};

@@ -9,10 +9,11 @@ use std::task::{Context, Poll, Waker};
 use hatchery_core::wire::relay::Transfer;
 use hatchery_net::Address;
 
+use crate::ledger::Record;
 use crate::relay::outlet::Parcel;
 use crate::relay::turnstile::Ticket;
 use crate::shared::Shared;
-use crate::{Accepted, Luggage, Peer, Stay, Stream};
+use crate::{Accepted, Journey, Luggage, Peer, Stay, Stream};
 
 /// One call of [`Worker::accept`](crate::Worker::accept), as its connections and the worker see it.
 #[derive(Debug)]
@@ -54,6 +55,7 @@ pub(crate) struct Gate {
 #[derive(Debug)]
 pub struct Permit {
     gate: Rc<Gate>,
+    record: &'static Record,
     /// Its place among those that wait to be moved.
     ticket: Ticket,
 }
@@ -112,21 +114,44 @@ impl Gate {
 
 impl Permit {
     /// For a connection from an accept queue.
-    pub(crate) fn accepted(gate: &Rc<Gate>) -> Self {
+    pub(crate) fn accepted(gate: &Rc<Gate>, listener: usize, stream: &Stream, journey: &Journey) -> Self {
         gate.shared.counters.accept();
-        Self::new(gate)
+        Self::new(gate, listener, stream, journey)
     }
 
     /// For a connection from another process.
-    pub(crate) fn moved(gate: &Rc<Gate>) -> Self {
+    pub(crate) fn moved(gate: &Rc<Gate>, listener: usize, stream: &Stream, journey: &Journey) -> Self {
         gate.shared.counters.arrive();
-        Self::new(gate)
+        Self::new(gate, listener, stream, journey)
     }
 
-    fn new(gate: &Rc<Gate>) -> Self {
+    fn new(gate: &Rc<Gate>, listener: usize, stream: &Stream, journey: &Journey) -> Self {
         gate.open.set(gate.open.get() + 1);
         gate.shared.opened();
-        Self { gate: Rc::clone(gate), ticket: Ticket::default() }
+        let record = gate.shared.records.begin(listener, stream, journey.began.into_std(), journey.requests);
+        Self { gate: Rc::clone(gate), record, ticket: Ticket::default() }
+    }
+
+    /// What is written down of the connection, for the case that the worker is
+    /// aborted in the middle of it.
+    ///
+    /// It is another connection's as soon as the permit is dropped. A protocol
+    /// that says nothing there works as well; see [`Record`] for what there is to say.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::Permit;
+    /// use hatchery_worker::ledger::{Doing, Protocol};
+    ///
+    /// fn begin(permit: &Permit) {
+    ///     permit.record().speaks(Protocol::Raw);
+    ///     permit.record().enter(Doing::Head);
+    /// }
+    /// # let _ = begin;
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn record(&self) -> &'static Record {
+        self.record
     }
 
     /// Whether there is somebody who takes connections of this listener's service.
@@ -221,6 +246,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let gate = &self.gate;
         gate.shared.outlet.forget(&self.ticket);
+        gate.shared.records.end(self.record);
         gate.open.set(gate.open.get() - 1);
         gate.shared.closed();
         // Every other close wakes nobody: a wake-up of the accepting task would

@@ -14,6 +14,6 @@ pub(crate) mod refuge;
 pub(crate) mod shed;
 pub(crate) mod spare;
 pub(crate) mod turnstile;
-mod watched;
+pub(crate) mod watched;
 
 pub use journey::{Journey, Luggage, Stay};

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
@@ -23,7 +24,7 @@ use crate::error::one_line;
 use crate::quota::Meter;
 use crate::relay::inlet::Reader;
 use crate::shared::{Parts, Shared};
-use crate::{Counters, Seed, Worker, control, heartbeat};
+use crate::{Counters, Seed, Worker, control, dump, heartbeat};
 
 /// Drained, or sent away while it was still booting.
 const DONE: i32 = 0;
@@ -100,7 +101,7 @@ enum End {
 /// What comes from outside, and what is needed for it.
 struct Outside {
     signals: SelfPipe,
-    reopen: Box<dyn Fn()>,
+    reopen: Box<dyn Fn(Option<OwnedFd>)>,
     cell: &'static hatchery_sys::board::Cell,
     /// Where connections of other processes come out.
     exit: Channel,
@@ -120,6 +121,9 @@ fn begin(seed: Seed) -> Result<(Rc<Shared>, Outside), i32> {
         quota,
         drain_timeout,
         blocked,
+        jobs,
+        kept,
+        sidecar,
         reopen,
     } = seed;
     // The backstop, if this process gets stuck before it can hear that its
@@ -132,10 +136,23 @@ fn begin(seed: Seed) -> Result<(Rc<Shared>, Outside), i32> {
     let cell = Box::leak::<'static>(Box::<Board>::new(board)).cell(cell);
     cell.pid.store(process::pid().as_raw().unsigned_abs().into(), Ordering::Relaxed);
     let counters = Counters::new(cell, Box::leak(Box::new(Meter::new(quota, slot))));
-    let parts = Parts { slot, generation, master, limits, counters, queues: listeners, channel, drain_timeout };
+    let parts = Parts {
+        slot,
+        sidecar,
+        jobs,
+        kept,
+        generation,
+        master,
+        limits,
+        counters,
+        queues: listeners,
+        channel,
+        drain_timeout,
+    };
     let shared = Shared::new(parts);
     shared.entitle("starting");
-    match asked.and_then(|()| control::catch_signals(blocked)) {
+    let heard = asked.and_then(|()| dump::install(&shared, cell));
+    match heard.and_then(|()| control::catch_signals(blocked)) {
         Ok(signals) => Ok((shared, Outside { signals, reopen, cell, exit: relay.into_exit() })),
         Err(error) => Err(conclude(&shared, End::Failed(format!("cannot install signal handlers: {error}")))),
     }
@@ -146,8 +163,9 @@ fn build(shared: &Rc<Shared>, outside: Outside) -> io::Result<LocalRuntime> {
     builder.enable_all();
     heartbeat::install(&mut builder, outside.cell);
     let runtime = builder.build_local(LocalOptions::default())?;
+    let _set_once = shared.records.ledger.metrics.set(runtime.handle().metrics());
     let entered = runtime.enter();
-    let reopen: Rc<dyn Fn()> = outside.reopen.into();
+    let reopen: Rc<dyn Fn(Option<OwnedFd>)> = outside.reopen.into();
     let signals = control::Signals::register(outside.signals)?;
     let master = control::Master::register(&shared.channel)?;
     let reader = Reader::register(outside.exit, shared)?;
@@ -195,7 +213,7 @@ fn conclude(shared: &Shared, end: End) -> i32 {
     if shared.is_booting() {
         shared.say(&WorkerSays::BootFailed { text });
     } else {
-        error!("worker {} ends: {text}", shared.slot);
+        error!("{} ends: {text}", shared.name);
     }
     code
 }

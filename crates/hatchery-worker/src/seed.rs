@@ -1,16 +1,17 @@
 //! What a worker is made of.
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use hatchery_core::{Generation, Slot};
-use hatchery_net::{Listeners, Relay};
+use hatchery_net::{Kept, Listeners, Relay};
 use hatchery_sys::Pid;
 use hatchery_sys::board::Board;
 use hatchery_sys::channel::Channel;
 use hatchery_sys::signals::Blocked;
 
-use crate::Limits;
+use crate::{JobDesk, Limits};
 
 /// After how many requests a worker asks to be replaced.
 ///
@@ -60,8 +61,14 @@ pub struct Seed {
     pub drain_timeout: Duration,
     /// The mask to return to when the worker has its own handlers.
     pub blocked: Blocked,
-    /// Opens the log files again.
-    pub reopen: Box<dyn Fn()>,
+    /// Where it can order jobs.
+    pub jobs: Vec<JobDesk>,
+    /// What the program keeps open across upgrades.
+    pub kept: Kept,
+    /// What the program calls it, if it is a sidecar and no worker.
+    pub sidecar: Option<String>,
+    /// Opens the log files again; the master sends the one that it has opened.
+    pub reopen: Box<dyn Fn(Option<OwnedFd>)>,
 }
 
 impl fmt::Debug for Seed {

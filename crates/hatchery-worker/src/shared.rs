@@ -3,11 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hatchery_core::wire::worker::WorkerSays;
 use hatchery_core::{Generation, QueueId, Service, Slot};
-use hatchery_net::Listeners;
+use hatchery_net::{Kept, Listeners};
 use hatchery_sys::channel::Channel;
 use hatchery_sys::{Pid, title};
 use tokio::time::Instant;
@@ -16,18 +17,24 @@ use tracing::debug;
 
 use crate::boot::Boot;
 use crate::drain::{Bond, Stage};
+use crate::ledger::{Ledger, Records};
 use crate::permit::Gate;
 use crate::relay::inlet::Inlet;
 use crate::relay::outlet::Outlet;
 use crate::relay::refuge::Refuge;
 use crate::relay::shed::Shed;
-use crate::{Counters, Limits, ListenerInfo};
+use crate::{Counters, JobDesk, Limits, ListenerInfo};
 
 /// The state of a worker.
 pub(crate) struct Shared {
     pub(crate) slot: Slot,
+    /// What logs and lists of processes call it.
+    pub(crate) name: String,
     pub(crate) generation: Generation,
     pub(crate) master: Pid,
+    /// Where jobs can be ordered.
+    pub(crate) jobs: Vec<Arc<JobDesk>>,
+    pub(crate) kept: Kept,
     pub(crate) limits: Limits,
     pub(crate) counters: Counters,
     pub(crate) listeners: Vec<ListenerInfo>,
@@ -55,6 +62,8 @@ pub(crate) struct Shared {
     /// Where they go if the master dies.
     pub(crate) refuge: Rc<Refuge>,
     pub(crate) shed: Shed,
+    /// What each connection does, for whoever asks when this worker cannot.
+    pub(crate) records: Records,
     most_connections: usize,
     open: Cell<usize>,
     /// Nothing was closed since accepting has failed.
@@ -64,6 +73,9 @@ pub(crate) struct Shared {
 /// What a worker's state is made of.
 pub(crate) struct Parts {
     pub(crate) slot: Slot,
+    pub(crate) sidecar: Option<String>,
+    pub(crate) jobs: Vec<JobDesk>,
+    pub(crate) kept: Kept,
     pub(crate) generation: Generation,
     pub(crate) master: Pid,
     pub(crate) limits: Limits,
@@ -75,12 +87,16 @@ pub(crate) struct Parts {
 
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Rc<Self> {
-        let Parts { slot, generation, master, limits, counters, queues, channel, drain_timeout } = parts;
+        let Parts { slot, sidecar, jobs, kept, generation, master, limits, counters, queues, channel, drain_timeout } =
+            parts;
         let listeners: Vec<_> = queues.iter().map(ListenerInfo::of).collect();
         let shared = Rc::new(Self {
             slot,
+            name: sidecar.map_or_else(|| format!("worker {slot}"), |name| format!("sidecar {name}")),
             generation,
             master,
+            jobs: jobs.into_iter().map(Arc::new).collect(),
+            kept,
             limits,
             counters,
             channel,
@@ -102,6 +118,7 @@ impl Shared {
             refuge: Rc::default(),
             deadline: Cell::new(None),
             shed: Shed::default(),
+            records: Records::new(Ledger::leak()),
             drained: CancellationToken::new(),
         });
         let _ = shared.counters.meter().worker.set(Rc::downgrade(&shared));
@@ -114,7 +131,7 @@ impl Shared {
 
     /// Shows in `ps` what this worker is about.
     pub(crate) fn entitle(&self, what: &str) {
-        title::set(&format!("hatchery: worker {} gen {} {what}", self.slot, self.generation));
+        title::set(&format!("hatchery: {} gen {} {what}", self.name, self.generation));
     }
 
     /// Says something to the master; one that is gone does not hear it.

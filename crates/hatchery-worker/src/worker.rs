@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use hatchery_core::{Generation, Pid, Service, Slot};
@@ -11,7 +13,7 @@ use hatchery_sys::process;
 use tokio::time::Instant;
 
 use crate::shared::Shared;
-use crate::{Counters, Limits, ServeError};
+use crate::{Counters, Jobs, Ledger, Limits, ServeError};
 
 /// The process that the application runs in, and the listeners that it is to serve.
 ///
@@ -128,6 +130,22 @@ impl Worker {
     #[must_use]
     pub fn master(&self) -> Pid {
         Pid(self.shared.master.as_raw())
+    }
+
+    /// What its connections are doing, as it would tell when it is aborted.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::Worker;
+    ///
+    /// /// For a task that runs now and then: the loop is not blocked.
+    /// fn tick(worker: &Worker) {
+    ///     worker.ledger().loop_turns();
+    /// }
+    /// # let _ = tick;
+    /// ```
+    #[must_use]
+    pub fn ledger(&self) -> &'static Ledger {
+        self.shared.records.ledger
     }
 
     /// What clients are granted.
@@ -399,6 +417,47 @@ impl Worker {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.shared.deadline.get()
+    }
+
+    /// The jobs that the program has declared under a name: work that is done in
+    /// processes of its own, and may crash there.
+    ///
+    /// A name that it has not declared is an error when one is run.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::{JobError, Worker};
+    ///
+    /// async fn thumbnail(worker: &Worker, picture: &[u8]) -> Result<Vec<u8>, JobError> {
+    ///     worker.jobs("thumbnails").run(picture).await
+    /// }
+    /// # let _ = thumbnail;
+    /// ```
+    #[must_use]
+    pub fn jobs(&self, name: &str) -> Jobs {
+        Jobs::new(name, &self.shared.jobs)
+    }
+
+    /// A descriptor of the caller's own for what the program keeps across
+    /// upgrades under a name. All of them share what is behind it, with all
+    /// processes: the offset of a file, and whether a socket blocks.
+    ///
+    /// # Errors
+    /// [`NotFound`](std::io::ErrorKind::NotFound) if nothing is kept under that
+    /// name; otherwise when no descriptor is left.
+    ///
+    /// # Example
+    /// ```no_run
+    /// use std::net::UdpSocket;
+    ///
+    /// use hatchery_worker::Worker;
+    ///
+    /// fn statistics(worker: &Worker) -> std::io::Result<UdpSocket> {
+    ///     Ok(UdpSocket::from(worker.kept("statistics")?))
+    /// }
+    /// # let _ = statistics;
+    /// ```
+    pub fn kept(&self, name: &str) -> io::Result<OwnedFd> {
+        self.shared.kept.get(name)
     }
 
     pub(crate) fn shared(&self) -> &Rc<Shared> {

@@ -127,15 +127,19 @@ fn flag(setting: &'static Setting) -> Arg {
     };
     let action = match setting.kind {
         Kind::List => ArgAction::Append,
-        Kind::Text | Kind::Number | Kind::File => ArgAction::Set,
+        Kind::Text | Kind::Number | Kind::File | Kind::Switch => ArgAction::Set,
     };
-    Arg::new(id(setting))
+    let arg = Arg::new(id(setting))
         .long(setting.name)
         .value_name(setting.value)
         .value_parser(ValueParser::os_string())
         .action(action)
         .help(help)
-        .help_heading("Server")
+        .help_heading("Server");
+    match setting.kind {
+        Kind::Switch => arg.num_args(0..=1).default_missing_value("on"),
+        Kind::Text | Kind::Number | Kind::File | Kind::List => arg,
+    }
 }
 
 /// A program's own arguments may have these names, as long as their flags differ.
@@ -240,10 +244,27 @@ mod tests {
         let help = error.render().to_string();
         let (_, server) = help.split_once("\nServer:\n").unwrap();
         for setting in TABLE {
-            assert!(server.contains(&format!("--{} <{}>", setting.name, setting.value)), "{}", setting.name);
+            let flag = match setting.kind {
+                Kind::Switch => format!("--{} [<{}>]", setting.name, setting.value),
+                Kind::Text | Kind::Number | Kind::List | Kind::File => {
+                    format!("--{} <{}>", setting.name, setting.value)
+                }
+            };
+            assert!(server.contains(&flag), "{flag}");
         }
         assert!(server.contains("[default: 4096]") && server.contains("[default: number of CPUs]"));
         assert!(!App::try_parse_from(["app", "--version"]).unwrap_err().use_stderr());
+    }
+
+    #[test]
+    fn a_switch_needs_no_value() {
+        let app = parsed(&["--on-demand", "--balance", "off", "--daemonize=off"]);
+        let given: Vec<_> = app.server.given.iter().map(|given| (given.setting.name, given.values.clone())).collect();
+        let expected = [("balance", "off"), ("on-demand", "on"), ("daemonize", "off")];
+        assert_eq!(given, expected.map(|(name, value)| (name, vec![OsString::from(value)])));
+        assert!(
+            refused(&["--daemonize", "yes"]).starts_with("--daemonize (command line): `yes`: expected `on` or `off`")
+        );
     }
 
     #[test]

@@ -87,6 +87,23 @@ pub enum Error {
     /// There is no channel for connections that move.
     #[error("no relay for connections that move")]
     Relay(#[source] io::Error),
+    /// The server could not detach from its terminal.
+    #[error("daemonize: cannot detach")]
+    Detach(#[source] io::Error),
+    /// No anchor could be had.
+    #[error("anchor: cannot put one before the master")]
+    Anchor(#[source] io::Error),
+    /// There is no queue for jobs.
+    #[error("no queue for jobs")]
+    JobQueue(#[source] io::Error),
+    /// Something that is to be kept across upgrades could not be made.
+    #[error("keep {name:?}: it cannot be made")]
+    Keep {
+        /// What the program calls it.
+        name: String,
+        /// Why not.
+        source: io::Error,
+    },
     /// Signals could not be received.
     #[error("cannot receive signals")]
     Signals(#[source] io::Error),
@@ -115,6 +132,10 @@ impl Error {
             | Self::Origin(_)
             | Self::Board(_)
             | Self::Relay(_)
+            | Self::JobQueue(_)
+            | Self::Keep { .. }
+            | Self::Detach(_)
+            | Self::Anchor(_)
             | Self::Signals(_) => 1,
         }
     }

@@ -8,7 +8,7 @@ use std::process::{ExitCode, Termination};
 
 use hatchery_core::Outcome;
 
-use crate::{Error, logging};
+use crate::{Error, starter};
 
 /// How a server ended: what `main` returns.
 ///
@@ -101,7 +101,8 @@ impl Termination for Exit {
 impl From<Outcome> for Exit {
     fn from(outcome: Outcome) -> Self {
         Self(match outcome {
-            Outcome::Drained => End::Drained,
+            // Dormant: the next image could not be had, and nobody was waiting.
+            Outcome::Drained | Outcome::Dormant => End::Drained,
             Outcome::Killed => End::Killed,
             Outcome::BootFailed { text } => End::BootFailed(text),
         })
@@ -121,7 +122,7 @@ pub(crate) fn complain(text: &str) {
     let line = format!("{}: error: {text}\n", program_name());
     // Nobody is left who could be told that it did not work.
     let _ = io::stderr().write_all(line.as_bytes());
-    logging::tell_starter(&line);
+    starter::tell(&line);
 }
 
 fn program_name() -> String {

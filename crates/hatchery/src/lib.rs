@@ -37,6 +37,7 @@
 //! * [`Server`]: the builder, and [`Server::run`]
 //! * [`http`]: HTTP/1.1 and HTTP/2 over hyper, for functions and services
 //! * [`Worker`] and [`Conn`]: what an application gets, for HTTP and for raw protocols
+//! * [`Server::jobs`] and [`Server::sidecar`]: processes beside the workers; [`Server::keep`]: what survives upgrades
 //! * [`cli`], [`Settings`]: flags, environment variables and a file
 //! * [`Exit`], [`Error`]: how it ends
 //!
@@ -49,23 +50,26 @@ pub mod cli;
 mod error;
 mod exit;
 mod hooks;
+mod kept;
 mod logging;
 mod run;
 mod server;
 mod settings;
+mod starter;
 
 /// HTTP/1.1 and HTTP/2 over hyper, with the limits that a server needs.
 pub use hatchery_http as http;
 
 pub use hatchery_core::{ListenMode, Slot};
-pub use hatchery_net::{Address, ListenError};
+pub use hatchery_net::{Address, JobConfig, ListenError};
 pub use hatchery_worker::{
-    Accepted, Conn, Counters, HandOverError, Journey, LONGEST_STATE, ListenerInfo, Luggage, Peer, Permit, ServeError,
-    Stay, Stream, Worker,
+    Accepted, Conn, Counters, HandOverError, JobError, Jobs, Journey, LONGEST_STATE, ListenerInfo, Luggage, Peer,
+    Permit, ServeError, Sidecar, Stay, Stream, Worker,
 };
 
 pub use error::{BoxError, Error};
 pub use exit::Exit;
 pub use hooks::{Cause, Ending, Generation, Pid, WorkerExit};
+pub use kept::kept;
 pub use server::Server;
-pub use settings::{LogFormat, Origin, Settings, SettingsError, UnknownLogFormat};
+pub use settings::{Anchor, LogFormat, Origin, Settings, SettingsError, UnknownAnchor, UnknownLogFormat};

@@ -1,35 +1,23 @@
 //! Logs: one line, one write, on standard error or in `--log`.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
-use std::sync::Mutex;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 
 use hatchery_sys::streams;
 use tracing::{Level, error};
 use tracing_subscriber::EnvFilter;
 
 use crate::settings::LogFormat;
-use crate::{Error, Settings};
-
-/// Standard error as it was before a log took its place: who starts a server
-/// that cannot start is told there. Closed by [`settle`], since whoever reads
-/// from a pipe waits until the last copy of its other end is closed.
-static STARTER: Mutex<Option<File>> = Mutex::new(None);
+use crate::{Error, Settings, starter};
 
 /// Sends the standard streams to the log, if there is one, and installs a
 /// subscriber, unless the program has set its own.
 pub(crate) fn install(settings: &Settings) -> Result<(), Error> {
     let filter = filter()?;
     if let Some(path) = &settings.log {
-        let before = stderr();
+        let before = starter::stderr();
         streams::append_to(path).map_err(|source| Error::Log { path: path.clone(), source })?;
-        // A successor is started with the log as its standard error.
-        let elsewhere = before.filter(|before| identity(before) != stderr().as_ref().and_then(identity));
-        if let Ok(mut starter) = STARTER.lock() {
-            *starter = elsewhere;
-        }
+        starter::reads(before);
     }
     // The layer formats a line into a buffer of its own and writes it at once;
     // standard error has no buffer that a fork could copy.
@@ -46,13 +34,6 @@ pub(crate) fn install(settings: &Settings) -> Result<(), Error> {
     Ok(())
 }
 
-/// The server runs: from now on there is only the log.
-pub(crate) fn settle() {
-    if let Ok(mut starter) = STARTER.lock() {
-        *starter = None;
-    }
-}
-
 /// Opens the log again, so that a renamed one is let go.
 pub(crate) fn reopen(settings: &Settings) {
     if let Some(path) = &settings.log
@@ -62,24 +43,18 @@ pub(crate) fn reopen(settings: &Settings) {
     }
 }
 
-/// Writes a line where standard error was before a log took its place.
-pub(crate) fn tell_starter(line: &str) {
-    if let Ok(mut starter) = STARTER.lock()
-        && let Some(starter) = starter.as_mut()
-    {
-        // Nobody is left who could be told that it did not work.
-        let _ = starter.write_all(line.as_bytes());
+/// In a worker: goes on with the log that its master has opened, and sends. Without
+/// one the worker opens it itself, unless it is somebody who may not: the master will send it.
+pub(crate) fn take(settings: &Settings, sent: Option<OwnedFd>) {
+    match (&settings.log, sent) {
+        (Some(path), Some(opened)) => {
+            if let Err(reason) = streams::send_to(opened.as_fd()) {
+                error!("cannot go on with the log file {} as it was opened again: {reason}", path.display());
+            }
+        }
+        (Some(_), None) if settings.user.is_none() => reopen(settings),
+        (Some(_) | None, _) => {}
     }
-}
-
-/// Another descriptor of standard error.
-fn stderr() -> Option<File> {
-    io::stderr().as_fd().try_clone_to_owned().ok().map(File::from)
-}
-
-/// Which file it is, under whatever name.
-fn identity(file: &File) -> Option<(u64, u64)> {
-    file.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// What `RUST_LOG` says, or everything from info on.

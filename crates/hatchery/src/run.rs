@@ -5,28 +5,38 @@
 //! runs the one, and [`Exit`] carries the code of the other.
 
 use std::cell::RefCell;
+use std::mem;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::rc::Rc;
 
-use hatchery_core::{Generation, Outcome};
-use hatchery_master::{Driver, Hooks, Newborn, PidFile, Predecessor, Role, Setup};
-use hatchery_sys::board::Board;
+use hatchery_core::Outcome;
+use hatchery_core::companion::MAX_COMPANIONS;
+use hatchery_core::policy::MAX_WORKERS;
+use hatchery_master::{Driver, Hooks, Newborn, Predecessor, Role, Setup};
 use hatchery_sys::origin::Origin;
-use hatchery_sys::{process, signals, streams};
+use hatchery_sys::{limits, process, signals, streams};
 use hatchery_worker::Worker;
+use tracing::warn;
 
 use crate::error::BoxError;
 use crate::hooks::{ExitHook, SlotHook};
-use crate::{Error, Exit, Server, Settings, logging};
+use crate::{Error, Exit, Server, Settings, logging, starter};
+use companions::{Share, Staff};
+use ground::{Ground, Lain};
 
 mod alone;
+mod companions;
+mod ground;
 mod listeners;
+mod place;
 mod preload;
 mod relays;
 mod reread;
 
-/// A board has cells for every worker that may run, and for as many that drain.
-const BOARD_CELLS: usize = 2 * hatchery_core::policy::MAX_WORKERS as usize;
+/// A board has cells for every process that may run, and for as many that drain.
+const BOARD_CELLS: usize = 2 * (MAX_WORKERS + MAX_COMPANIONS) as usize;
 
 /// What an application that fails, or panics, outside of a request ends its worker with.
 const PANICKED: i32 = 101;
@@ -39,7 +49,8 @@ impl<P: 'static> Server<P> {
     /// single-threaded runtime; its futures need not be `Send`. **In a worker
     /// `run` never returns**: the process ends as soon as `app` has returned and
     /// the standard streams are flushed, so nothing that stands on the caller's
-    /// frame is dropped twice.
+    /// frame is dropped twice. The same holds for the processes that `daemonize` and
+    /// `anchor` leave behind: what returns is always the master.
     ///
     /// Until the master's loop begins, which is after `preload`, the signals
     /// TERM, INT and QUIT keep their default action.
@@ -69,7 +80,7 @@ impl<P: 'static> Server<P> {
         };
         // Of a successor that cannot start, the predecessor's log has the reason.
         let link = predecessor.as_ref().and_then(|predecessor| predecessor.link.try_clone().ok());
-        match self.start(predecessor, app) {
+        let exit = match self.start(predecessor, app) {
             Ok(outcome) => outcome.into(),
             Err(error) => {
                 if let Some(link) = link {
@@ -77,7 +88,9 @@ impl<P: 'static> Server<P> {
                 }
                 error.into()
             }
-        }
+        };
+        starter::ended(&exit);
+        exit
     }
 
     fn start<A, E>(self, predecessor: Option<Predecessor>, app: A) -> Result<Outcome, Error>
@@ -89,56 +102,66 @@ impl<P: 'static> Server<P> {
         let startup = signals::Startup::capture();
         let origin = Origin::capture().map_err(Error::Origin)?;
         let settings = self.sources.resolve()?;
-        enter(&settings)?;
-        let mut pid_file = settings.pid_file.clone().map(PidFile::at);
-        let is_first = predecessor.is_none();
-        if let Some(pid_file) = pid_file.as_ref().filter(|_| is_first) {
-            pid_file.check()?;
+        let mut companions = self.companions;
+        let privileges = place::privileges(&settings, &self.sources)?;
+        if predecessor.is_none() {
+            place::detach(&settings, &self.sources)?;
         }
-        let generation = predecessor.as_ref().map_or(Generation::FIRST, |predecessor| predecessor.generation);
-        let scaled = predecessor.as_ref().and_then(|predecessor| reread::kept_scale(predecessor, &settings));
-        let board = Board::create(BOARD_CELLS).map_err(Error::Board)?;
-        let mut predecessor = predecessor;
-        let relays = relays::claim(predecessor.as_mut()).map_err(Error::Relay)?;
-        let (listeners, link) = listeners::claim(&settings, &self.named, predecessor, &board)?;
-        if let Some(link) = &link {
+        enter(&settings)?;
+        let moored = place::moor(&settings, predecessor.as_ref())?;
+        let is_first = predecessor.as_ref().is_none_or(|before| before.asleep.is_some());
+        let mut ground = Ground::claim(&settings, &self.named, mem::take(&mut companions.keeps), predecessor)?;
+        ground.anchor = ground.anchor.take().or(moored);
+        let mut asked = None;
+        if settings.on_demand && is_first {
+            match ground.lie_low(&settings, &startup)? {
+                Lain::Woken(command) => asked = command,
+                Lain::Stopped => return Ok(Outcome::Drained),
+            }
+        }
+        if let Some(link) = &ground.link {
             hatchery_master::predecessor::phase(link, "preloading");
         }
         let preloaded = preload::once(self.preload).and_then(|preloaded| {
             alone::check()?;
-            // Last: only the driver's end removes it.
-            match &mut pid_file {
-                Some(pid_file) if is_first => pid_file.reserve()?,
-                Some(pid_file) => pid_file.prepare()?,
-                None => {}
-            }
+            ground.reserve_pid_file()?;
             Ok(preloaded)
         });
-        let preloaded: &'static P = preloaded.inspect_err(|_| listeners.abandon())?;
+        let preloaded: &'static P = preloaded.inspect_err(|_| ground.abandon())?;
 
+        let staff = Staff::gather(companions, &ground.kept)?;
         let current = Rc::new(RefCell::new(settings));
         let hooks = hooks(self.hooks.before_fork, self.hooks.on_worker_exit, self.sources, &current);
         let setup = Setup {
             policy: current.borrow().policy(),
-            scaled,
-            generation,
-            listeners,
+            scaled: ground.scaled,
+            generation: ground.generation,
+            listeners: ground.listeners,
             listen_mode: current.borrow().listen_mode,
-            relays,
-            board,
+            relays: ground.relays,
+            board: ground.board,
             origin,
             startup,
-            pid_file,
-            predecessor: link,
+            pid_file: ground.pid_file,
+            predecessor: ground.link,
+            asked,
+            anchor: ground.anchor,
+            kept: ground.kept,
             hooks,
+            companions: staff.list(),
         };
         let driver = Driver::new(setup).map_err(Error::Signals)?;
-        logging::settle();
+        starter::settle();
         match driver.run() {
             Role::Done(outcome) => Ok(outcome),
             Role::Worker(newborn) => {
+                starter::forget();
+                place::give_up(&privileges, &newborn.channel);
                 let settings = current.borrow().clone();
-                work(*newborn, &settings, self.hooks.after_fork, preloaded, app)
+                match newborn.slot.as_companion() {
+                    None => work(*newborn, &settings, self.hooks.after_fork, staff, preloaded, app),
+                    Some(index) => staff.work(index, *newborn, &settings, self.hooks.after_fork, preloaded),
+                }
             }
         }
     }
@@ -149,10 +172,17 @@ fn enter(settings: &Settings) -> Result<(), Error> {
     if let Some(mask) = settings.umask {
         process::set_umask(mask);
     }
-    if let Some(dir) = &settings.working_dir {
+    let root = settings.daemonize.then(|| PathBuf::from("/"));
+    if let Some(dir) = settings.working_dir.as_ref().or(root.as_ref()) {
         process::set_working_dir(dir).map_err(|source| Error::WorkingDir { path: dir.clone(), source })?;
     }
-    logging::install(settings)
+    logging::install(settings)?;
+    // The most connections of a worker follow from it. The hard limit stays, so
+    // the next program in line finds what this one has found.
+    if let Err(reason) = limits::raise_open_files() {
+        warn!("cannot raise the limit of open files: {reason}");
+    }
+    Ok(())
 }
 
 fn hooks(
@@ -162,10 +192,13 @@ fn hooks(
     current: &Rc<RefCell<Settings>>,
 ) -> Hooks {
     let (mut before_fork, mut on_worker_exit) = (before_fork, on_worker_exit);
-    let (rereading, reopening) = (Rc::clone(current), Rc::clone(current));
+    let (rereading, reopening, comparing) = (Rc::clone(current), Rc::clone(current), Rc::clone(current));
+    let same_sources = sources.clone();
     Hooks {
+        may_begin_anew: Box::new(move || reread::is_unchanged(&same_sources, &comparing)),
         reread: Box::new(move || reread::again(&sources, &rereading)),
         reopen: Box::new(move || logging::reopen(&reopening.borrow())),
+        serving: Box::new(starter::ready),
         before_fork: Box::new(move |slot| before_fork.iter_mut().for_each(|hook| hook(slot))),
         worker_exited: Box::new(move |exit| on_worker_exit.iter_mut().for_each(|hook| hook(exit))),
     }
@@ -173,33 +206,49 @@ fn hooks(
 
 /// The rest of a worker's life. The frames above this one are copies of the
 /// master's: whatever happens, they are not returned to.
-fn work<A, P, E>(newborn: Newborn, settings: &Settings, after_fork: Vec<SlotHook>, preloaded: &'static P, app: A) -> !
+fn work<A, P, E>(
+    newborn: Newborn,
+    settings: &Settings,
+    after_fork: Vec<SlotHook>,
+    staff: Staff<P>,
+    preloaded: &'static P,
+    app: A,
+) -> !
 where
     A: AsyncFn(Worker, &'static P) -> Result<(), E>,
     E: Into<BoxError>,
+    P: 'static,
 {
-    let log = settings.clone();
     let ran = catch_unwind(AssertUnwindSafe(move || {
         let mut after_fork = after_fork;
         after_fork.iter_mut().for_each(|hook| hook(newborn.slot));
-        let _presence = newborn.presence;
-        let seed = hatchery_worker::Seed {
-            slot: newborn.slot,
-            generation: newborn.generation,
-            master: newborn.master,
-            listeners: newborn.listeners,
-            relay: newborn.relay,
-            quota: settings.quota(),
-            channel: newborn.channel,
-            board: newborn.board,
-            cell: newborn.cell,
-            limits: log.limits(),
-            drain_timeout: newborn.drain_timeout,
-            blocked: newborn.blocked,
-            reopen: Box::new(move || logging::reopen(&log)),
-        };
+        let (seed, _presence) = seed(newborn, settings, staff.share());
         hatchery_worker::run(seed, preloaded, app)
     }));
     streams::flush();
     process::exit_now(ran.unwrap_or(PANICKED))
+}
+
+/// What the worker's wing needs, and the link that nobody uses: see [`Newborn::presence`].
+fn seed(newborn: Newborn, settings: &Settings, share: Share) -> (hatchery_worker::Seed, Vec<OwnedFd>) {
+    let log = settings.clone();
+    let seed = hatchery_worker::Seed {
+        slot: newborn.slot,
+        generation: newborn.generation,
+        master: newborn.master,
+        listeners: newborn.listeners,
+        relay: newborn.relay,
+        quota: settings.quota(),
+        channel: newborn.channel,
+        board: newborn.board,
+        cell: newborn.cell,
+        limits: log.limits(),
+        drain_timeout: newborn.drain_timeout,
+        blocked: newborn.blocked,
+        jobs: share.jobs,
+        kept: share.kept,
+        sidecar: None,
+        reopen: Box::new(move |sent| logging::take(&log, sent)),
+    };
+    (seed, newborn.presence)
 }

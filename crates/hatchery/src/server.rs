@@ -14,7 +14,11 @@ use crate::settings::sources::{Given, Sources};
 use crate::settings::table::Kind;
 use crate::settings::{self, Settings};
 
+mod companions;
 mod setters;
+mod supervision;
+
+pub(crate) use companions::{Companions, Declared, Duty, Job, Life, Make};
 
 /// What is loaded once a generation, before its first worker.
 pub(crate) type Preload<P> = Box<dyn FnOnce() -> Result<P, BoxError>>;
@@ -43,11 +47,12 @@ pub(crate) type Preload<P> = Box<dyn FnOnce() -> Result<P, BoxError>>;
 /// }
 /// ```
 #[must_use = "a server does nothing until it runs"]
-pub struct Server<P = ()> {
+pub struct Server<P: 'static = ()> {
     pub(crate) sources: Sources,
     pub(crate) named: Vec<Spec>,
     pub(crate) preload: Preload<P>,
     pub(crate) hooks: Hooks,
+    pub(crate) companions: Companions<P>,
 }
 
 impl Server {
@@ -69,6 +74,7 @@ impl Server {
             named: Vec::new(),
             preload: Box::new(|| Ok(())),
             hooks: Hooks::default(),
+            companions: Companions::default(),
         }
     }
 
@@ -121,12 +127,13 @@ impl Server {
     ///     })
     /// }
     /// ```
-    pub fn preload<P, E>(self, load: impl FnOnce() -> Result<P, E> + 'static) -> Server<P>
+    pub fn preload<P: 'static, E>(self, load: impl FnOnce() -> Result<P, E> + 'static) -> Server<P>
     where
         E: Into<BoxError>,
     {
         let preload = Box::new(|| load().map_err(Into::into));
-        Server { sources: self.sources, named: self.named, preload, hooks: self.hooks }
+        let companions = self.companions.beside();
+        Server { sources: self.sources, named: self.named, preload, hooks: self.hooks, companions }
     }
 }
 
@@ -136,7 +143,7 @@ impl Default for Server {
     }
 }
 
-impl<P> Server<P> {
+impl<P: 'static> Server<P> {
     /// Adds an address to listen on: `127.0.0.1:8080`, `[::1]:8080` or
     /// `unix:/run/app.sock`; port 0 lets the system choose.
     ///
@@ -186,7 +193,8 @@ impl<P> Server<P> {
         self
     }
 
-    /// Adds a function that runs in the master before each fork of a worker.
+    /// Adds a function that runs in the master before each fork of a worker, a
+    /// sidecar or a job server; [`Slot::is_companion`] tells the last two.
     ///
     /// A panic in it is logged, and one that takes over 100 ms as well: nobody
     /// is supervised meanwhile.
@@ -203,6 +211,9 @@ impl<P> Server<P> {
     /// Adds a function that runs in each worker after its fork, before its
     /// runtime is made: the place to seed random generators anew and to open
     /// what must not be shared with the master. A panic ends the worker.
+    ///
+    /// It runs in sidecars and job servers too ([`Slot::is_companion`]), and not
+    /// again in each job: those that need another seed each have to see to that.
     ///
     /// ```
     /// let server = hatchery::Server::new().after_fork(|slot| println!("worker {slot} is here"));
@@ -235,12 +246,13 @@ impl<P> Server<P> {
     }
 }
 
-impl<P> fmt::Debug for Server<P> {
+impl<P: 'static> fmt::Debug for Server<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
             .field("sources", &self.sources)
             .field("named", &self.named)
             .field("hooks", &self.hooks)
+            .field("companions", &self.companions)
             .finish_non_exhaustive()
     }
 }

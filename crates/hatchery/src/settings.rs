@@ -14,7 +14,7 @@ use hatchery_worker::{Limits, Quota};
 pub use error::{Origin, SettingsError};
 pub(crate) use sources::Sources;
 pub(crate) use value::spell;
-pub use value::{LogFormat, UnknownLogFormat};
+pub use value::{Anchor, LogFormat, UnknownAnchor, UnknownLogFormat};
 
 mod contradictions;
 mod error;
@@ -72,13 +72,25 @@ pub struct Settings {
     /// Open connections that a worker takes before it stops accepting; 0, the
     /// default: as many as its limit of open files allows.
     pub max_connections: usize,
+    /// How long the loop of a worker may stand still before the worker is aborted
+    /// and replaced; 30 s by default, zero: it may for ever.
+    pub heartbeat_timeout: Duration,
     /// Requests after which a worker is replaced; 0, the default: never.
     pub max_requests: u64,
     /// Up to so many requests more, by chance; by default a tenth of `max_requests`.
     pub max_requests_jitter: Option<u64>,
+    /// The age at which a worker is replaced; zero, the default: never.
+    pub max_lifetime: Duration,
+    /// The resident memory, in bytes, above which a worker is replaced; 0, the default: never.
+    pub max_memory: u64,
     /// Whether a worker with clearly more connections than the others hands idle
     /// ones over; on by default.
     pub balance: bool,
+    /// Whether nothing but the sockets is held until the first connection; off by default.
+    pub on_demand: bool,
+    /// How long a server on demand waits without connections before it lets
+    /// everything go again; by default for ever.
+    pub idle_timeout: Option<Duration>,
     /// Crashes in a row, of workers that did not stay ready for a second, before
     /// the master gives up; 8 by default.
     pub crash_limit: u32,
@@ -93,6 +105,17 @@ pub struct Settings {
     pub working_dir: Option<PathBuf>,
     /// The mode bits that new files do not get.
     pub umask: Option<u32>,
+    /// Whether the server detaches from the terminal and the shell that have
+    /// started it; off by default.
+    pub daemonize: bool,
+    /// The user that workers run as: a name or a number.
+    pub user: Option<String>,
+    /// The group that workers run as: a name or a number; by default the one of `user`.
+    pub group: Option<String>,
+    /// Whether workers, and programs that they start, can gain no privileges; off by default.
+    pub no_new_privileges: bool,
+    /// Whether a process whose pid never changes stands before the master.
+    pub anchor: Anchor,
 }
 
 impl Settings {
@@ -105,6 +128,10 @@ impl Settings {
             crash_limit: self.crash_limit,
             probation: self.upgrade_probation,
             balance: self.balance,
+            heartbeat_timeout: self.heartbeat_timeout,
+            max_lifetime: self.max_lifetime,
+            max_memory: self.max_memory,
+            idle_timeout: self.idle_timeout.filter(|_| self.on_demand),
         }
     }
 
@@ -146,15 +173,25 @@ impl Settings {
             send_timeout: Duration::ZERO,
             keep_alive_timeout: Duration::ZERO,
             max_connections: 0,
+            heartbeat_timeout: Duration::ZERO,
             max_requests: 0,
             max_requests_jitter: None,
+            max_lifetime: Duration::ZERO,
+            max_memory: 0,
             balance: false,
+            on_demand: false,
+            idle_timeout: None,
             crash_limit: 1,
             upgrade_probation: Duration::ZERO,
             log: None,
             log_format: LogFormat::Text,
             working_dir: None,
             umask: None,
+            daemonize: false,
+            user: None,
+            group: None,
+            no_new_privileges: false,
+            anchor: Anchor::Auto,
         }
     }
 

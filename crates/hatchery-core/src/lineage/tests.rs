@@ -165,13 +165,13 @@ backed, giving up   | link closed | alone, serving             | PredecessorDone
 backed, giving up   | stop        | backed 0, givingup         | StopNow, kill 1
 
 released            | COMMIT 1    | released 0, serving        |
-released            | ABORT       | released 0, serving        |
+released            | ABORT       | backed 0, stopping         | StopBegun, 1: drain as last, shut relay
 released            | BEHIND 1    | released 1, serving        |
 released            | link closed | alone, serving             | PredecessorDone
 released            | stop        | released 0, stopping       | StopBegun, 1: finish
 
 released, committed | COMMIT 1    | released 0, serving        |
-released, committed | ABORT       | released 0, serving        |
+released, committed | ABORT       | backed 0, stopping         | StopBegun, ABORT, 1: drain as last, shut relay
 released, committed | BEHIND 1    | released 1, serving        | BEHIND 2
 released, committed | link closed | alone, serving             | PredecessorDone, BEHIND 0
 released, committed | stop        | released 0, stopping       | StopBegun, ABORT, 1: finish
@@ -231,6 +231,7 @@ fn queues_of_a_predecessor_that_serves_on_are_not_shut() {
 #[test]
 fn a_number_of_workers_that_makes_no_sense_is_not_taken_over() {
     let seed = |scaled| crate::Seed {
+        companions: Vec::new(),
         policy: crate::Policy::default(),
         generation: crate::Generation(2),
         queues: vec![1],

@@ -1,9 +1,10 @@
+use super::balance::MOST_ROUNDS;
 use super::*;
 use crate::event::Event;
 use crate::testing::{NOW, serving, short};
 
 fn sample(pid: i32, open: u64, turn: u64) -> Sample {
-    Sample { pid: Pid(pid), open, turn }
+    Sample { pid: Pid(pid), open, accepted: open, turn, stopped: false, resident: None }
 }
 
 fn at(millis: u64) -> Moment {
@@ -46,13 +47,113 @@ fn a_loop_that_stands_still_is_blocked_until_it_moves() {
 }
 
 #[test]
-fn a_master_that_was_stopped_blames_nobody() {
+fn a_worker_that_is_stopped_is_not_blamed() {
     let mut master = divided();
-    let same = || Event::Sampled(vec![sample(1, 0, 5), sample(2, 0, 4), sample(3, 0, 4)]);
-    for millis in [0, 100, 60_000, 60_100] {
-        assert_eq!(short(&master.step(at(millis), same())), "", "{millis} ms");
+    let same = |stopped| Event::Sampled(vec![sample(1, 0, 5), Sample { stopped, ..sample(2, 0, 7) }, sample(3, 0, 4)]);
+    for (millis, stopped, said) in [
+        (0, false, ""),
+        (200, true, ""),
+        (260, true, "WorkerBlocked, 3: 2 queues"),
+        (500, true, ""),
+        (700, false, ""),
+        (760, false, "WorkerBlocked, WorkerAnswers"),
+    ] {
+        let said_now = short(&master.step(at(millis), same(stopped)));
+        assert_eq!(said_now.contains("Blocked"), said.contains("Blocked"), "{millis} ms: {said_now}");
     }
-    assert_eq!(short(&master.step(at(60_260), same())), "WorkerBlocked, 2: 2 queues");
+}
+
+/// Two workers, and a limit of a second for their loops.
+fn watched() -> Master {
+    let mut master = serving(2);
+    master.policy.heartbeat_timeout = Duration::from_secs(1);
+    drop(master.step(NOW, Event::Tick));
+    master
+}
+
+#[test]
+fn a_loop_that_hangs_is_aborted_and_replaced_at_once() {
+    let mut master = watched();
+    let turns = |one| Event::Sampled(vec![sample(1, 3, one), sample(2, 3, 4)]);
+    for millis in [0, 250, 500, 750, 999] {
+        assert_eq!(short(&master.step(at(millis), turns(7))), "", "{millis} ms");
+    }
+    assert_eq!(short(&master.step(at(1000), turns(7))), "WorkerHung, abort 1, fork 0");
+    let phase = |master: &Master, pid| master.roster.iter().find(|w| w.pid == Pid(pid)).map(|w| w.phase);
+    assert_eq!(phase(&master, 1), Some(Phase::Blocked { deadline: at(6000) }));
+    // It is asked once; what it has to say must not take for ever.
+    assert_eq!(short(&master.step(at(2000), turns(7))), "");
+    drop(master.step(at(2000), Event::Spawned { slot: Slot(0), pid: Pid(3) }));
+    assert_eq!(short(&master.step(at(6000), Event::Tick)), "kill 1, sample");
+    let exit = Event::Exited { pid: Pid(1), ending: crate::Ending::Signal(9) };
+    assert_eq!(short(&master.step(at(6001), exit)), "WorkerExited");
+}
+
+#[test]
+fn a_loop_that_turns_or_is_stopped_does_not_hang() {
+    let mut master = watched();
+    for second in 0..20 {
+        let stopped = Sample { stopped: true, ..sample(2, 1, 9) };
+        let samples = Event::Sampled(vec![sample(1, 1, 2 * second + 1), stopped]);
+        assert_eq!(short(&master.step(at(second * 1000), samples)), "", "{second} s");
+    }
+    let mut off = serving(2);
+    for second in 0..200 {
+        let stuck = Event::Sampled(vec![sample(1, 1, 7), sample(2, 1, 8)]);
+        assert_eq!(short(&off.step(at(second * 1000), stuck)), "", "{second} s without a limit");
+    }
+}
+
+#[test]
+fn one_look_a_second_is_enough_while_nobody_works() {
+    let mut master = divided();
+    master.policy.heartbeat_timeout = Duration::from_secs(30);
+    let parked = |turn| Event::Sampled(vec![sample(1, 5, turn), sample(2, 5, turn), sample(3, 5, turn)]);
+    drop(master.step(at(0), parked(0)));
+    assert_eq!(master.pulse.deadline(), Some(at(0) + CALM_ROUND));
+    // Looks at idle connections.
+    drop(master.step(at(1000), parked(2)));
+    assert_eq!(master.pulse.deadline(), Some(at(1000) + CALM_ROUND));
+    drop(master.step(at(2000), parked(40)));
+    assert_eq!(master.pulse.deadline(), Some(at(2000) + GLANCE), "there was work");
+    drop(master.step(at(2125), Event::Sampled(vec![sample(1, 5, 41), sample(2, 5, 40), sample(3, 5, 40)])));
+    assert_eq!(master.pulse.deadline(), Some(at(2125) + CLOSE_LOOK), "there is work");
+    drop(master.step(at(7500), parked(42)));
+    assert_eq!(master.pulse.deadline(), Some(at(7500) + CALM_ROUND), "that was long ago");
+}
+
+#[test]
+fn when_nobody_comes_everything_is_let_go() {
+    let mut master = serving(1);
+    master.policy.idle_timeout = Some(Duration::from_secs(10));
+    drop(master.step(NOW, Event::Tick));
+    let look = |open, accepted| Event::Sampled(vec![Sample { accepted, ..sample(1, open, 0) }]);
+    for (seconds, open, accepted, said) in [
+        (0, 0, 0, ""),
+        (9, 1, 1, ""),
+        (18, 1, 1, ""),
+        // Somebody came and went in between.
+        (20, 0, 2, ""),
+        (29, 0, 2, ""),
+        (30, 0, 2, "Dozing, 1: drain as last, shut relay"),
+    ] {
+        assert_eq!(short(&master.step(at(seconds * 1000), look(open, accepted))), said, "{seconds} s");
+    }
+    assert_eq!(short(&master.step(at(30_000), Event::Command(crate::Command::Upgrade))), "Refused");
+    let exit = Event::Exited { pid: Pid(1), ending: crate::Ending::Code(0) };
+    assert_eq!(short(&master.step(at(30_100), exit)), "WorkerExited, sleep");
+}
+
+#[test]
+fn a_stop_comes_before_sleep() {
+    let mut master = serving(1);
+    master.policy.idle_timeout = Some(Duration::from_secs(10));
+    drop(master.step(at(0), Event::Sampled(vec![sample(1, 0, 0)])));
+    drop(master.step(at(10_000), Event::Sampled(vec![sample(1, 0, 0)])));
+    assert_eq!(master.life, Life::Dozing);
+    assert_eq!(short(&master.step(at(10_000), Event::Command(crate::Command::Stop))), "StopBegun, shut");
+    let exit = Event::Exited { pid: Pid(1), ending: crate::Ending::Code(0) };
+    assert_eq!(short(&master.step(at(10_100), exit)), "WorkerExited, Stopped, exit 0");
 }
 
 #[test]

@@ -91,6 +91,8 @@ impl Master {
                 self.retire(now, out);
             }
             (Upgrade::Retiring { .. }, SuccessorSays::Released) => self.upgrade = Upgrade::Leaving,
+            // COMMIT reached it late: it has taken the pid file, and hears next that it must not serve.
+            (Upgrade::Aborting { .. }, SuccessorSays::Taken) => out.push(Action::TakeBackPidFile),
             // A phase after the commit, something said twice, or the last words of one that was given up.
             (
                 Upgrade::Committed { .. },
@@ -190,9 +192,11 @@ impl Master {
             Upgrade::Preparing { successor, link, .. } => self.dismiss(successor, link, now, out),
             // It may have taken over in this very moment: ABORT ends it either way.
             Upgrade::Committed { successor, .. } => self.dismiss(successor, Link::Open, now, out),
+            // One that goes by itself might stay after all, if it saw this one die without a word.
+            Upgrade::Aborting { link: Link::Open, .. } => out.push(Action::TellSuccessor(PredecessorSays::Abort)),
             Upgrade::Idle
             | Upgrade::Starting
-            | Upgrade::Aborting { .. }
+            | Upgrade::Aborting { link: Link::Closed, .. }
             | Upgrade::Probation { .. }
             | Upgrade::Retiring { .. }
             | Upgrade::Leaving => {}

@@ -221,36 +221,36 @@ aborting  | not started | aborting  |
 aborting  | PHASE       | aborting  |
 aborting  | READY       | aborting  |
 aborting  | FAILED      | aborting  |
-aborting  | TAKEN       | aborting  |
+aborting  | TAKEN       | aborting  | pid file back
 aborting  | RELEASED    | aborting  |
 aborting  | exit        | orphans   |
 aborting  | link closed | aborting  |
 aborting  | deadline    | killed    | kill 9
-aborting  | stop        | aborting  | StopBegun, 1: finish
+aborting  | stop        | aborting  | StopBegun, ABORT, 1: finish
 
 killed    | started     | killed    |
 killed    | not started | killed    |
 killed    | PHASE       | killed    |
 killed    | READY       | killed    |
 killed    | FAILED      | killed    |
-killed    | TAKEN       | killed    |
+killed    | TAKEN       | killed    | pid file back
 killed    | RELEASED    | killed    |
 killed    | exit        | orphans   |
 killed    | link closed | killed    |
 killed    | deadline    | killed    |
-killed    | stop        | killed    | StopBegun, 1: finish
+killed    | stop        | killed    | StopBegun, ABORT, 1: finish
 
 orphans   | started     | orphans   |
 orphans   | not started | orphans   |
 orphans   | PHASE       | orphans   |
 orphans   | READY       | orphans   |
 orphans   | FAILED      | orphans   |
-orphans   | TAKEN       | orphans   |
+orphans   | TAKEN       | orphans   | pid file back
 orphans   | RELEASED    | orphans   |
 orphans   | exit        | orphans   |
 orphans   | link closed | idle      | close link
 orphans   | deadline    | idle      | close link
-orphans   | stop        | orphans   | StopBegun, 1: finish
+orphans   | stop        | orphans   | StopBegun, ABORT, 1: finish
 ";
 
 #[test]

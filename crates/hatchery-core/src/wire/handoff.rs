@@ -1,6 +1,6 @@
 //! The environment variable that a successor is started with.
 //!
-//! `HATCHERY_HANDOFF=v=1;min=1;pid=4242;gen=2;listen=tcp@127.0.0.1:8080#3;link=5;relay=6,7;back=9;board=8;workers=4;configured=4`
+//! `HATCHERY_HANDOFF=v=1;min=1;pid=4242;gen=2;listen=tcp@127.0.0.1:8080#3;link=5;relay=6,7;back=9;board=8;workers=4;configured=4;fd=metrics#10;anchor=11`
 //!
 //! `v` is the version of the writer and `min` the oldest reader that
 //! understands it. `pid` has to be the reader's own: a variable that leaked
@@ -23,8 +23,22 @@ pub const VERSION: u64 = 1;
 pub const OLDEST: u64 = 1;
 
 /// The keys of this version.
-const KNOWN: [&str; 11] =
-    ["v", "min", "pid", "gen", "listen", "link", "relay", "back", "board", "workers", "configured"];
+const KNOWN: [&str; 14] = [
+    "v",
+    "min",
+    "pid",
+    "gen",
+    "listen",
+    "link",
+    "relay",
+    "back",
+    "board",
+    "workers",
+    "configured",
+    "fd",
+    "asleep",
+    "anchor",
+];
 
 /// What a predecessor hands to its successor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,9 +62,23 @@ pub struct Handoff {
     /// How many its settings asked for: where the two differ, an operator has
     /// scaled it, and a successor with the same setting keeps to that.
     pub configured: Option<u16>,
+    /// Descriptors of the program's own, by its names for them.
+    pub kept: Vec<(String, i32)>,
+    /// The line to the anchor that stands before all generations, if there is one.
+    pub anchor: Option<i32>,
+    /// The reader is the writer itself: it had let everything go, and became the
+    /// program anew to wait for the next connection.
+    pub asleep: Option<Asleep>,
     /// What stands under keys that this version does not know, as far as it may
     /// be descriptors: a later version hands over more. Never written.
     pub strays: Vec<i32>,
+}
+
+/// What a master takes along when it has let everything else go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asleep {
+    /// The locked pid file, if there is one.
+    pub pid_file: Option<i32>,
 }
 
 /// One listener of a [`Handoff`].
@@ -104,6 +132,15 @@ impl Handoff {
         if let Some(configured) = self.configured {
             line = line.with_number("configured", configured);
         }
+        for (name, fd) in &self.kept {
+            line = line.with("fd", format!("{name}#{fd}"));
+        }
+        if let Some(anchor) = self.anchor {
+            line = line.with("anchor", anchor.to_string());
+        }
+        if let Some(Asleep { pid_file }) = self.asleep {
+            line = line.with("asleep", pid_file.map_or_else(|| "-".to_owned(), |fd| fd.to_string()));
+        }
         line.encode()
     }
 
@@ -134,6 +171,9 @@ impl Handoff {
             board: line.bytes("board").map(|value| descriptor("board", value)).transpose()?,
             workers: line.number("workers")?,
             configured: line.number("configured")?,
+            kept: line.all("fd").map(kept).collect::<Result<_, _>>()?,
+            anchor: line.bytes("anchor").map(|value| descriptor("anchor", value)).transpose()?,
+            asleep: line.bytes("asleep").map(asleep).transpose()?,
             strays: line.others(&KNOWN).flat_map(descriptors_in).collect(),
         };
         handoff.keep_owners_apart()?;
@@ -146,7 +186,11 @@ impl Handoff {
     fn keep_owners_apart(&mut self) -> Result<(), WireError> {
         let queues = self.listeners.iter().flat_map(|listener| &listener.queues);
         let mut named = BTreeSet::new();
-        for fd in queues.chain([&self.link]).chain(self.relay.iter().flatten()).chain(&self.back).chain(&self.board) {
+        let kept = self.kept.iter().map(|(_, fd)| fd);
+        let pid_file = self.asleep.iter().filter_map(|asleep| asleep.pid_file.as_ref());
+        let others = self.relay.iter().flatten().chain(&self.back).chain(&self.board).chain(kept).chain(pid_file);
+        let others = others.chain(&self.anchor);
+        for fd in queues.chain([&self.link]).chain(others) {
             if !named.insert(*fd) {
                 return Err(WireError::new(format!("descriptor {fd} is named twice")));
             }
@@ -195,6 +239,19 @@ fn relay(value: &[u8]) -> Result<[i32; 2], WireError> {
     <[i32; 2]>::try_from(ends).map_err(|_| broken())
 }
 
+/// The name ends at the last `#`.
+fn kept(value: &[u8]) -> Result<(String, i32), WireError> {
+    let broken = || WireError::new(format!("`fd={}` is not NAME#FD", String::from_utf8_lossy(value)));
+    let hash = value.iter().rposition(|b| *b == b'#').ok_or_else(broken)?;
+    let name = std::str::from_utf8(&value[..hash]).map_err(|_| broken())?;
+    Ok((name.to_owned(), descriptor("fd", &value[hash + 1..])?))
+}
+
+fn asleep(value: &[u8]) -> Result<Asleep, WireError> {
+    let pid_file = if value == b"-" { None } else { Some(descriptor("asleep", value)?) };
+    Ok(Asleep { pid_file })
+}
+
 /// Numbers behind the last `#`, or a value that is nothing but numbers. Which of
 /// them are descriptors that were handed over, only the kernel can tell.
 fn descriptors_in(value: &[u8]) -> Vec<i32> {
@@ -226,6 +283,9 @@ mod tests {
             board: Some(8),
             workers: Some(4),
             configured: Some(2),
+            kept: vec![("metrics".to_owned(), 11), ("a;b#c".to_owned(), 12)],
+            anchor: Some(13),
+            asleep: Some(Asleep { pid_file: Some(14) }),
             strays: vec![],
         }
     }
@@ -245,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_newer_writer_that_we_can_read_is_read_without_what_we_do_not_know() {
-        let value = "v=2;min=1;pid=7;gen=3;tunnel=6,7;fd=NAME#9;mood=1.5;listen=quic@[::1]:443#4;link=5";
+        let value = "v=2;min=1;pid=7;gen=3;tunnel=6,7;rope=NAME#9;mood=1.5;listen=quic@[::1]:443#4;link=5";
         let Ok(Reading::Ours(handoff)) = Handoff::decode(value.as_bytes(), Pid(7)) else { panic!() };
         assert_eq!(handoff.listeners[0].kind, "quic");
         assert_eq!(handoff.board, None);
@@ -272,6 +332,9 @@ mod tests {
         assert_eq!(error("v=1;pid=7;gen=3;link=5;listen=tcp@127.0.0.1:80#6,6"), "descriptor 6 is named twice");
         assert_eq!(error("v=1;pid=7;gen=3;link=5;relay=6"), "`relay=6` is not ENTRY,EXIT");
         assert_eq!(error("v=1;pid=7;gen=3;link=5;relay=6,7;back=7"), "descriptor 7 is named twice");
+        assert_eq!(error("v=1;pid=7;gen=3;link=5;fd=6"), "`fd=6` is not NAME#FD");
+        assert_eq!(error("v=1;pid=7;gen=3;link=5;fd=a#6;fd=b#6"), "descriptor 6 is named twice");
+        assert_eq!(error("v=1;pid=7;gen=3;link=5;anchor=5"), "descriptor 5 is named twice");
         assert_eq!(error("hello"), "`hello` has no `=`");
     }
 

@@ -6,15 +6,19 @@
 //! that it does not know.
 //!
 //! * [`fields`]: the line itself
+//! * [`anchor`]: what masters say to those who stand before them
 //! * [`handoff`]: the environment variable that a successor is started with
+//! * [`jobs`]: what a worker, a job server and a job say to each other
 //! * [`relay`]: a connection that moves
 //! * [`upgrade`]: what predecessor and successor say to each other
 //! * [`worker`]: what master and worker say to each other
 
 use std::fmt;
 
+pub mod anchor;
 pub mod fields;
 pub mod handoff;
+pub mod jobs;
 pub mod relay;
 pub mod upgrade;
 pub mod worker;

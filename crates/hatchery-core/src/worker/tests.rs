@@ -1,7 +1,7 @@
 use super::*;
 use crate::testing::{NOW, check, name};
 
-const PHASES: [&str; 7] = ["starting", "failed", "fresh", "steady", "finishing", "draining", "killed"];
+const PHASES: [&str; 8] = ["starting", "failed", "fresh", "steady", "finishing", "draining", "blocked", "killed"];
 const EVENTS: [&str; 7] = ["ready", "boot failed", "recycle", "emptied", "deadline", "exit", "crash"];
 
 fn in_phase(phase: &str) -> Worker {
@@ -13,10 +13,11 @@ fn in_phase(phase: &str) -> Worker {
         "steady" => Phase::Ready(Standing::Steady),
         "finishing" => Phase::Finishing { deadline },
         "draining" => Phase::Draining { deadline, bequest: Bequest::NOTHING },
+        "blocked" => Phase::Blocked { deadline },
         "killed" => Phase::Killed { cause: Cause::Unwanted },
         _ => unreachable!(),
     };
-    Worker { pid: Pid(1), slot: Slot(0), phase, renewal: Renewal::None, takes: Takes::nothing() }
+    Worker { pid: Pid(1), slot: Slot(0), phase, renewal: Renewal::None, takes: Takes::nothing(), expires: None }
 }
 
 fn phase_of(worker: &Worker) -> String {
@@ -26,6 +27,7 @@ fn phase_of(worker: &Worker) -> String {
         | Phase::Failed { .. }
         | Phase::Finishing { .. }
         | Phase::Draining { .. }
+        | Phase::Blocked { .. }
         | Phase::Killed { .. } => name(&worker.phase),
     };
     let due = if worker.renewal == Renewal::Due { ", due" } else { "" };
@@ -120,6 +122,14 @@ draining  | emptied     | draining    | Nothing
 draining  | deadline    | killed      | Kill DrainTimeout
 draining  | exit        | -           | Drained
 draining  | crash       | -           | CrashedDraining
+
+blocked   | ready       | blocked     | Nothing
+blocked   | boot failed | blocked     | Nothing
+blocked   | recycle     | blocked     | Nothing
+blocked   | emptied     | blocked     | Nothing
+blocked   | deadline    | killed      | Kill Blocked
+blocked   | exit        | -           | Blocked
+blocked   | crash       | -           | Blocked
 
 killed    | ready       | killed      | Nothing
 killed    | boot failed | killed      | Nothing

@@ -1,5 +1,7 @@
 //! What has to hold, whatever happens.
 
+use std::time::Duration;
+
 use hatchery_core::rollout::Rollout;
 use hatchery_core::shutdown::Life;
 use hatchery_core::upgrade::Upgrade;
@@ -52,10 +54,12 @@ fn renamed(event: Event) -> Event {
 /// One step as a whole.
 pub(crate) fn step(world: &World, node: usize, before: &Master, event: &Event, actions: &[Action]) {
     let after = &world.nodes[node].master;
-    let ready = |master: &Master| master.workers().filter(|worker| worker.is_ready()).count();
+    let ready =
+        |master: &Master| master.workers().filter(|worker| worker.is_ready() && !worker.slot.is_companion()).count();
     let serves =
         |master: &Master| matches!(master.life(), Life::Booting | Life::Serving) && !master.upgrade().is_handed_over();
-    let died = usize::from(matches!(event, Event::Exited { .. }));
+    let aborted = actions.iter().filter(|action| matches!(action, Action::Abort { .. })).count();
+    let died = usize::from(matches!(event, Event::Exited { .. })) + aborted;
     if serves(before) && serves(after) {
         let floor = (ready(before) - died.min(ready(before))).min(usize::from(after.wanted()));
         assert!(ready(after) >= floor, "{event:?} took the ready workers below the floor: {actions:?}");
@@ -86,7 +90,14 @@ pub(crate) fn action(world: &World, node: usize, action: &Action) {
         Action::Kill { pid } => {
             assert!(this.processes.contains_key(pid) || is_successor(*pid), "{action:?} of a reaped process");
         }
+        Action::Abort { pid } => assert!(this.processes.contains_key(pid), "{action:?} of a reaped process"),
         Action::Terminate { pid } => assert!(is_successor(*pid), "{action:?} of a reaped process"),
+        Action::Spawn { slot } if slot.is_companion() => {
+            // Workers that drain may still ask for jobs.
+            let drains = |worker: &Worker| !matches!(worker.phase, Phase::Killed { .. });
+            let asked_for = this.master.workers().any(|worker| !worker.slot.is_companion() && drains(worker));
+            assert!(this.master.wanted() > 0 || asked_for, "a companion of nobody");
+        }
         Action::Spawn { .. } => {
             let life = this.master.life();
             assert!(matches!(life, Life::Booting | Life::Serving), "a fork while {life:?}");
@@ -115,7 +126,7 @@ pub(crate) fn action(world: &World, node: usize, action: &Action) {
         Action::OpenRelay => assert!(this.relay_is_shut, "open already"),
         Action::Reread
         | Action::Reopen
-        | Action::Sample
+        | Action::Sample { .. }
         | Action::AddQueues { .. }
         | Action::TellPredecessor(_)
         | Action::CloseSuccessorLink
@@ -145,7 +156,8 @@ pub(crate) fn state(world: &World, node: usize) {
 
 fn queues_are_served(world: &World, node: usize) {
     let this = &world.nodes[node];
-    let ready: Vec<&Worker> = this.master.workers().filter(|worker| worker.is_ready()).collect();
+    let serves = |worker: &&Worker| worker.is_ready() && !worker.slot.is_companion();
+    let ready: Vec<&Worker> = this.master.workers().filter(serves).collect();
     let told = |queue: QueueId| ready.iter().any(|worker| this.processes[&worker.pid].queues.contains(&queue));
     let all = copies(&this.queues);
     // Asked for, but not known to the core yet.
@@ -168,7 +180,7 @@ fn connections_have_heirs(world: &World, node: usize) {
     let this = &world.nodes[node];
     let mut readers = 0;
     let mut ready = 0;
-    for worker in this.master.workers() {
+    for worker in this.master.workers().filter(|worker| !worker.slot.is_companion()) {
         let process = &this.processes[&worker.pid];
         if worker.is_ready() {
             ready += 1;
@@ -222,10 +234,13 @@ pub(crate) fn rest(world: &World) {
             Life::Resting => assert_eq!(master.workers().count(), 0),
             Life::Serving => {
                 let ready = master.workers().filter(|worker| worker.is_ready()).count();
-                assert_eq!(ready, usize::from(master.wanted()), "{master:?}");
-                assert_eq!(master.workers().count(), ready, "{master:?}");
+                let wanted = usize::from(master.wanted()) + world.nodes[*node].companions.len();
+                // One may be on its way out because it is old, and another one on its way in.
+                let renewing = usize::from(master.policy().max_lifetime > Duration::ZERO);
+                assert!((wanted..=wanted + renewing).contains(&ready), "{master:?}");
+                assert!(master.workers().count() <= ready + 2 * renewing, "{master:?}");
             }
-            life @ (Life::Booting | Life::Stopping { .. } | Life::GivingUp { .. } | Life::Over) => {
+            life @ (Life::Booting | Life::Dozing | Life::Stopping { .. } | Life::GivingUp { .. } | Life::Over) => {
                 panic!("stuck: {life:?}, {master:?}")
             }
         }

@@ -8,7 +8,7 @@ mod world;
 use std::time::Duration;
 
 use hatchery_core::wire::worker::WorkerSays;
-use hatchery_core::{Command, Ending, Pid, Policy};
+use hatchery_core::{Command, Companion, CompanionKind, Ending, Pid, Policy};
 use proptest::prelude::*;
 
 use crate::world::{Luck, Source, World};
@@ -87,16 +87,30 @@ fn chance() -> impl Strategy<Value = Chance> {
 
 fn policy() -> impl Strategy<Value = Policy> {
     let (drain, probation) = (prop_oneof![Just(0u64), Just(3000)], prop_oneof![Just(0u64), Just(2000)]);
-    (1u16..4, drain, 2u32..5, probation, any::<bool>()).prop_map(|(workers, drain, crash_limit, probation, balance)| {
-        Policy {
-            workers,
-            boot_timeout: Duration::from_secs(5),
-            drain_timeout: Duration::from_millis(drain),
-            crash_limit,
-            probation: Duration::from_millis(probation),
-            balance,
-        }
-    })
+    let serving = (1u16..4, drain, 2u32..5, probation, any::<bool>());
+    let millis = |some: u64| prop_oneof![2 => Just(0u64), 1 => Just(some)].prop_map(Duration::from_millis);
+    let supervising = (millis(1500), millis(20_000), prop_oneof![3 => Just(0u64), 1 => Just(100)], millis(8000));
+    (serving, supervising).prop_map(
+        |((workers, drain, crash_limit, probation, balance), (heartbeat_timeout, max_lifetime, max_memory, idle))| {
+            Policy {
+                workers,
+                boot_timeout: Duration::from_secs(5),
+                drain_timeout: Duration::from_millis(drain),
+                crash_limit,
+                probation: Duration::from_millis(probation),
+                balance,
+                heartbeat_timeout,
+                max_lifetime,
+                max_memory,
+                idle_timeout: (idle > Duration::ZERO).then_some(idle),
+            }
+        },
+    )
+}
+
+fn companions() -> impl Strategy<Value = Vec<Companion>> {
+    let kind = prop_oneof![Just(CompanionKind::Jobs), Just(CompanionKind::Sidecar)];
+    prop::collection::vec(kind.prop_map(|kind| Companion { name: "it".to_owned(), kind }), 0..3)
 }
 
 const SOURCES: [Source; 6] =
@@ -255,9 +269,10 @@ proptest! {
     fn whatever_happens_one_generation_serves(
         policy in policy(),
         queues in prop_oneof![Just(vec![1u16]), Just(vec![3]), Just(vec![1, 2])],
+        companions in companions(),
         chances in prop::collection::vec(chance(), 0..120),
     ) {
-        let mut world = World::new(policy, queues);
+        let mut world = World::new(policy, queues, companions);
         for chance in &chances {
             world.happens(chance);
         }

@@ -11,8 +11,8 @@ use hatchery_core::upgrade::Upgrade;
 use hatchery_core::wire::upgrade::{PredecessorSays, SuccessorSays};
 use hatchery_core::wire::worker::{MasterSays, Whose, WorkerSays};
 use hatchery_core::{
-    Action, Command, Ending, Event, Generation, Lineage, ListenMode, Master, Moment, Outcome, Pid, Policy, QueueId,
-    Readiness, Sample, Seed, Service, Slot, Takes,
+    Action, Command, Companion, Ending, Event, Generation, Lineage, ListenMode, Master, Moment, Outcome, Pid, Policy,
+    QueueId, Readiness, Sample, Seed, Service, Slot, Takes,
 };
 
 use crate::check;
@@ -49,6 +49,7 @@ pub(crate) struct Node {
     pub(crate) pid: Pid,
     pub(crate) master: Master,
     pub(crate) queues: Vec<u16>,
+    pub(crate) companions: Vec<Companion>,
     pub(crate) relay_is_shut: bool,
     /// The same master an hour later and with other pids: it has to behave alike.
     pub(crate) twin: Master,
@@ -104,7 +105,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(policy: Policy, queues: Vec<u16>) -> Self {
+    pub(crate) fn new(policy: Policy, queues: Vec<u16>, companions: Vec<Companion>) -> Self {
         let seed = Seed {
             policy,
             generation: Generation::FIRST,
@@ -112,6 +113,7 @@ impl World {
             queues,
             lineage: Lineage::First,
             scaled: None,
+            companions,
         };
         let luck = Luck { forks: true, starts: true, settings: Some(seed.policy.workers), grows: true, busy: 0 };
         let mut world = Self { now: Moment(0), nodes: Vec::new(), luck, shut: false, excused: false, next_pid: 100 };
@@ -126,11 +128,12 @@ impl World {
 
     fn boot(&mut self, seed: Seed, predecessor: Option<usize>) -> usize {
         let pid = self.new_pid();
-        let queues = seed.queues.clone();
+        let (queues, companions) = (seed.queues.clone(), seed.companions.clone());
         let master = Master::new(seed);
         self.nodes.push(Node {
             pid,
             queues,
+            companions,
             relay_is_shut: false,
             twin: master.clone(),
             master,
@@ -316,11 +319,19 @@ impl World {
                     self.nodes[predecessor].from_successor.push_back(Event::Successor(says));
                 }
             }
-            Action::Sample => {
+            Action::Abort { pid } => {
+                // Some write down what they were doing for longer than they are given.
+                let process = self.nodes[node].processes.get_mut(&pid).expect("checked");
+                if pid.0 % 3 > 0 {
+                    process.ending.get_or_insert(Ending::Signal(6));
+                }
+            }
+            Action::Sample { weigh } => {
                 let busy = self.luck.busy;
                 let sample = |pid: &Pid| {
                     let of = |digits: u32| busy / 10u64.pow(digits) % 7 * u64::from(pid.0.unsigned_abs() % 3);
-                    Sample { pid: *pid, open: of(1) * 10, turn: of(2) }
+                    let resident = weigh.then(|| of(3) * 40);
+                    Sample { pid: *pid, open: of(1) * 10, accepted: of(1), turn: of(2), stopped: of(4) > 6, resident }
                 };
                 let samples = self.nodes[node].processes.keys().map(sample).collect();
                 self.nodes[node].answers.push_back(Event::Sampled(samples));
@@ -348,6 +359,11 @@ impl World {
                     Outcome::Drained => 0,
                     Outcome::Killed => 2,
                     Outcome::BootFailed { .. } => 3,
+                    // Its next image waits for the next connection.
+                    Outcome::Dormant => {
+                        self.excused = true;
+                        0
+                    }
                 };
                 // It was the only one; or gave up in favour of one of whose death it had not heard.
                 let alone = self.nodes[node].predecessor.is_none_or(|it| self.nodes[it].ending.is_some());
@@ -382,6 +398,7 @@ impl World {
                 listen_mode: mode_of(&self.nodes[node].queues),
                 lineage: Lineage::Awaiting(Readiness::Booting),
                 scaled: Some(workers),
+                companions: self.nodes[node].companions.clone(),
             };
             let successor = self.boot(seed, Some(node));
             let this = &mut self.nodes[node];

@@ -48,10 +48,18 @@ impl Driver {
                 self.relays.end_successor();
             }
             Action::TellPredecessor(says) => tell(self.inbox.predecessor.as_ref(), &says.encode()),
-            Action::TakePidFile => self.take_pid_file(),
-            Action::TakeBackPidFile => self.with_pid_file(PidFile::take_back),
-            Action::Sample => {
-                let samples = self.children.sample(&self.board);
+            Action::TakePidFile => {
+                self.take_pid_file();
+                self.tell_who_serves();
+                self.hooks.serving();
+            }
+            Action::TakeBackPidFile => {
+                self.with_pid_file(PidFile::take_back);
+                self.tell_who_serves();
+            }
+            Action::Abort { pid } => self.kill(pid, Signal::SIGABRT),
+            Action::Sample { weigh } => {
+                let samples = self.children.sample(&self.board, weigh);
                 self.inbox.waiting.push_front(Event::Sampled(samples));
             }
             Action::AddQueues { each } => {
@@ -85,12 +93,13 @@ impl Driver {
     fn enclosed(&self, says: &MasterSays) -> Option<OwnedFd> {
         let fd = match says {
             MasterSays::Queue { id } => self.listeners.queue(*id).map(|(_, queue)| queue.as_fd()),
+            // The log, as the master has just opened it: its workers may be somebody who may not.
+            MasterSays::Reopen => return io::stderr().as_fd().try_clone_to_owned().ok(),
             MasterSays::Assign { .. }
             | MasterSays::Drain { .. }
             | MasterSays::Finish { .. }
             | MasterSays::Shed { .. }
-            | MasterSays::Refuge { .. }
-            | MasterSays::Reopen => says.heir().and_then(|heir| self.relays.entry(heir.relay)),
+            | MasterSays::Refuge { .. } => says.heir().and_then(|heir| self.relays.entry(heir.relay)),
         };
         fd?.try_clone_to_owned().inspect_err(|failure| error!("no descriptor left for a worker: {failure}")).ok()
     }
@@ -158,17 +167,23 @@ impl Driver {
 
     fn bequeath(&mut self, generation: Generation, workers: u16, configured: u16) -> io::Result<(Pid, Channel)> {
         self.relays.for_successor()?;
-        let legacy = Legacy {
+        self.legacy(generation, workers, configured).start()
+    }
+
+    /// Everything that a program gets which goes on from here.
+    pub(super) fn legacy(&self, generation: Generation, workers: u16, configured: u16) -> Legacy<'_> {
+        Legacy {
             origin: &self.origin,
             startup: &self.startup,
             listeners: &self.listeners,
             relays: &self.relays,
             board: &self.board,
+            kept: &self.kept,
+            anchor: self.inbox.anchor.as_ref(),
             generation,
             workers,
             configured,
-        };
-        legacy.start()
+        }
     }
 
     fn take_pid_file(&mut self) {
@@ -176,6 +191,12 @@ impl Driver {
             self.with_pid_file(PidFile::take_first);
         } else {
             self.with_pid_file(PidFile::take_over);
+        }
+    }
+
+    fn tell_who_serves(&self) {
+        if let Some(anchor) = &self.inbox.anchor {
+            anchor.serving();
         }
     }
 
@@ -196,8 +217,8 @@ impl Driver {
             Level::Error => error!(target: LOG, generation = generation.0, "{notice}"),
         }
         match notice {
-            Notice::WorkerExited { slot, pid, ending, cause } => {
-                let exit = WorkerExit { slot: *slot, pid: *pid, generation, ending: *ending, cause: *cause };
+            Notice::WorkerExited { who, pid, ending, cause } => {
+                let exit = WorkerExit { who: who.clone(), pid: *pid, generation, ending: *ending, cause: *cause };
                 self.hooks.worker_exited(&exit);
             }
             // Both come with a predecessor that is gone: TookOver, if it died before it handed over.

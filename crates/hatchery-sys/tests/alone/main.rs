@@ -8,32 +8,38 @@ use std::io::{self, Write};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
+mod abort;
 mod board;
 mod channel;
 mod exec;
 mod files;
 mod origin;
+mod peer;
 mod process;
 mod roles;
 mod signals;
 mod support;
 mod threads;
 mod title;
+mod user;
 mod wait;
 
 /// What a case is called, and what it does.
 type Case = (&'static str, fn());
 
 const CASES: &[&[Case]] = &[
+    abort::CASES,
     board::CASES,
     channel::CASES,
     exec::CASES,
     files::CASES,
     origin::CASES,
+    peer::CASES,
     process::CASES,
     signals::CASES,
     threads::CASES,
     title::CASES,
+    user::CASES,
     wait::CASES,
 ];
 

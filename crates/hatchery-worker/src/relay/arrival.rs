@@ -69,7 +69,7 @@ pub(crate) fn admit(shared: &Shared, message: &[u8], fds: Vec<OwnedFd>) -> Resul
         real_peer,
         waited,
     };
-    let permit = Permit::moved(&gate);
+    let permit = Permit::moved(&gate, listener, &stream, &journey);
     gate.arrived(Accepted { stream, peer, local, listener, permit, journey, unread: unread.into(), state: saved });
     Ok(())
 }

@@ -12,6 +12,7 @@ use hatchery_sys::process;
 mod apps;
 mod booting;
 mod deaths;
+mod dumps;
 mod ending;
 mod hostile;
 mod jam;
@@ -28,7 +29,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 type Test = (&'static str, fn());
 
-const ALL: [&[Test]; 11] = [
+const ALL: [&[Test]; 12] = [
     booting::TESTS,
     serving::TESTS,
     ending::TESTS,
@@ -38,6 +39,7 @@ const ALL: [&[Test]; 11] = [
     moving::TESTS,
     jam::TESTS,
     deaths::TESTS,
+    dumps::TESTS,
     hostile::TESTS,
     last::TESTS,
 ];

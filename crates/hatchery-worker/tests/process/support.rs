@@ -14,7 +14,7 @@ use std::{fs, thread};
 
 use hatchery_core::wire::worker::{Heir, MasterSays, Whose, WorkerSays};
 use hatchery_core::{Generation, ListenMode, QueueId, Slot, Takes};
-use hatchery_net::{Address, Listener, Listeners, Relay, Spec};
+use hatchery_net::{Address, Kept, Listener, Listeners, Relay, Spec};
 use hatchery_sys::board::{Board, Cell};
 use hatchery_sys::channel::{Channel, Received};
 use hatchery_sys::fork::{Fork, fork};
@@ -161,7 +161,10 @@ impl Master {
                     quota: options.quota,
                     drain_timeout: options.drain_timeout.unwrap_or(DEADLINE),
                     blocked,
-                    reopen: Box::new(move || {
+                    jobs: Vec::new(),
+                    kept: Kept::default(),
+                    sidecar: None,
+                    reopen: Box::new(move |_| {
                         let _test_is_over = reopen.send(b"reopened");
                     }),
                 };

@@ -20,6 +20,15 @@ pub(super) fn again(sources: &Sources, current: &RefCell<Settings>) -> Result<Po
     Ok(policy)
 }
 
+/// Whether this program would find what it has if it began anew now; else why not.
+pub(super) fn is_unchanged(sources: &Sources, current: &RefCell<Settings>) -> Result<(), String> {
+    let settings = sources.resolve().map_err(|error| Error::from(error).one_line())?;
+    match fixed_ones_that_differ(&current.borrow(), &settings).first() {
+        Some((setting, when)) => Err(format!("`{setting}` has changed, which takes effect at {when}")),
+        None => Ok(()),
+    }
+}
+
 /// An operator's scaling survives an upgrade, as long as the setting is the one that was scaled.
 pub(super) fn kept_scale(predecessor: &Predecessor, settings: &Settings) -> Option<u16> {
     let (workers, configured) = predecessor.scaled?;
@@ -42,7 +51,13 @@ fn fixed_ones_that_differ(old: &Settings, new: &Settings) -> Vec<(&'static str, 
         ("backlog", UPGRADE, old.backlog != new.backlog),
         ("pid-file", UPGRADE, old.pid_file != new.pid_file),
         ("log-format", UPGRADE, old.log_format != new.log_format),
+        ("on-demand", UPGRADE, old.on_demand != new.on_demand),
+        ("daemonize", START, old.daemonize != new.daemonize),
+        ("anchor", START, old.anchor != new.anchor),
         ("umask", START, old.umask != new.umask),
+        ("user", UPGRADE, old.user != new.user),
+        ("group", UPGRADE, old.group != new.group),
+        ("no-new-privileges", UPGRADE, old.no_new_privileges != new.no_new_privileges),
         ("working-dir", UPGRADE, old.working_dir != new.working_dir),
     ]
     .into_iter()

@@ -12,7 +12,7 @@ use crate::settings::table::Setting;
 use crate::settings::{self, LogFormat, Origin};
 
 /// What the program wants by default; see [`Settings`](crate::Settings).
-impl<P> Server<P> {
+impl<P: 'static> Server<P> {
     /// How many worker processes to run: 1 to 512. By default as many as there
     /// are CPUs that this process may use.
     ///
@@ -277,7 +277,7 @@ mod tests {
     use hatchery_sys::origin::Origin as Start;
 
     use super::*;
-    use crate::Settings;
+    use crate::{Anchor, Settings};
 
     #[test]
     fn every_method_has_its_setting() {
@@ -305,6 +305,16 @@ mod tests {
             .log_format(LogFormat::Json)
             .working_dir("/")
             .umask(0o7)
+            .heartbeat_timeout(ms(15))
+            .max_lifetime(ms(16))
+            .max_memory(17)
+            .on_demand(true)
+            .idle_timeout(ms(18))
+            .daemonize(true)
+            .user("root")
+            .group("0")
+            .no_new_privileges(true)
+            .anchor(Anchor::Never)
             .settings()
             .unwrap();
         let start = Start::capture().unwrap().dir;
@@ -331,6 +341,16 @@ mod tests {
             log_format: LogFormat::Json,
             working_dir: Some("/".into()),
             umask: Some(0o7),
+            heartbeat_timeout: ms(15),
+            max_lifetime: ms(16),
+            max_memory: 17,
+            on_demand: true,
+            idle_timeout: Some(ms(18)),
+            daemonize: true,
+            user: Some("root".to_owned()),
+            group: Some("0".to_owned()),
+            no_new_privileges: true,
+            anchor: Anchor::Never,
         };
         assert_eq!(settings, expected);
     }

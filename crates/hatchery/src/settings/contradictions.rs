@@ -9,6 +9,7 @@ use super::error::SettingsError;
 pub(super) fn refuse(settings: &Settings, named: &[Address]) -> Result<(), SettingsError> {
     one_listener_an_address(settings, named)?;
     jitter_of_something(settings)?;
+    idle_on_demand(settings)?;
     files_of_their_own(settings)
 }
 
@@ -19,6 +20,16 @@ fn jitter_of_something(settings: &Settings) -> Result<(), SettingsError> {
             Err(SettingsError::Contradiction { settings: "max-requests-jitter", reason })
         }
         (0, Some(_) | None) | (1.., _) => Ok(()),
+    }
+}
+
+fn idle_on_demand(settings: &Settings) -> Result<(), SettingsError> {
+    match settings.idle_timeout {
+        Some(_) if !settings.on_demand => {
+            let reason = "nothing comes back by itself; expected on-demand as well".to_owned();
+            Err(SettingsError::Contradiction { settings: "idle-timeout", reason })
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

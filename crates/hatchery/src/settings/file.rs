@@ -48,7 +48,8 @@ fn parse(text: &str, path: &Path) -> Result<Vec<Given>, SettingsError> {
 /// The value as the texts that a command line would have.
 fn texts(value: &DeValue<'_>, kind: Kind) -> Result<Vec<String>, String> {
     match (kind, value) {
-        (Kind::Text | Kind::File | Kind::List, DeValue::String(text)) => Ok(vec![text.to_string()]),
+        (Kind::Text | Kind::File | Kind::List | Kind::Switch, DeValue::String(text)) => Ok(vec![text.to_string()]),
+        (Kind::Switch, DeValue::Boolean(truth)) => Ok(vec![if *truth { "on" } else { "off" }.to_owned()]),
         (Kind::Number, DeValue::Integer(number)) if number.radix() == 10 => Ok(vec![number.as_str().to_owned()]),
         (Kind::List, DeValue::Array(items)) => {
             let text = |item: &toml::Spanned<DeValue<'_>>| match item.get_ref() {
@@ -58,6 +59,7 @@ fn texts(value: &DeValue<'_>, kind: Kind) -> Result<Vec<String>, String> {
             items.iter().map(text).collect()
         }
         (Kind::Text | Kind::File, other) => Err(format!("expected a string, found {}", spell(other))),
+        (Kind::Switch, other) => Err(format!("expected true or false, found {}", spell(other))),
         (Kind::List, other) => Err(format!("expected an array of strings, found {}", spell(other))),
         (Kind::Number, other) => Err(format!("expected a whole number, found {}", spell(other))),
     }
@@ -131,6 +133,13 @@ mod tests {
     }
 
     #[test]
+    fn a_switch_is_a_truth_value_or_its_word() {
+        for (text, value) in [("balance = true", "on"), ("balance = false", "off"), ("balance = 'off'", "off")] {
+            assert_eq!(parse(text, Path::new("x")).unwrap()[0].values, [value], "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_said_with_its_line() {
         let table = [
             (
@@ -156,6 +165,7 @@ mod tests {
                 "bind = ['127.0.0.1:80', 8080]",
                 "bind (/etc/lab.toml line 1): expected an array of strings, found the number 8080 in it",
             ),
+            ("on_demand = 1", "on_demand (/etc/lab.toml line 1): expected true or false, found the number 1"),
             ("workers = true", "workers (/etc/lab.toml line 1): expected a whole number, found true"),
             ("workers = 2\nworkers = 3", "/etc/lab.toml line 2: "),
             ("workers = 2\nlog = = 3", "/etc/lab.toml line 2: "),

@@ -69,6 +69,19 @@ impl Sources {
         Ok(settings)
     }
 
+    /// An error about a value of the right form, which only the system could find
+    /// wrong: it names the setting as it is where it was given.
+    pub(crate) fn wrong(&self, name: &'static str, reason: impl Into<String>) -> SettingsError {
+        let in_file = self.file().ok().flatten().and_then(|(path, named_by)| file::read(&path, &named_by).ok());
+        let in_file = in_file.unwrap_or_default();
+        let mut all = self.program.iter().chain(&in_file).chain(&self.environment).chain(&self.command_line);
+        match all.rfind(|given| given.setting.name == name) {
+            Some(given) => given.error(reason.into()),
+            // Its default, which nobody has given.
+            None => SettingsError::Contradiction { settings: name, reason: reason.into() },
+        }
+    }
+
     /// The file to read, and the flag or variable that names it: the program
     /// and the file itself cannot.
     fn file(&self) -> Result<Option<(PathBuf, String)>, SettingsError> {
@@ -90,7 +103,7 @@ impl Given {
             let value = env::var_os(setting.variable())?;
             let values = match (setting.kind, value.to_str()) {
                 (Kind::List, Some(list)) => list.split(',').map(|item| item.trim().into()).collect(),
-                (Kind::List, None) | (Kind::Text | Kind::Number | Kind::File, _) => vec![value],
+                (Kind::List, None) | (Kind::Text | Kind::Number | Kind::Switch | Kind::File, _) => vec![value],
             };
             Some(Self { setting, values, origin: Origin::Environment })
         };

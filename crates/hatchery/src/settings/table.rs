@@ -53,6 +53,8 @@ pub(crate) enum Kind {
     Number,
     /// An array of strings.
     List,
+    /// A truth value; on the command line the flag alone means yes.
+    Switch,
     /// A string: the path of the settings file, which cannot name itself.
     File,
 }
@@ -169,6 +171,14 @@ pub(crate) const TABLE: &[Setting] = &[
         put: |settings, text| number(text, 0, u32::MAX, &mut settings.max_connections),
     },
     Setting {
+        name: "heartbeat-timeout",
+        value: "DUR",
+        help: "How long a worker's loop may stand still before it is aborted and replaced; 0: for ever",
+        unset: Unset::Text("30s"),
+        kind: Kind::Text,
+        put: |settings, text| value::span_or_zero(text).map(|span| settings.heartbeat_timeout = span),
+    },
+    Setting {
         name: "max-requests",
         value: "N",
         help: "Requests after which a worker is replaced; 0: never",
@@ -186,12 +196,44 @@ pub(crate) const TABLE: &[Setting] = &[
         put: |settings, text| number(text, 0, LARGEST, settings.max_requests_jitter.insert(0)),
     },
     Setting {
+        name: "max-lifetime",
+        value: "DUR",
+        help: "Age at which a worker is replaced, and up to a tenth more by chance; 0: never",
+        unset: Unset::Text("0"),
+        kind: Kind::Text,
+        put: |settings, text| value::span_or_zero(text).map(|span| settings.max_lifetime = span),
+    },
+    Setting {
+        name: "max-memory",
+        value: "SIZE",
+        help: "Resident memory above which a worker is replaced: 512KiB, 300MiB, 1GiB; 0: never",
+        unset: Unset::Text("0"),
+        kind: Kind::Text,
+        put: |settings, text| value::size(text).map(|bytes| settings.max_memory = bytes),
+    },
+    Setting {
         name: "balance",
         value: "on|off",
         help: "Whether a worker with clearly more connections than the others hands idle ones over",
         unset: Unset::Text("on"),
-        kind: Kind::Text,
+        kind: Kind::Switch,
         put: |settings, text| value::switch(text).map(|on| settings.balance = on),
+    },
+    Setting {
+        name: "on-demand",
+        value: "on|off",
+        help: "Hold nothing but the sockets until the first connection",
+        unset: Unset::Text("off"),
+        kind: Kind::Switch,
+        put: |settings, text| value::switch(text).map(|on| settings.on_demand = on),
+    },
+    Setting {
+        name: "idle-timeout",
+        value: "DUR",
+        help: "With on-demand: let everything go again after so long without connections",
+        unset: Unset::Off,
+        kind: Kind::Text,
+        put: |settings, text| value::span(text).map(|span| settings.idle_timeout = Some(span)),
     },
     Setting {
         name: "crash-limit",
@@ -240,6 +282,46 @@ pub(crate) const TABLE: &[Setting] = &[
         unset: Unset::Off,
         kind: Kind::Text,
         put: |settings, text| value::mode(text).map(|mode| settings.umask = Some(mode)),
+    },
+    Setting {
+        name: "daemonize",
+        value: "on|off",
+        help: "Detach from the terminal; the command ends when the workers are ready",
+        unset: Unset::Text("off"),
+        kind: Kind::Switch,
+        put: |settings, text| value::switch(text).map(|on| settings.daemonize = on),
+    },
+    Setting {
+        name: "user",
+        value: "NAME",
+        help: "User that workers run as: a name or a number",
+        unset: Unset::Off,
+        kind: Kind::Text,
+        put: |settings, text| value::account(text).map(|user| settings.user = Some(user)),
+    },
+    Setting {
+        name: "group",
+        value: "NAME",
+        help: "Group that workers run as: a name or a number; the user's own if it is not given",
+        unset: Unset::Off,
+        kind: Kind::Text,
+        put: |settings, text| value::account(text).map(|group| settings.group = Some(group)),
+    },
+    Setting {
+        name: "no-new-privileges",
+        value: "on|off",
+        help: "Workers, and programs that they start, can gain no privileges",
+        unset: Unset::Text("off"),
+        kind: Kind::Switch,
+        put: |settings, text| value::switch(text).map(|on| settings.no_new_privileges = on),
+    },
+    Setting {
+        name: "anchor",
+        value: "MODE",
+        help: "A process before the master whose pid stays across upgrades: always, never, or auto: as pid 1",
+        unset: Unset::Text("auto"),
+        kind: Kind::Text,
+        put: |settings, text| parsed(text, &mut settings.anchor),
     },
 ];
 

@@ -127,12 +127,19 @@ fn every_setting_can_stand_in_the_file() {
         let value = match (setting.name, setting.kind, &setting.unset) {
             (_, Kind::Number, _) => "7".to_owned(),
             (_, Kind::List, _) => "['127.0.0.1:7']".to_owned(),
+            (_, Kind::Switch, _) => "true".to_owned(),
             (_, Kind::Text | Kind::File, Unset::Text(text)) => format!("'{text}'"),
             ("umask", ..) => "'027'".to_owned(),
+            ("idle-timeout", ..) => "'1m'".to_owned(),
+            ("user" | "group", ..) => "'0'".to_owned(),
             (_, Kind::Text | Kind::File, Unset::Off | Unset::Cpus) => "'path'".to_owned(),
         };
-        // The one that adds to another.
-        let base = if setting.name == "max-requests-jitter" { "max_requests = 70\n" } else { "" };
+        // Those that need another one.
+        let base = match setting.name {
+            "max-requests-jitter" => "max_requests = 70\n",
+            "idle-timeout" => "on_demand = true\n",
+            _ => "",
+        };
         Case::new().file(format!("{base}{} = {value}", setting.key())).settings();
     }
 }
@@ -149,6 +156,17 @@ fn a_jitter_adds_to_something() {
         "max-requests-jitter: 7 requests more than for ever; expected max-requests as well"
     );
     assert_eq!(case("balance = 'maybe'").error(), "balance (app.toml line 1): `maybe`: expected `on` or `off`");
+}
+
+#[test]
+fn an_idle_server_has_to_come_back() {
+    let case = |file: &str| Case::new().file(file);
+    assert_eq!(
+        case("idle_timeout = '1m'").error(),
+        "idle-timeout: nothing comes back by itself; expected on-demand as well"
+    );
+    assert!(case("on_demand = true\nidle_timeout = '1m'").settings().policy().idle_timeout.is_some());
+    assert_eq!(case("on_demand = true").settings().policy().idle_timeout, None);
 }
 
 #[test]

@@ -50,6 +50,54 @@ impl FromStr for LogFormat {
 #[error("expected `text` or `json`")]
 pub struct UnknownLogFormat;
 
+/// Whether a process whose pid never changes stands before the master.
+///
+/// ```
+/// use hatchery::Anchor;
+///
+/// assert_eq!("always".parse(), Ok(Anchor::Always));
+/// assert_eq!(Anchor::default(), Anchor::Auto);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Anchor {
+    /// If the pid is 1, or the parent is a pid 1 that only waits for its child;
+    /// never for a server that detaches itself.
+    #[default]
+    Auto,
+    /// Yes.
+    Always,
+    /// No.
+    Never,
+}
+
+impl fmt::Display for Anchor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        })
+    }
+}
+
+impl FromStr for Anchor {
+    type Err = UnknownAnchor;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "always" => Ok(Self::Always),
+            "never" => Ok(Self::Never),
+            _ => Err(UnknownAnchor),
+        }
+    }
+}
+
+/// The text names no [`Anchor`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected `auto`, `always` or `never`")]
+pub struct UnknownAnchor;
+
 /// A whole number from `least` to `most`.
 pub(super) fn number(text: &str, least: u64, most: u64) -> Result<u64, String> {
     // Digits only: Rust's own parser would also take a plus sign.
@@ -93,6 +141,29 @@ pub(super) fn span_or_zero(text: &str) -> Result<Duration, String> {
     let amount: u64 = digits(amount).ok_or_else(no_span)?.parse().unwrap_or(u64::MAX);
     let span = Duration::from_millis(amount.saturating_mul(millis));
     if span > LONGEST { Err(expected(text, "a year at most")) } else { Ok(span) }
+}
+
+/// A number of bytes: a whole number and its unit, or a plain `0`.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    if text == "0" {
+        return Ok(0);
+    }
+    let no_size = || expected(text, "a whole number and its unit, as in `512KiB`, `300MiB` or `1GiB`");
+    let amount = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let bytes = match &text[amount.len()..] {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(no_size()),
+    };
+    let amount: u64 = digits(amount).ok_or_else(no_size)?.parse().unwrap_or(u64::MAX);
+    amount.checked_mul(bytes).ok_or_else(|| expected(text, "less than 2^64 bytes"))
+}
+
+/// The name or the number of a user or a group.
+pub(super) fn account(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err(expected(text, "a name or a number")) } else { Ok(text.to_owned()) }
 }
 
 /// How a duration is written so that [`span_or_zero`] reads it: in whole
@@ -141,6 +212,19 @@ mod tests {
             assert_eq!(span_or_zero(text).unwrap_err(), format!("`{text}`: expected a year at most"));
         }
         assert!(span("0").is_err() && span("0ms").is_err() && span("1ms").is_ok());
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in
+            [("0", 0), ("1KiB", 1024), ("300MiB", 300 << 20), ("2GiB", 2 << 30), ("0MiB", 0), ("7B", 7)]
+        {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "10", "1KB", "1kib", "1.5GiB", "-1MiB", " 1MiB", "KiB", "00"] {
+            assert!(size(text).unwrap_err().contains("`512KiB`, `300MiB` or `1GiB`"), "{text}");
+        }
+        assert_eq!(size("99999999999GiB").unwrap_err(), "`99999999999GiB`: expected less than 2^64 bytes");
     }
 
     #[test]

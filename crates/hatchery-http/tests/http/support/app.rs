@@ -52,7 +52,10 @@ pub(crate) fn child() {
         limits: granted,
         quota: None,
         drain_timeout: super::PATIENCE,
-        reopen: Box::new(|| {}),
+        reopen: Box::new(|_| {}),
+        jobs: Vec::new(),
+        kept: hatchery_net::Kept::default(),
+        sidecar: None,
         blocked,
     };
     let code = hatchery_worker::run(seed, &(), async move |worker: Worker, _preloaded: &'static ()| {

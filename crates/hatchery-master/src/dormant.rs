@@ -1,0 +1,94 @@
+//! On demand: a master that holds nothing but the sockets.
+//!
+//! It has loaded nothing and forked nobody. The first connection wakes it. When
+//! nobody has come for a while it lets everything go again, and begins anew, in
+//! the same process and as the same program: what was loaded leaves the memory
+//! with the old image. Another program comes by an upgrade, as it always does.
+//!
+//! ```text
+//! start ──▶ dormant ── a connection ──▶ preload, fork, serve ── idle-timeout ──▶ exec ──▶ dormant
+//! ```
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use hatchery_core::Command;
+use hatchery_net::Listeners;
+use hatchery_sys::signals::{self, SelfPipe, Sender, Startup};
+use hatchery_sys::{Signal, poll, wait};
+use tracing::{info, warn};
+
+use crate::anchor::Line;
+use crate::commands::{self, SIGNALS};
+
+/// Why a master is dormant no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// Somebody has connected, and waits in a queue.
+    Connection,
+    /// An operator has ended it.
+    Stop,
+    /// An operator wants something that takes a master with workers: it boots, and then obeys.
+    Command(Command),
+}
+
+/// Waits for somebody, before anything is loaded.
+///
+/// Signals are caught meanwhile, and have their default action again afterwards,
+/// as they have in every master that loads.
+///
+/// # Errors
+/// When the self-pipe cannot be made, or the kernel has no memory left.
+pub fn lie_low(
+    listeners: &Listeners,
+    startup: &Startup,
+    anchor: Option<&Line>,
+    reopen: impl FnMut(),
+) -> io::Result<Wake> {
+    let mut caught = SelfPipe::install(&SIGNALS)?;
+    let wake = wait_for_somebody(listeners, &mut caught, anchor, startup.ignores(Signal::SIGHUP), reopen);
+    // Before the pipe goes: this closes the end that handlers write to.
+    signals::reset_in_child();
+    drop(caught);
+    wake
+}
+
+pub(crate) fn wait_for_somebody(
+    listeners: &Listeners,
+    caught: &mut SelfPipe,
+    anchor: Option<&Line>,
+    outlives_terminal: bool,
+    mut reopen: impl FnMut(),
+) -> io::Result<Wake> {
+    info!(target: "hatchery", "on demand: waiting for the first connection");
+    loop {
+        let mut sources: Vec<BorrowedFd<'_>> = vec![caught.as_fd()];
+        sources.extend(anchor.map(AsFd::as_fd));
+        let others = sources.len();
+        sources.extend(listeners.iter().flat_map(hatchery_net::Listener::queues).map(AsFd::as_fd));
+        let readable = poll::readable(&sources, None)?;
+        if anchor.is_some_and(Line::is_cut) {
+            warn!(target: "hatchery", "the anchor is gone: stopping");
+            return Ok(Wake::Stop);
+        }
+        for caught in caught.take() {
+            if outlives_terminal && caught.signal == Signal::SIGHUP && caught.sender == Sender::Kernel {
+                continue;
+            }
+            match commands::command(&caught) {
+                Some(Command::Stop) => return Ok(Wake::Stop),
+                Some(command @ (Command::Upgrade | Command::Reload)) => return Ok(Wake::Command(command)),
+                Some(Command::Reopen) => reopen(),
+                Some(command @ (Command::Rest | Command::More | Command::Fewer)) => {
+                    warn!(target: "hatchery", "{command} refused: no worker is there before the first connection");
+                }
+                None => {}
+            }
+        }
+        // Orphans that were given to this process, as they are to a container's first one.
+        while wait::reap()?.is_some() {}
+        if readable.iter().skip(others).any(|readable| *readable) {
+            return Ok(Wake::Connection);
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What a master on demand does when nobody has come for a while.
+
+use std::io;
+
+use hatchery_core::{Event, Master, Outcome};
+use hatchery_sys::title;
+use tracing::{error, info, warn};
+
+use super::{Driver, LOG, Turn};
+use crate::dormant::{self, Wake};
+use crate::pid_file::PidFile;
+
+impl Driver {
+    /// Begins anew, in this process. Where that would not lead to the same service, as
+    /// with settings that have become wrong, this image waits instead, with what it has loaded.
+    pub(super) fn sleep(&mut self) -> Turn {
+        match self.hooks.may_begin_anew() {
+            Ok(()) => {
+                let failure = self.begin_anew();
+                self.cannot_go_on(&format!("cannot begin anew: {failure}"))
+            }
+            Err(why) => {
+                warn!(target: LOG, "what is loaded stays loaded until the next connection: {why}");
+                self.wait_in_place()
+            }
+        }
+    }
+
+    fn wait_in_place(&mut self) -> Turn {
+        let (inbox, hooks) = (&mut self.inbox, &mut self.hooks);
+        let (signals, anchor, outlives_terminal) = (&mut inbox.signals, inbox.anchor.as_ref(), inbox.outlives_terminal);
+        match dormant::wait_for_somebody(&self.listeners, signals, anchor, outlives_terminal, || hooks.reopen()) {
+            Ok(Wake::Connection) => self.come_back([Event::Begin]),
+            Ok(Wake::Command(command)) => self.come_back([Event::Begin, Event::Command(command)]),
+            Ok(Wake::Stop) => {
+                self.shut();
+                info!(target: LOG, "stopped");
+                Turn::Over(Outcome::Drained)
+            }
+            Err(failure) => self.cannot_go_on(&format!("cannot wait for connections: {failure}")),
+        }
+    }
+
+    /// The first boot once more, of what is still loaded.
+    fn come_back(&mut self, events: impl IntoIterator<Item = Event>) -> Turn {
+        self.relays.open_own();
+        self.core = Master::new(self.core.as_seed(self.listeners.queue_counts()));
+        self.inbox.waiting.extend(events);
+        title::set(&format!("hatchery: master gen {}", self.core.generation()));
+        Turn::Go
+    }
+
+    /// Returns only if it cannot.
+    fn begin_anew(&self) -> io::Error {
+        let (workers, configured) = self.core.scale();
+        let legacy = self.legacy(self.core.generation(), workers, configured);
+        legacy.sleep(self.pid_file.as_ref().and_then(PidFile::lock_fd))
+    }
+
+    fn cannot_go_on(&self, text: &str) -> Turn {
+        error!(target: LOG, "{text}");
+        self.shut();
+        Turn::Over(Outcome::BootFailed { text: text.to_owned() })
+    }
+
+    fn shut(&self) {
+        self.listeners.shut_all();
+        self.listeners.remove_files();
+    }
+}

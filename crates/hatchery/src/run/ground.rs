@@ -1,0 +1,126 @@
+//! What a master stands on before anything is loaded: sockets, a board, and who came before.
+
+use hatchery_core::{Command, Generation};
+use hatchery_master::anchor::Line;
+use hatchery_master::dormant::{self, Wake};
+use hatchery_master::{PidFile, Predecessor, Relays};
+use hatchery_net::{Kept, Listeners, Spec};
+use hatchery_sys::board::Board;
+use hatchery_sys::channel::Channel;
+use hatchery_sys::signals::Startup;
+use tracing::info;
+
+use super::{BOARD_CELLS, companions, listeners, relays, reread};
+use crate::server::Make;
+use crate::{Error, Settings, logging, starter};
+
+/// Nothing here is the program's own.
+pub(super) struct Ground {
+    pub(super) generation: Generation,
+    /// How many workers to run, where an operator has scaled the predecessor.
+    pub(super) scaled: Option<u16>,
+    pub(super) board: Board,
+    pub(super) listeners: Listeners,
+    pub(super) relays: Relays,
+    /// The link to a predecessor that serves.
+    pub(super) link: Option<Channel>,
+    pub(super) pid_file: Option<PidFile>,
+    /// The line to the anchor.
+    pub(super) anchor: Option<Line>,
+    /// What the program keeps open across upgrades.
+    pub(super) kept: Kept,
+}
+
+/// What follows from waiting for somebody.
+pub(super) enum Lain {
+    /// There is something to do: for a client, or for an operator as well.
+    Woken(Option<Command>),
+    /// It was stopped before anybody came.
+    Stopped,
+}
+
+impl Ground {
+    /// Binds, or takes from the predecessor, what is to be had.
+    pub(super) fn claim(
+        settings: &Settings,
+        named: &[Spec],
+        keeps: Vec<(String, Box<Make>)>,
+        mut predecessor: Option<Predecessor>,
+    ) -> Result<Self, Error> {
+        let mut pid_file = settings.pid_file.clone().map(PidFile::at);
+        // This very process, before it had let everything go.
+        let slept = predecessor.as_mut().and_then(|before| before.asleep.take());
+        let is_anew = slept.is_some();
+        if let Some((pid_file, lock)) = pid_file.as_mut().zip(slept.and_then(|slept| slept.pid_file)) {
+            pid_file.go_on_with(lock);
+        }
+        let has_predecessor = predecessor.is_some() && !is_anew;
+        if let Some(pid_file) = pid_file.as_ref().filter(|pid_file| !has_predecessor && !pid_file.is_held()) {
+            pid_file.check()?;
+        }
+        let generation = predecessor.as_ref().map_or(Generation::FIRST, |before| before.generation);
+        let scaled = predecessor.as_ref().and_then(|before| reread::kept_scale(before, settings));
+        let board = Board::create(BOARD_CELLS).map_err(Error::Board)?;
+        let relays = relays::claim(predecessor.as_mut()).map_err(Error::Relay)?;
+        let anchor = predecessor.as_mut().and_then(|before| before.anchor.take());
+        let kept = companions::keep(keeps, predecessor.as_mut())?;
+        let (listeners, link) = listeners::claim(settings, named, predecessor, &board)?;
+        // Nobody listens at the other end of a link to oneself.
+        let link = link.filter(|_| !is_anew);
+        Ok(Self { generation, scaled, board, listeners, relays, link, pid_file, anchor, kept })
+    }
+
+    /// On demand: waits for the first connection with nothing but this.
+    pub(super) fn lie_low(&mut self, settings: &Settings, startup: &Startup) -> Result<Lain, Error> {
+        if let Some(pid_file) = self.pid_file.as_mut().filter(|pid_file| !pid_file.is_held()) {
+            pid_file.reserve()?;
+            pid_file.take_first()?;
+        }
+        hatchery_sys::title::set(&format!("hatchery: master gen {} on demand", self.generation));
+        for listener in &self.listeners {
+            info!(target: "hatchery", "listening on {}", listener.bound());
+        }
+        starter::settle();
+        starter::ready();
+        match dormant::lie_low(&self.listeners, startup, self.anchor.as_ref(), || logging::reopen(settings)) {
+            Ok(Wake::Connection) => Ok(Lain::Woken(None)),
+            Ok(Wake::Command(command)) => Ok(Lain::Woken(Some(command))),
+            Ok(Wake::Stop) => {
+                self.leave();
+                info!(target: "hatchery", "stopped");
+                Ok(Lain::Stopped)
+            }
+            Err(failure) => {
+                self.leave();
+                Err(Error::Signals(failure))
+            }
+        }
+    }
+
+    /// Keeps others from starting with the same pid file. Last of all: only the driver's end removes it.
+    pub(super) fn reserve_pid_file(&mut self) -> Result<(), Error> {
+        match &mut self.pid_file {
+            Some(pid_file) if pid_file.is_held() => {}
+            Some(pid_file) if self.link.is_none() => pid_file.reserve()?,
+            Some(pid_file) => pid_file.prepare()?,
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        self.listeners.shut_all();
+        self.listeners.remove_files();
+        if let Some(pid_file) = &mut self.pid_file {
+            pid_file.remove();
+        }
+    }
+
+    /// What was loaded cannot be used: nothing of this was ever served.
+    pub(super) fn abandon(&mut self) {
+        self.listeners.abandon();
+        if let Some(pid_file) = self.pid_file.as_mut().filter(|pid_file| pid_file.is_held()) {
+            pid_file.remove();
+        }
+    }
+}

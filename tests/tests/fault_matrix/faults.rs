@@ -1,0 +1,291 @@
+//! The faults, and how many requests each may cost.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use hatchery_tests::client::Client;
+use hatchery_tests::limit::{self, Resource};
+use hatchery_tests::{Lab, Program, Start, procfs};
+use nix::sys::signal::Signal;
+
+use crate::cell::{CLIENTS, FRESH, RAW};
+use crate::moments::Moment;
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    None,
+    WorkerKilled,
+    WorkerStopped,
+    WorkerBlocked,
+    WorkerAborts,
+    WorkerExits,
+    WorkerLeaks,
+    AllKilled,
+    MasterKilled,
+    MasterStopped,
+    SuccessorKilled,
+    PredecessorKilled,
+    NoProcesses,
+    NoDescriptors,
+    ProgramCrashes,
+}
+
+/// What a fault may have cost, and what is to be waited for.
+#[derive(Debug, Default)]
+pub(crate) struct Harm {
+    /// Connections of the processes that were killed, at that moment.
+    pub(crate) connections: usize,
+    /// Processes that have to be gone.
+    pub(crate) gone: Vec<i32>,
+    /// The server that was started in the place of one that is gone.
+    pub(crate) next: Option<Lab>,
+}
+
+/// How long a process is stopped, or kept short of something.
+const PAUSE: Duration = Duration::from_millis(1000);
+
+impl Fault {
+    pub(crate) const ALL: [Self; 15] = [
+        Self::None,
+        Self::WorkerKilled,
+        Self::WorkerStopped,
+        Self::WorkerBlocked,
+        Self::WorkerAborts,
+        Self::WorkerExits,
+        Self::WorkerLeaks,
+        Self::AllKilled,
+        Self::MasterKilled,
+        Self::MasterStopped,
+        Self::SuccessorKilled,
+        Self::PredecessorKilled,
+        Self::NoProcesses,
+        Self::NoDescriptors,
+        Self::ProgramCrashes,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::WorkerKilled => "a worker: SIGKILL",
+            Self::WorkerStopped => "a worker: SIGSTOP for 1 s",
+            Self::WorkerBlocked => "a worker: blocked, heartbeat-timeout 1 s",
+            Self::WorkerAborts => "a worker: SIGABRT",
+            Self::WorkerExits => "a worker: exit 7",
+            Self::WorkerLeaks => "a worker: over max-memory",
+            Self::AllKilled => "all workers: SIGKILL",
+            Self::MasterKilled => "master: SIGKILL, and a restart",
+            Self::MasterStopped => "master: SIGSTOP for 1 s",
+            Self::SuccessorKilled => "successor: SIGKILL",
+            Self::PredecessorKilled => "predecessor: SIGKILL",
+            Self::NoProcesses => "a worker: SIGKILL, and fork fails for 1 s",
+            Self::NoDescriptors => "a worker: no descriptors for 1 s",
+            Self::ProgramCrashes => "a new program whose workers crash",
+        }
+    }
+
+    /// Whether the fault can come at that moment.
+    pub(crate) fn makes_sense(self, moment: Moment) -> bool {
+        match self {
+            Self::None
+            | Self::WorkerKilled
+            | Self::WorkerStopped
+            | Self::WorkerAborts
+            | Self::WorkerExits
+            | Self::AllKilled
+            | Self::MasterStopped
+            | Self::NoDescriptors => true,
+            // What is slow or short of something when a stop comes is killed at drain-timeout.
+            Self::WorkerBlocked | Self::WorkerLeaks | Self::NoProcesses => moment != Moment::Stop,
+            Self::MasterKilled => !moment.is_upgrade() && moment != Moment::Stop,
+            Self::SuccessorKilled | Self::PredecessorKilled => moment.is_upgrade(),
+            Self::ProgramCrashes => moment == Moment::Preparing,
+        }
+    }
+
+    /// The settings that it needs.
+    pub(crate) fn prepare(self, start: Start) -> Start {
+        match self {
+            Self::WorkerBlocked => start.set("heartbeat-timeout", "1s"),
+            Self::WorkerLeaks => start.set("max-memory", "128MiB"),
+            Self::NoProcesses => match limit::as_nobody_else(&start.path("")) {
+                Some(launcher) => start.launcher(launcher.iter().map(String::as_str)),
+                None => start,
+            },
+            Self::None
+            | Self::WorkerKilled
+            | Self::WorkerStopped
+            | Self::WorkerAborts
+            | Self::WorkerExits
+            | Self::AllKilled
+            | Self::MasterKilled
+            | Self::MasterStopped
+            | Self::SuccessorKilled
+            | Self::PredecessorKilled
+            | Self::NoDescriptors
+            | Self::ProgramCrashes => start,
+        }
+    }
+
+    /// Does it.
+    pub(crate) fn strike(self, lab: &Lab) -> Harm {
+        match self {
+            Self::None => Harm::default(),
+            Self::WorkerKilled => kill(lab, &[victim(lab)], Signal::SIGKILL),
+            Self::WorkerAborts => kill(lab, &[victim(lab)], Signal::SIGABRT),
+            Self::AllKilled => kill(lab, &workers(lab), Signal::SIGKILL),
+            Self::WorkerStopped => {
+                pause(lab, victim(lab));
+                Harm::default()
+            }
+            Self::MasterStopped => {
+                pause(lab, lab.serving());
+                Harm::default()
+            }
+            Self::WorkerBlocked => told(lab, "/spin?ms=600000", 0),
+            // It goes on until it is told, and may accept meanwhile.
+            Self::WorkerExits => told(lab, "/exit?code=7", FRESH),
+            Self::WorkerLeaks => Harm { connections: 0, ..told(lab, "/leak?mb=200", 0) },
+            Self::MasterKilled => restart(lab),
+            Self::SuccessorKilled => {
+                let successor = lab.masters().into_iter().find(|pid| *pid != lab.first());
+                // It may be on its way to becoming one.
+                let successor = successor.or_else(|| {
+                    let workers = lab.workers_of(lab.first(), |_| true);
+                    procfs::children(lab.first()).into_iter().find(|pid| !workers.contains(pid))
+                });
+                let successor = successor.expect("a successor");
+                lab.signal_to(successor, Signal::SIGKILL);
+                Harm { gone: vec![successor], ..Harm::default() }
+            }
+            Self::PredecessorKilled => {
+                // Where the successor cannot take connections yet, those of a protocol that has no
+                // word for goodbye are closed, and what a client sends in that moment is lost.
+                let connections = if lab.serving() == lab.first() { RAW } else { 0 };
+                lab.signal_to(lab.first(), Signal::SIGKILL);
+                Harm { connections, gone: vec![lab.first()], ..Harm::default() }
+            }
+            Self::NoProcesses => {
+                let Some(launcher) = limit::as_nobody_else(&lab.path("")) else {
+                    eprintln!("SKIPPED: another user cannot reach the lab's program");
+                    return Harm::default();
+                };
+                let master = lab.serving();
+                limit::set_through(&launcher, master, Resource::Processes, 1);
+                let harm = kill(lab, &[victim(lab)], Signal::SIGKILL);
+                wait_a_moment(lab);
+                limit::set_through(&launcher, master, Resource::Processes, 1000);
+                harm
+            }
+            Self::NoDescriptors => {
+                let worker = victim(lab);
+                limit::set(worker, Resource::Files, procfs::descriptors(worker).len() as u64);
+                wait_a_moment(lab);
+                if procfs::Process::read(worker).is_some_and(|process| !process.is_zombie()) {
+                    limit::set(worker, Resource::Files, 1024);
+                }
+                Harm::default()
+            }
+            // Each of its workers that has served somebody may take everybody's request along.
+            Self::ProgramCrashes => Harm { connections: CLIENTS, ..Harm::default() },
+        }
+    }
+
+    /// What has to be there before the moment.
+    pub(crate) fn before(self, lab: &Lab) {
+        if self == Self::ProgramCrashes {
+            lab.install(&Program::lab_with("LAB_BOOT=crash"));
+        }
+    }
+}
+
+fn workers(lab: &Lab) -> Vec<i32> {
+    lab.workers().into_iter().collect()
+}
+
+/// A worker of the master that serves, one that serves if there is one.
+fn victim(lab: &Lab) -> i32 {
+    let ready = lab.ready().first().copied();
+    ready.or_else(|| lab.workers().first().copied()).unwrap_or(0)
+}
+
+/// The clients' connections that a process holds.
+fn connections(lab: &Lab, pid: i32) -> usize {
+    let table = fs::read_to_string("/proc/net/tcp").expect("tests need /proc");
+    let ports: Vec<String> = lab.addresses().iter().filter_map(|address| hexadecimal_port(address)).collect();
+    let open = |line: &str| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let is_here = ports.iter().any(|port| fields[1].ends_with(port.as_str()));
+        (is_here && matches!(fields[3], "01" | "08")).then(|| format!("socket:[{}]", fields[9]))
+    };
+    let open: BTreeSet<String> = table.lines().skip(1).filter_map(open).collect();
+    procfs::descriptors(pid).values().filter(|target| open.contains(*target)).count()
+}
+
+/// As it stands at the end of an address in the kernel's table.
+fn hexadecimal_port(address: &str) -> Option<String> {
+    let port: u16 = address.rsplit_once(':')?.1.parse().ok()?;
+    Some(format!(":{port:04X}"))
+}
+
+/// Stopped first, so that it accepts nothing between the count and its end.
+fn kill(lab: &Lab, victims: &[i32], signal: Signal) -> Harm {
+    for pid in victims {
+        lab.freeze(*pid);
+    }
+    let connections = victims.iter().map(|pid| connections(lab, *pid)).sum();
+    for pid in victims {
+        lab.signal_to(*pid, signal);
+        lab.thaw(*pid);
+    }
+    Harm { connections, gone: victims.to_vec(), next: None }
+}
+
+/// Asks one worker for something that is its end; `more` connections may come to it before that.
+fn told(lab: &Lab, what: &str, more: usize) -> Harm {
+    let Ok(mut client) = Client::connect(lab.address()) else { return Harm::default() };
+    let Ok(answer) = client.get("/whoami") else { return Harm::default() };
+    let pid = answer.whoami().pid;
+    let before = connections(lab, pid);
+    if client.ask(what).is_err() {
+        return Harm::default();
+    }
+    if what.starts_with("/spin") {
+        lab.until_read(lab.address(), &client);
+        let connections = connections(lab, pid);
+        // Its end is the worker's.
+        client.wait_at_most(Duration::from_secs(60));
+        let _ended = client.answer();
+        return Harm { connections, gone: vec![pid], next: None };
+    }
+    let _answered_or_ended = client.answer();
+    Harm { connections: before + more, gone: vec![pid], next: None }
+}
+
+fn pause(lab: &Lab, pid: i32) {
+    lab.freeze(pid);
+    wait_a_moment(lab);
+    lab.thaw(pid);
+}
+
+/// The length of a fault, not a wait for anything.
+fn wait_a_moment(lab: &Lab) {
+    let began = Instant::now();
+    lab.until("the fault has lasted", || began.elapsed() >= PAUSE);
+}
+
+/// Kills the master, and starts the same server again as soon as the addresses are free.
+fn restart(lab: &Lab) -> Harm {
+    let (master, counter) = (lab.serving(), lab.counter().to_owned());
+    lab.signal_to(master, Signal::SIGKILL);
+    for address in lab.addresses() {
+        lab.until("nobody accepts", || Client::connect(address).is_err());
+    }
+    let pid_file = lab.path("lab.pid").display().to_string();
+    let start = Start::lab().set("bind", lab.address()).argument("--raw").argument(&counter);
+    let next = start.set("workers", "3").set("pid-file", &pid_file).spawn();
+    // Those of a protocol that has no word for goodbye, and who connects between a
+    // worker's last look at a queue and its close of it.
+    Harm { connections: RAW + FRESH, gone: vec![master], next: Some(next) }
+}

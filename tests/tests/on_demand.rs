@@ -1,0 +1,108 @@
+//! Servers that hold nothing but their sockets until somebody comes.
+
+use std::fs;
+use std::time::Duration;
+
+use hatchery_tests::client::Client;
+use hatchery_tests::procfs::{self, Process};
+use hatchery_tests::{End, Lab, Start, log, wait};
+use nix::sys::signal::Signal;
+
+fn dormant(start: Start) -> Lab {
+    let mut lab = start.set("on-demand", "on").spawn();
+    lab.wait_until_dormant();
+    lab
+}
+
+/// Nothing is loaded, and nobody is there but the master.
+fn assert_dormant(lab: &Lab) {
+    lab.until("nobody but the master is left", || lab.processes().len() == 1);
+    assert!(Process::read(lab.first()).expect("it lives").title.contains("on demand"));
+}
+
+fn until_dormant(lab: &Lab, times: usize) {
+    lab.until_logged(log::DORMANT, times);
+    assert_dormant(lab);
+}
+
+#[test]
+fn the_first_connection_brings_it_up_and_quiet_lets_it_go() {
+    for mode in ["shared", "reuseport"] {
+        let lab = dormant(Start::lab().set("listen-mode", mode).set("idle-timeout", "1s"));
+        let held = procfs::descriptors(lab.first()).len();
+        for round in 1..=3 {
+            until_dormant(&lab, round);
+            assert_eq!(lab.pid_file("lab.pid"), Some(lab.first()), "the pid file is there all the time");
+            let mut clients: Vec<Client> = (0..5).map(|_| Client::connect(lab.address()).expect("connected")).collect();
+            for client in &mut clients {
+                let whoami = client.get("/whoami").expect("an answer").whoami();
+                assert_eq!((whoami.master, whoami.generation), (lab.first(), 1));
+            }
+            lab.until("all of it is there", || lab.ready().len() == 2);
+            // A connection that does nothing keeps it up.
+            let gone = wait::within(Duration::from_secs(2), || (lab.ready().len() < 2).then_some(()));
+            assert_eq!(gone, None, "{}", lab.log());
+        }
+        until_dormant(&lab, 4);
+        let now = procfs::descriptors(lab.first());
+        assert!(now.len() <= held + 3, "{held} descriptors at first, now {now:?}");
+        lab.stop();
+    }
+}
+
+#[test]
+fn a_stop_before_anybody_has_come() {
+    let lab = dormant(Start::lab());
+    assert_dormant(&lab);
+    lab.signal(Signal::SIGTERM);
+    assert_eq!(lab.end_of(lab.first()), End::Code(0));
+    assert_eq!(lab.pid_file("lab.pid"), None);
+    assert!(Client::connect(lab.address()).is_err());
+}
+
+#[test]
+fn a_second_start_with_its_pid_file_is_refused() {
+    let lab = dormant(Start::lab());
+    let path = lab.path("lab.pid").display().to_string();
+    Start::lab().set("pid-file", &path).ended().assert_one_line(1, &["held by a running master"]);
+    assert_eq!(lab.whoami().master, lab.first());
+    lab.stop();
+}
+
+#[test]
+fn an_upgrade_wakes_it_and_the_new_one_sleeps_as_well() {
+    let lab = dormant(Start::lab().set("idle-timeout", "1s"));
+    lab.signal(Signal::SIGUSR2);
+    lab.until_logged(log::UPGRADE_DONE, 1);
+    lab.until("the old one is gone", || lab.has_ended(lab.first()));
+    lab.until_logged(log::DOZING, 1);
+    lab.until_logged(log::DORMANT, 2);
+    lab.until("nobody but the master is left", || lab.processes().len() == 1);
+    let whoami = lab.whoami();
+    assert_eq!((whoami.generation, whoami.master), (2, lab.serving()));
+    lab.stop();
+}
+
+#[test]
+fn settings_that_have_become_wrong_do_not_end_it() {
+    let lab = dormant(Start::lab().config("workers = 1\n").without("workers").set("idle-timeout", "500ms"));
+    assert_eq!(lab.whoami().generation, 1);
+    fs::write(lab.path("lab.toml"), "wrokers = 1\n").expect("written");
+    // It stays loaded, and waits all the same.
+    lab.until("it waits in its place", || lab.log().contains("stays loaded until the next connection"));
+    lab.until("the worker is gone", || lab.workers().is_empty());
+    assert_eq!(lab.whoami().master, lab.first());
+    fs::write(lab.path("lab.toml"), "workers = 1\n").expect("written");
+    lab.until_logged(log::DORMANT, 3);
+    assert_eq!(lab.whoami().master, lab.first());
+    lab.stop();
+}
+
+#[test]
+fn an_application_that_does_not_boot_is_said_with_its_code() {
+    let mut lab = Start::lab().set("on-demand", "on").variable("LAB_BOOT", "fail").spawn();
+    lab.wait_until_dormant();
+    assert!(lab.get("/").is_err());
+    assert_eq!(lab.end_of(lab.first()), End::Code(3));
+    assert_eq!(lab.pid_file("lab.pid"), None);
+}
