@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use nix::unistd::geteuid;
 
+use crate::procfs::Process;
 use crate::program;
 
 /// How many more descriptors, or processes, a process may have.
@@ -17,7 +18,7 @@ pub enum Resource {
     Processes,
 }
 
-/// Sets the soft limit of another process, and leaves the hard one.
+/// Sets the soft limit of another process, and leaves the hard one. One that has gone needs none.
 ///
 /// # Panics
 /// When that is refused.
@@ -38,7 +39,8 @@ pub fn set_through(launcher: &[String], pid: i32, resource: Resource, limit: u64
     let prlimit = ["prlimit", &pid_option, &limit_option].map(str::to_owned);
     let words: Vec<&String> = launcher.iter().chain(&prlimit).collect();
     let status = Command::new(words[0]).args(&words[1..]).status().expect("prlimit, of util-linux");
-    assert!(status.success(), "{option} of process {pid} is not to be set to {limit}");
+    let has_gone = Process::read(pid).is_none_or(|process| process.is_zombie());
+    assert!(status.success() || has_gone, "{option} of process {pid} is not to be set to {limit}");
 }
 
 /// The command through which a program runs as a user that nobody else is, and

@@ -129,8 +129,12 @@ fn a_killed_master_lets_workers_drain_first() {
         }
         until_steady(&lab);
         let mut open = Client::connect(lab.address()).expect("a connection");
+        let worker = open.get("/whoami").expect("an answer").whoami().pid;
         open.begin("/stream?chunks=8&ms=100").expect("the answer begins");
+        lab.freeze(worker);
         lab.signal_to(lab.serving(), Signal::SIGKILL);
+        lab.until("the anchor waits for it", || procfs::children(lab.first()) == [worker]);
+        lab.thaw(worker);
         assert_eq!(open.answer().expect("what is open is finished").body.len(), 128);
         assert_eq!(lab.end_of(lab.first()), End::Code(128 + 9));
         lab.until("no process is left", || lab.processes().is_empty());

@@ -125,6 +125,17 @@ fn no_more_run_at_once_than_may() {
 }
 
 #[test]
+fn four_hundred_at_once_are_all_done() {
+    let lab = start().variable("CHORES_QUEUE", "1000").ready();
+    // About as many as the queue's socket holds.
+    let mut clients: Vec<_> = (0..400).map(|number| lab.asked(&format!("/run?echo+{number}"))).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert_eq!(good(&client.answer().expect("an answer")), number.to_string());
+    }
+    lab.stop();
+}
+
+#[test]
 fn two_hundred_detached_jobs_leave_no_zombie() {
     let lab = start().variable("CHORES_QUEUE", "300").ready();
     let mut client = hatchery_tests::client::Client::connect(lab.address()).expect("a server");

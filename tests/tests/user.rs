@@ -6,7 +6,7 @@ use std::path::Path;
 
 use hatchery_tests::client::{self, Client};
 use hatchery_tests::load::Load;
-use hatchery_tests::{End, Lab, Start, chores, log, procfs};
+use hatchery_tests::{End, Lab, Start, chores, eve, log, procfs};
 use nix::sys::signal::Signal;
 use nix::unistd::{Uid, User};
 
@@ -253,6 +253,38 @@ fn connections_move_as_ever() {
         assert_eq!((who.generation, who.master), (3, lab.serving()));
     }
     drop(held);
+    lab.stop();
+}
+
+/// The kernel counts the descriptors that are on their way for each user, and
+/// refuses more than one process may have open. Root is not counted.
+#[test]
+fn more_connections_move_than_a_user_may_have_on_their_way() {
+    if !is_root() {
+        return;
+    }
+    const MANY: usize = 200;
+    let start = Start::lab().for_a_storm().set("user", NOBODY).set("workers", "3").set("upgrade-probation", "10m");
+    let lab = start.open_files(128).ready();
+    let mut waiting = eve::idle(lab.address(), MANY);
+    let senders = lab.ready();
+    lab.signal(Signal::SIGUSR2);
+    lab.until_logged(log::UPGRADE_DONE, 1);
+    lab.until("the successor's workers are ready", || lab.ready().len() == 3 && lab.ready().is_disjoint(&senders));
+    let readers = lab.ready();
+    readers.iter().for_each(|reader| lab.freeze(*reader));
+    let sockets = || -> usize {
+        let of = |pid: &i32| procfs::descriptors(*pid).values().filter(|it| it.starts_with("socket:")).count();
+        senders.iter().map(of).sum()
+    };
+    let before = sockets();
+    assert!(before >= MANY);
+    lab.signal_to(lab.first(), Signal::SIGWINCH);
+    lab.until("as many are on their way as may be", || before - sockets().min(before) >= 120);
+    readers.iter().for_each(|reader| lab.thaw(*reader));
+    lab.until("all have moved", || lab.processes().iter().all(|process| !senders.contains(&process.pid)));
+    assert_eq!(eve::fate(&mut waiting), eve::Fate { answered: MANY, ..eve::Fate::default() });
+    drop(waiting);
     lab.stop();
 }
 

@@ -55,7 +55,8 @@ extern "C" fn let_go(_signal: i32) {
         let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
         if null >= 0 {
             for fd in (0..MOST.load(SeqCst)).filter(|fd| listens(*fd)) {
-                libc::dup3(null, fd, libc::O_CLOEXEC);
+                libc::dup2(null, fd);
+                libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
             }
             libc::close(null);
         }

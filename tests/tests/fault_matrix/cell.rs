@@ -88,7 +88,8 @@ pub(crate) fn run(fault: Fault, moment: Moment) -> Cell {
     let all = report.crowds.iter().flat_map(|(name, tally)| tally.failures.iter().map(move |failure| (name, failure)));
     let (refused, failed): (Vec<_>, Vec<_>) = all.partition(|(_, failure)| is_refused(&failure.reason));
     let cell = Cell {
-        allowed: harm.connections,
+        // At a stop those of a protocol that has no word for goodbye are closed.
+        allowed: harm.connections + if moment == Moment::Stop { RAW } else { 0 },
         failed: failed.len(),
         refused: refused.len(),
         answered: report.answered(),
