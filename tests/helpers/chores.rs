@@ -69,7 +69,7 @@ fn config() -> JobConfig {
     JobConfig {
         concurrency: size("CHORES_CONCURRENCY", 2),
         queue: size("CHORES_QUEUE", 64),
-        time_limit: Duration::from_millis(number("CHORES_TIME", 60_000)),
+        time_limit: Duration::from_millis(number("CHORES_TIME", 600_000)),
         memory_limit: Some(number("CHORES_MEMORY", 256 << 20)),
         max_input: size("CHORES_MAX", 64 << 20),
         max_output: size("CHORES_MAX", 64 << 20),

@@ -257,6 +257,32 @@ fn a_signal_to_the_whole_group_counts_once() {
 }
 
 #[test]
+fn while_the_first_master_boots_only_a_stop_is_for_it() {
+    let lab = anchored().spawn();
+    let mut master = None;
+    lab.until("the master is there", || {
+        master = procfs::children(lab.first()).first().copied();
+        master.is_some()
+    });
+    let master = master.expect("found");
+    // Most likely before it listens to any signal.
+    lab.freeze(master);
+    tell(&lab, Signal::SIGHUP);
+    lab.until("the anchor has it", || !procfs::has_pending(lab.first(), Signal::SIGHUP));
+    lab.thaw(master);
+    lab.until_logged(log::RELOAD_DONE, 1);
+    assert_eq!(lab.serving(), master);
+    tell(&lab, Signal::SIGTERM);
+    assert_eq!(lab.end_of(lab.first()), End::Code(0));
+
+    // A stop is passed on at once, also to one that will never be ready.
+    let lab = anchored().variable("LAB_BOOT", "hang").set("boot-timeout", "10m").spawn();
+    lab.until("its workers boot", || procfs::children(lab.first()).iter().any(|it| !procfs::children(*it).is_empty()));
+    tell(&lab, Signal::SIGTERM);
+    assert_eq!(lab.end_of(lab.first()), End::Code(0));
+}
+
+#[test]
 fn twice_is_twice() {
     let lab = anchored().set("drain-timeout", "10m").ready();
     let mut open = Client::connect(lab.address()).expect("a connection");

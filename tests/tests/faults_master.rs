@@ -55,17 +55,17 @@ fn what_is_queued_is_answered() {
 #[test]
 fn a_blocked_worker_holds_up_neither_the_address_nor_its_end() {
     for mode in ["shared", "reuseport"] {
-        let lab = Start::lab().set("listen-mode", mode).set("drain-timeout", "3s").ready();
+        let lab = Start::lab().set("listen-mode", mode).set("drain-timeout", "8s").ready();
         let mut spins = Client::connect(lab.address()).expect("a connection");
         spins.ask("/spin?ms=600000").expect("sent");
         lab.until_read(lab.address(), &spins);
         kill_master(&lab);
         let began = Instant::now();
         lab.until("nobody accepts", || refuses(&lab));
-        assert!(!lab.processes().is_empty(), "the blocked one is still there: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(6), "the address was held until the end: {:?}", began.elapsed());
         can_be_restarted(&lab, mode);
         lab.until("the blocked one is gone", || lab.processes().is_empty());
-        assert!(began.elapsed() > Duration::from_secs(2), "it had its time: {:?}", began.elapsed());
+        assert!(began.elapsed() > Duration::from_secs(7), "it had its time: {:?}", began.elapsed());
         assert!(spins.answer().is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! Workers whose loop stands still, and those of which that only seems so.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use hatchery_tests::client::Client;
@@ -48,6 +49,28 @@ fn a_request_that_takes_long_is_no_blocked_loop() {
         assert_eq!(client.answer().expect("an answer").text(), "slept\n");
     }
     assert_eq!(log::WORKER_HUNG.count(&lab.log()), 0);
+    lab.stop();
+}
+
+/// Such a loop never parks.
+#[test]
+fn a_loop_that_always_has_something_to_do_is_no_blocked_loop() {
+    let lab = Start::lab().for_a_storm().set("workers", "1").set("heartbeat-timeout", "500ms").ready();
+    let until = Instant::now() + Duration::from_secs(4);
+    let busy = || {
+        let mut client = Client::connect(lab.counter()).expect("a connection");
+        let (batch, mut sum) = ("add 1\n".repeat(200), 0);
+        while Instant::now() < until {
+            client.send(&batch).expect("sent");
+            for _ in 0..200 {
+                sum += 1;
+                let line = client.line().expect("an answer");
+                assert!(line.starts_with(&format!("sum {sum} ")), "{line}");
+            }
+        }
+    };
+    thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(busy))));
+    assert_eq!(log::WORKER_HUNG.count(&lab.log()), 0, "{}", lab.log());
     lab.stop();
 }
 

@@ -81,6 +81,7 @@ fn a_machine_that_stands_still_kills_no_job() {
     assert_eq!(in_vain, None);
     lab.thaw(job);
     lab.thaw(server);
+    assert_eq!(lab.output("/run?echo+again"), "again", "it has looked at the clock by now");
     lab.put("a.end");
     assert_eq!(good(&waiting.answer().expect("an answer")), "waited for a");
     lab.stop();

@@ -83,6 +83,23 @@ fn an_upgrade_wakes_it_and_the_new_one_sleeps_as_well() {
     lab.stop();
 }
 
+/// Between two images, and while one loads, signals have to wait for somebody who takes them.
+#[test]
+fn no_signal_meets_it_between_two_lives() {
+    let lab = dormant(Start::lab().set("idle-timeout", "100ms").set("workers", "1"));
+    for round in 1..=3 {
+        assert_eq!(lab.whoami().master, lab.first());
+        lab.until("it sleeps again", || {
+            // An operator's scripts, and a rotation of the logs, at their worst.
+            lab.signal(Signal::SIGUSR1);
+            lab.signal(Signal::SIGTTOU);
+            log::DORMANT.count(&lab.log()) > round || lab.has_ended(lab.first())
+        });
+        assert!(!lab.has_ended(lab.first()), "{}", lab.log());
+    }
+    lab.stop();
+}
+
 #[test]
 fn settings_that_have_become_wrong_do_not_end_it() {
     let lab = dormant(Start::lab().config("workers = 1\n").without("workers").set("idle-timeout", "500ms"));

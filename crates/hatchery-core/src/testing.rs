@@ -112,6 +112,7 @@ fn one(action: &Action) -> String {
             MasterSays::Refuge { .. } => format!("{pid}: refuge"),
             MasterSays::Queue { id } => format!("{pid}: queue {id}"),
             MasterSays::Finish { .. } => format!("{pid}: finish"),
+            MasterSays::Ask => format!("{pid}: ask"),
             MasterSays::Reopen => format!("{pid}: reopen"),
         },
         Action::Kill { pid } => format!("kill {pid}"),

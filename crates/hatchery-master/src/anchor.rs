@@ -13,7 +13,8 @@
 //!
 //! **Who serves** it is told by whoever takes over, or takes back, over the
 //! *line*: a channel whose other end every master holds, handed on by each to
-//! the next one. A signal that comes while nobody serves is kept for who does next.
+//! the next one. A signal that comes while nobody serves is kept for who does next;
+//! only a stop is for a first master that boots as well.
 //!
 //! **The line is also how each sees the other's end.** Workers hold a copy, so it is
 //! cut on that side when the last process of the last generation is gone: then the
@@ -62,13 +63,22 @@ pub enum Side {
 pub struct Anchor {
     signals: SelfPipe,
     line: Channel,
-    serving: Peer,
+    master: Master,
     /// Every master that has ever served and was not reaped here, the last one at the end.
     masters: Vec<Peer>,
     /// How the last one of them ended that was reaped here.
     ended: Option<Status>,
     kept: VecDeque<Signal>,
     startup: Startup,
+}
+
+/// Whom signals are for.
+#[derive(Debug)]
+enum Master {
+    /// The first one, which has not said yet that it serves: it may not be listening.
+    Boots(Peer),
+    /// The one that has said so last.
+    Serves(Peer),
 }
 
 /// A master's end of the line to the anchor.
@@ -118,8 +128,8 @@ pub fn cast() -> io::Result<Side> {
                 // Or it would run unattended.
                 let _ = process::kill(child, Signal::SIGKILL);
             })?;
-            let (serving, masters) = (Peer::of(child), vec![Peer::of(child)]);
-            let anchor = Anchor { signals, line: ours, serving, masters, ended: None, kept: VecDeque::new(), startup };
+            let (master, masters) = (Master::Boots(Peer::of(child)), vec![Peer::of(child)]);
+            let anchor = Anchor { signals, line: ours, master, masters, ended: None, kept: VecDeque::new(), startup };
             Ok(Side::Anchor(Box::new(anchor)))
         }
         Ok(Fork::Child) => {
@@ -141,7 +151,7 @@ impl Anchor {
     /// [`exit_now`](hatchery_sys::process::exit_now): the frames above are the master's.
     pub fn hold(mut self, mut reopen: impl FnMut()) -> i32 {
         title::set("hatchery: anchor");
-        info!(target: LOG, "anchor (pid {}) stands before master (pid {})", process::pid(), self.serving.pid());
+        info!(target: LOG, "anchor (pid {}) stands before master (pid {})", process::pid(), self.master.peer().pid());
         loop {
             // Asked first: whatever a process has said, and how it has ended, is known to the two that follow.
             let are_gone = self.masters.iter().all(Peer::has_ended);
@@ -181,7 +191,7 @@ impl Anchor {
     }
 
     fn serves(&mut self, pid: Pid) {
-        self.serving = Peer::of(pid);
+        self.master = Master::Serves(Peer::of(pid));
         self.masters.retain(|known| known.pid() != pid);
         self.masters.push(Peer::of(pid));
         for signal in std::mem::take(&mut self.kept) {
@@ -241,10 +251,17 @@ impl Anchor {
     }
 
     fn pass_on(&mut self, signal: Signal) {
-        if !self.serving.has_ended() && self.serving.pass_on(signal).is_ok() {
-            return;
+        let peer = self.master.peer();
+        let is_stop = matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT);
+        match &self.master {
+            Master::Boots(_) if !is_stop => {}
+            Master::Boots(_) | Master::Serves(_) => {
+                if !peer.has_ended() && peer.pass_on(signal).is_ok() {
+                    return;
+                }
+                warn!(target: LOG, "master (pid {}) is gone: {signal} is kept for the next one", peer.pid());
+            }
         }
-        warn!(target: LOG, "master (pid {}) is gone: {signal} is kept for the next one", self.serving.pid());
         if self.kept.len() < KEPT {
             self.kept.push_back(signal);
         }
@@ -263,6 +280,14 @@ impl Anchor {
             Some(Status::Exited(code)) => code,
             Some(Status::Killed { signal, .. }) => 128 + signal,
             None => 1,
+        }
+    }
+}
+
+impl Master {
+    fn peer(&self) -> &Peer {
+        match self {
+            Self::Boots(peer) | Self::Serves(peer) => peer,
         }
     }
 }

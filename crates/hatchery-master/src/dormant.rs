@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use hatchery_core::Command;
 use hatchery_net::Listeners;
-use hatchery_sys::signals::{self, SelfPipe, Sender, Startup};
+use hatchery_sys::signals::{Caught, SelfPipe, Sender, Startup};
 use hatchery_sys::{Signal, poll, wait};
 use tracing::{info, warn};
 
@@ -34,8 +34,8 @@ pub enum Wake {
 
 /// Waits for somebody, before anything is loaded.
 ///
-/// Signals are caught meanwhile, and have their default action again afterwards,
-/// as they have in every master that loads.
+/// Signals are caught from here on, and go on being caught: there is somebody
+/// who waits for an answer, so none must end the process while it loads.
 ///
 /// # Errors
 /// When the self-pipe cannot be made, or the kernel has no memory left.
@@ -44,13 +44,13 @@ pub fn lie_low(
     startup: &Startup,
     anchor: Option<&Line>,
     reopen: impl FnMut(),
-) -> io::Result<Wake> {
+) -> io::Result<(Wake, SelfPipe)> {
     let mut caught = SelfPipe::install(&SIGNALS)?;
-    let wake = wait_for_somebody(listeners, &mut caught, anchor, startup.ignores(Signal::SIGHUP), reopen);
-    // Before the pipe goes: this closes the end that handlers write to.
-    signals::reset_in_child();
-    drop(caught);
-    wake
+    // After a sleep all are blocked until there are handlers.
+    startup.restore_mask()?;
+    caught.let_through()?;
+    let wake = wait_for_somebody(listeners, &mut caught, anchor, startup.ignores(Signal::SIGHUP), reopen)?;
+    Ok((wake, caught))
 }
 
 pub(crate) fn wait_for_somebody(
@@ -71,19 +71,8 @@ pub(crate) fn wait_for_somebody(
             warn!(target: "hatchery", "the anchor is gone: stopping");
             return Ok(Wake::Stop);
         }
-        for caught in caught.take() {
-            if outlives_terminal && caught.signal == Signal::SIGHUP && caught.sender == Sender::Kernel {
-                continue;
-            }
-            match commands::command(&caught) {
-                Some(Command::Stop) => return Ok(Wake::Stop),
-                Some(command @ (Command::Upgrade | Command::Reload)) => return Ok(Wake::Command(command)),
-                Some(Command::Reopen) => reopen(),
-                Some(command @ (Command::Rest | Command::More | Command::Fewer)) => {
-                    warn!(target: "hatchery", "{command} refused: no worker is there before the first connection");
-                }
-                None => {}
-            }
+        if let Some(wake) = heed(&caught.take(), outlives_terminal, &mut reopen) {
+            return Ok(wake);
         }
         // Orphans that were given to this process, as they are to a container's first one.
         while wait::reap()?.is_some() {}
@@ -91,4 +80,22 @@ pub(crate) fn wait_for_somebody(
             return Ok(Wake::Connection);
         }
     }
+}
+
+/// What signals mean to a master without workers; `None` if it goes on waiting.
+pub(crate) fn heed(caught: &[Caught], outlives_terminal: bool, reopen: &mut impl FnMut()) -> Option<Wake> {
+    let is_meant =
+        |caught: &&Caught| !(outlives_terminal && caught.signal == Signal::SIGHUP && caught.sender == Sender::Kernel);
+    let mut wake = None;
+    for command in caught.iter().filter(is_meant).filter_map(commands::command) {
+        match command {
+            Command::Stop => return Some(Wake::Stop),
+            Command::Upgrade | Command::Reload => wake = Some(Wake::Command(command)),
+            Command::Reopen => reopen(),
+            Command::Rest | Command::More | Command::Fewer => {
+                warn!(target: "hatchery", "{command} refused: no worker is there before the first connection");
+            }
+        }
+    }
+    wake
 }

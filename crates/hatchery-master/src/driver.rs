@@ -76,6 +76,8 @@ pub struct Setup {
     pub companions: Vec<Companion>,
     /// What an operator has asked for before it began.
     pub asked: Option<Command>,
+    /// The handlers, where they are in place already.
+    pub signals: Option<SelfPipe>,
     /// What the program keeps open across upgrades.
     pub kept: Kept,
     /// The line to the anchor, if there is one.
@@ -140,7 +142,7 @@ impl Driver {
         });
         let inbox = Inbox {
             waiting: [Event::Begin].into_iter().chain(setup.asked.map(Event::Command)).collect(),
-            signals: SelfPipe::install(&SIGNALS)?,
+            signals: setup.signals.map_or_else(|| SelfPipe::install(&SIGNALS), Ok)?,
             successor: None,
             predecessor: setup.predecessor,
             anchor: setup.anchor,

@@ -12,6 +12,7 @@ use hatchery_core::{Generation, Pid};
 use hatchery_net::{Address, Entry, Inherited, Relay};
 use hatchery_sys::board::{self, Totals};
 use hatchery_sys::channel::Channel;
+use hatchery_sys::signals::Startup;
 use hatchery_sys::{env, inherit, process};
 use thiserror::Error;
 
@@ -51,6 +52,8 @@ pub struct Predecessor {
 pub struct Slept {
     /// The locked pid file.
     pub pid_file: Option<OwnedFd>,
+    /// The signals that the program was first started with. All are blocked now.
+    pub startup: Startup,
 }
 
 /// Why a handoff cannot be taken.
@@ -187,7 +190,8 @@ fn line(fd: i32) -> Result<Line, HandoffError> {
 }
 
 fn slept(asleep: Asleep) -> Result<Slept, HandoffError> {
-    Ok(Slept { pid_file: asleep.pid_file.map(|fd| adopt("the pid file", fd)).transpose()? })
+    let pid_file = asleep.pid_file.map(|fd| adopt("the pid file", fd)).transpose()?;
+    Ok(Slept { pid_file, startup: Startup::from_bits(asleep.startup) })
 }
 
 fn adopt(what: &'static str, fd: i32) -> Result<OwnedFd, HandoffError> {

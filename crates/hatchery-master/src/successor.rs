@@ -75,8 +75,9 @@ impl Legacy<'_> {
     }
 
     /// Becomes the program anew in this very process, which has no child any more,
-    /// to wait for the next connection. Returns only if it cannot, and then the
-    /// process cannot go on either.
+    /// to wait for the next connection. Signals are to be blocked: what comes from
+    /// here on waits for the handlers of the new image. Returns only if it cannot,
+    /// and then the process cannot go on either.
     #[must_use]
     pub fn sleep(&self, pid_file: Option<BorrowedFd<'_>>) -> io::Error {
         // A program that knows nothing of this takes it for a predecessor that is gone, and serves.
@@ -85,11 +86,7 @@ impl Legacy<'_> {
             Err(error) => return error,
         };
         streams::flush();
-        // What comes from here on waits for the handlers of the new image.
-        if let Err(error) = signals::block_all() {
-            return error;
-        }
-        let asleep = Asleep { pid_file: pid_file.map(|fd| fd.as_raw_fd()) };
+        let asleep = Asleep { pid_file: pid_file.map(|fd| fd.as_raw_fd()), startup: self.startup.to_bits() };
         let mut handoff = self.handoff(&link);
         handoff.asleep = Some(asleep);
         (handoff.relay, handoff.back) = (None, None);
@@ -121,7 +118,8 @@ impl Legacy<'_> {
         env.push(format!("{VARIABLE}={}", handoff.encode()).into());
         let program =
             Program { path: path.to_owned(), args: self.origin.args.clone(), env, dir: self.origin.dir.clone() };
-        exec::exec(&program, &keep, self.startup)
+        let startup = if handoff.asleep.is_some() { self.startup.all_blocked() } else { *self.startup };
+        exec::exec(&program, &keep, &startup)
     }
 
     /// Made in the child, since the variable names the process that may read it.

@@ -71,6 +71,24 @@ impl Startup {
         self.0.ignored & bit(signal as i32) != 0
     }
 
+    /// The same as bits, signal 1 being the lowest: those that were ignored, those that were blocked.
+    #[must_use]
+    pub fn to_bits(&self) -> [u64; 2] {
+        [self.0.ignored, self.0.blocked]
+    }
+
+    /// What another image of this program has noted, when it was started itself.
+    #[must_use]
+    pub fn from_bits([ignored, blocked]: [u64; 2]) -> Self {
+        Self(AtStart { ignored, blocked })
+    }
+
+    /// The same dispositions, and all signals blocked: for an exec that none must meet.
+    #[must_use]
+    pub fn all_blocked(&self) -> Self {
+        Self(AtStart { ignored: self.0.ignored, blocked: u64::MAX })
+    }
+
     /// Sets dispositions, then the mask, to what was found at the start.
     ///
     /// # Errors
@@ -80,6 +98,14 @@ impl Startup {
             let ignored = self.0.ignored & bit(signal) != 0;
             dispose(signal, if ignored { libc::SIG_IGN } else { libc::SIG_DFL });
         }
+        self.restore_mask()
+    }
+
+    /// Sets the mask to what was found at the start.
+    ///
+    /// # Errors
+    /// None that the kernel documents.
+    pub fn restore_mask(&self) -> io::Result<()> {
         let mut mask = MaybeUninit::<libc::sigset_t>::zeroed();
         // SAFETY: `mask` is emptied, filled and then read, by the functions made for it.
         let set = unsafe {

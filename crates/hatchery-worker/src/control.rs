@@ -101,6 +101,8 @@ impl Shared {
             MasterSays::Shed { connections, heir } => self.hand_over(connections, known(heir, enclosed)),
             MasterSays::Refuge { heir } => self.refuge.offer(known(heir, enclosed)),
             MasterSays::Queue { id } => self.add_queue(id, enclosed),
+            // Between two other things: that is the answer.
+            MasterSays::Ask => self.counters.turned(),
             MasterSays::Reopen => {}
         }
     }

@@ -147,7 +147,7 @@ impl Counters {
     }
 
     /// The loop does something: see [`heartbeat`](crate::heartbeat).
-    fn turned(&self) {
+    pub(crate) fn turned(&self) {
         add(&self.cell.turn, 2);
     }
 }

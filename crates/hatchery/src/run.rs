@@ -52,8 +52,9 @@ impl<P: 'static> Server<P> {
     /// frame is dropped twice. The same holds for the processes that `daemonize` and
     /// `anchor` leave behind: what returns is always the master.
     ///
-    /// Until the master's loop begins, which is after `preload`, the signals
-    /// TERM, INT and QUIT keep their default action.
+    /// Until the master's loop begins, which is after `preload`, signals keep their
+    /// default action: TERM, INT, QUIT, but also HUP, USR1 and USR2 end it. With
+    /// `on_demand` there is somebody who waits already, so they wait for the loop.
     ///
     /// # Errors
     /// They are in the [`Exit`]: bad settings and listeners that cannot be had
@@ -99,7 +100,9 @@ impl<P: 'static> Server<P> {
         E: Into<BoxError>,
     {
         alone::refuse_runtime()?;
-        let startup = signals::Startup::capture();
+        // Before it slept, this process had noted its own.
+        let slept = predecessor.as_ref().and_then(|before| before.asleep.as_ref());
+        let startup = slept.map_or_else(signals::Startup::capture, |slept| slept.startup);
         let origin = Origin::capture().map_err(Error::Origin)?;
         let settings = self.sources.resolve()?;
         let mut companions = self.companions;
@@ -112,10 +115,10 @@ impl<P: 'static> Server<P> {
         let is_first = predecessor.as_ref().is_none_or(|before| before.asleep.is_some());
         let mut ground = Ground::claim(&settings, &self.named, mem::take(&mut companions.keeps), predecessor)?;
         ground.anchor = ground.anchor.take().or(moored);
-        let mut asked = None;
+        let (mut asked, mut caught) = (None, None);
         if settings.on_demand && is_first {
             match ground.lie_low(&settings, &startup)? {
-                Lain::Woken(command) => asked = command,
+                Lain::Woken(command, signals) => (asked, caught) = (command, Some(signals)),
                 Lain::Stopped => return Ok(Outcome::Drained),
             }
         }
@@ -145,6 +148,7 @@ impl<P: 'static> Server<P> {
             pid_file: ground.pid_file,
             predecessor: ground.link,
             asked,
+            signals: caught,
             anchor: ground.anchor,
             kept: ground.kept,
             hooks,

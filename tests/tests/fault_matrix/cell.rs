@@ -7,7 +7,7 @@ use hatchery_tests::client::Failure;
 use hatchery_tests::storm::{Crowd, Reason, Storm};
 use hatchery_tests::{Lab, Start};
 
-use crate::faults::{Fault, Harm};
+use crate::faults::{Fault, Harm, open_sockets};
 use crate::moments::Moment;
 
 /// How many workers there are.
@@ -73,11 +73,12 @@ pub(crate) fn run(fault: Fault, moment: Moment) -> Cell {
     let start = Start::lab().for_a_storm().set("workers", &WORKERS.to_string());
     let start = start.set("upgrade-probation", moment.probation());
     let lab = fault.prepare(start).ready();
+    let own = lab.ready().into_iter().map(open_sockets).min().unwrap_or(0);
     let storm = Storm::begin(crowds(lab.address(), lab.counter()));
     fault.before(&lab);
     moment.reach(&lab);
     let began = Instant::now();
-    let harm = fault.strike(&lab);
+    let harm = fault.strike(&lab, own);
     until_recovered(&lab, &harm, moment);
     let recovered = began.elapsed();
     if moment != Moment::Stop {

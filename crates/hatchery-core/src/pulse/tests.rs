@@ -34,7 +34,7 @@ fn a_loop_that_stands_still_is_blocked_until_it_moves() {
     for (millis, turn, said) in [
         (0, 5, ""),
         (100, 5, ""),
-        (200, 7, ""),
+        (200, 7, "3: ask"),
         // 3 stands in turn 7 since 0.
         (250, 7, "WorkerBlocked, 1: 2 queues"),
         (300, 7, ""),
@@ -75,8 +75,9 @@ fn watched() -> Master {
 fn a_loop_that_hangs_is_aborted_and_replaced_at_once() {
     let mut master = watched();
     let turns = |one| Event::Sampled(vec![sample(1, 3, one), sample(2, 3, 4)]);
-    for millis in [0, 250, 500, 750, 999] {
-        assert_eq!(short(&master.step(at(millis), turns(7))), "", "{millis} ms");
+    // Half of the time is over: it is asked, once.
+    for (millis, said) in [(0, ""), (250, ""), (500, "1: ask"), (750, ""), (999, "")] {
+        assert_eq!(short(&master.step(at(millis), turns(7))), said, "{millis} ms");
     }
     assert_eq!(short(&master.step(at(1000), turns(7))), "WorkerHung, abort 1, fork 0");
     let phase = |master: &Master, pid| master.roster.iter().find(|w| w.pid == Pid(pid)).map(|w| w.phase);
@@ -87,6 +88,18 @@ fn a_loop_that_hangs_is_aborted_and_replaced_at_once() {
     assert_eq!(short(&master.step(at(6000), Event::Tick)), "kill 1, sample");
     let exit = Event::Exited { pid: Pid(1), ending: crate::Ending::Signal(9) };
     assert_eq!(short(&master.step(at(6001), exit)), "WorkerExited");
+}
+
+#[test]
+fn a_loop_that_never_waits_answers_when_it_is_asked() {
+    let mut master = watched();
+    let mut turn = 7;
+    for look in 0..40 {
+        let said = short(&master.step(at(look * 250), Event::Sampled(vec![sample(1, 3, turn), sample(2, 3, 4)])));
+        assert!(said.is_empty() || said == "1: ask", "{said}");
+        turn += if said.is_empty() { 0 } else { 2 };
+    }
+    assert!(turn > 20, "it was asked again and again");
 }
 
 #[test]

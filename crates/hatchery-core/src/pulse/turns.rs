@@ -5,6 +5,11 @@
 //! One that is there for heartbeat-timeout *hangs*: it is aborted. A loop that
 //! waits is in an even turn, however long, and a request that takes long without
 //! blocking the loop lets that turn.
+//!
+//! A loop that always has something to do never waits, and may be in one odd turn
+//! for as long as that lasts. So whoever has been in one for half of that time is
+//! asked whether it is there: its loop comes to the question between two other
+//! things, and answers with a turn.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,6 +19,7 @@ use crate::ids::Pid;
 use crate::master::{Actions, Master};
 use crate::notice::Notice;
 use crate::time::Moment;
+use crate::wire::worker::MasterSays;
 use crate::worker::Phase;
 
 use super::{Reasons, Sample};
@@ -43,6 +49,8 @@ pub(super) struct Turns {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Stand {
     turn: u64,
+    /// When it is asked whether it is there, if that was not done.
+    ask_at: Option<Moment>,
     blocked_at: Moment,
     hangs_at: Moment,
 }
@@ -78,6 +86,7 @@ impl Turns {
     pub(super) fn map(&mut self, pid: &impl Fn(Pid) -> Pid, moment: &impl Fn(Moment) -> Moment) {
         let stand = |stand: &Stand| Stand {
             turn: stand.turn & 1,
+            ask_at: stand.ask_at.map(moment),
             blocked_at: moment(stand.blocked_at),
             hangs_at: moment(stand.hangs_at),
         };
@@ -87,14 +96,24 @@ impl Turns {
     }
 
     /// Takes a look in. One that is stopped cannot turn, so it is as if it had begun now.
-    fn look(&mut self, samples: &[Sample], heartbeat: Duration, now: Moment) {
+    fn look(&mut self, samples: &[Sample], reasons: Reasons, heartbeat: Duration, now: Moment) {
+        let soonest = match (reasons.divided, reasons.heartbeat) {
+            (true, true) => BLOCKED.min(heartbeat),
+            (true, false) => BLOCKED,
+            (false, _) => heartbeat,
+        };
         if self.restless.is_some_and(|until| until <= now) {
             self.restless = None;
         }
         // Of whoever stops, or drains, nothing more is seen.
         self.stands.retain(|pid, _| samples.iter().any(|sample| sample.pid == *pid));
         for sample in samples {
-            let new = Stand { turn: sample.turn, blocked_at: now + BLOCKED, hangs_at: now + heartbeat };
+            let new = Stand {
+                turn: sample.turn,
+                ask_at: Some(now + soonest / 2),
+                blocked_at: now + BLOCKED,
+                hangs_at: now + heartbeat,
+            };
             let known = self.stands.entry(sample.pid).or_insert(new);
             if sample.turn.wrapping_sub(known.turn) > QUIET_TURNS {
                 self.restless = Some(now + RESTLESS);
@@ -103,6 +122,16 @@ impl Turns {
                 *known = new;
             }
         }
+    }
+
+    /// Whom to ask whether it is there, once a turn.
+    fn in_question(&mut self, now: Moment) -> Vec<Pid> {
+        let is_due = |stand: &Stand| stand.turn % 2 == 1 && stand.ask_at.is_some_and(|at| at <= now);
+        let due: Vec<Pid> = self.stands.iter().filter(|(_, stand)| is_due(stand)).map(|(pid, _)| *pid).collect();
+        for pid in &due {
+            self.stands.entry(*pid).and_modify(|stand| stand.ask_at = None);
+        }
+        due
     }
 
     fn late(&self, at: impl Fn(&Stand) -> Moment, now: Moment) -> impl Iterator<Item = Pid> {
@@ -121,7 +150,10 @@ impl Turns {
 impl Master {
     pub(super) fn look_at_turns(&mut self, samples: &[Sample], reasons: Reasons, now: Moment, out: &mut Actions) {
         let heartbeat = self.policy.heartbeat_timeout;
-        self.pulse.turns.look(samples, heartbeat, now);
+        self.pulse.turns.look(samples, reasons, heartbeat, now);
+        for pid in self.pulse.turns.in_question(now) {
+            out.push(Action::Tell { pid, says: MasterSays::Ask });
+        }
         if reasons.divided {
             let (fell, rose) = self.pulse.turns.news_of_blocked(now);
             self.tell_of(fell, |who, pid| Notice::WorkerBlocked { who, pid }, out);

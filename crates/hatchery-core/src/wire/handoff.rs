@@ -23,7 +23,7 @@ pub const VERSION: u64 = 1;
 pub const OLDEST: u64 = 1;
 
 /// The keys of this version.
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 15] = [
     "v",
     "min",
     "pid",
@@ -38,6 +38,7 @@ const KNOWN: [&str; 14] = [
     "fd",
     "asleep",
     "anchor",
+    "startup",
 ];
 
 /// What a predecessor hands to its successor.
@@ -79,6 +80,9 @@ pub struct Handoff {
 pub struct Asleep {
     /// The locked pid file, if there is one.
     pub pid_file: Option<i32>,
+    /// The signals that the program was first started with: those that were
+    /// ignored, and those that were blocked, as bits. All are blocked now.
+    pub startup: [u64; 2],
 }
 
 /// One listener of a [`Handoff`].
@@ -138,7 +142,8 @@ impl Handoff {
         if let Some(anchor) = self.anchor {
             line = line.with("anchor", anchor.to_string());
         }
-        if let Some(Asleep { pid_file }) = self.asleep {
+        if let Some(Asleep { pid_file, startup: [ignored, blocked] }) = self.asleep {
+            line = line.with("startup", format!("i{ignored:x}:{blocked:x}"));
             line = line.with("asleep", pid_file.map_or_else(|| "-".to_owned(), |fd| fd.to_string()));
         }
         line.encode()
@@ -173,7 +178,7 @@ impl Handoff {
             configured: line.number("configured")?,
             kept: line.all("fd").map(kept).collect::<Result<_, _>>()?,
             anchor: line.bytes("anchor").map(|value| descriptor("anchor", value)).transpose()?,
-            asleep: line.bytes("asleep").map(asleep).transpose()?,
+            asleep: line.bytes("asleep").map(|fd| asleep(fd, line.bytes("startup"))).transpose()?,
             strays: line.others(&KNOWN).flat_map(descriptors_in).collect(),
         };
         handoff.keep_owners_apart()?;
@@ -247,9 +252,14 @@ fn kept(value: &[u8]) -> Result<(String, i32), WireError> {
     Ok((name.to_owned(), descriptor("fd", &value[hash + 1..])?))
 }
 
-fn asleep(value: &[u8]) -> Result<Asleep, WireError> {
-    let pid_file = if value == b"-" { None } else { Some(descriptor("asleep", value)?) };
-    Ok(Asleep { pid_file })
+fn asleep(lock: &[u8], startup: Option<&[u8]>) -> Result<Asleep, WireError> {
+    let pid_file = if lock == b"-" { None } else { Some(descriptor("asleep", lock)?) };
+    let startup = startup.ok_or_else(|| WireError::missing("startup"))?;
+    let broken = || WireError::new(format!("`startup={}` is not iBITS:BITS", String::from_utf8_lossy(startup)));
+    let text = std::str::from_utf8(startup).map_err(|_| broken())?;
+    let bits = |text: &str| u64::from_str_radix(text, 16).map_err(|_| broken());
+    let (ignored, blocked) = text.strip_prefix('i').and_then(|rest| rest.split_once(':')).ok_or_else(broken)?;
+    Ok(Asleep { pid_file, startup: [bits(ignored)?, bits(blocked)?] })
 }
 
 /// Numbers behind the last `#`, or a value that is nothing but numbers. Which of
@@ -285,7 +295,7 @@ mod tests {
             configured: Some(2),
             kept: vec![("metrics".to_owned(), 11), ("a;b#c".to_owned(), 12)],
             anchor: Some(13),
-            asleep: Some(Asleep { pid_file: Some(14) }),
+            asleep: Some(Asleep { pid_file: Some(14), startup: [1 << 12, u64::MAX] }),
             strays: vec![],
         }
     }

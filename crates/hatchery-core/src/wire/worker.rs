@@ -49,6 +49,8 @@ pub enum MasterSays {
         /// Its relay.
         heir: Heir,
     },
+    /// Its loop has been at work for long: is it there? The answer is a turn on the board.
+    Ask,
     /// An accept queue that was made after this worker was forked; it is the message's descriptor.
     Queue {
         /// Its name.
@@ -117,6 +119,7 @@ impl MasterSays {
             }
             Self::Refuge { heir } => heir.write(Fields::default()).message("refuge"),
             Self::Queue { id } => Fields::default().with("id", id.to_string()).message("queue"),
+            Self::Ask => Fields::default().message("ask"),
             Self::Reopen => Fields::default().message("reopen"),
         }
     }
@@ -144,6 +147,7 @@ impl MasterSays {
                 let id = fields.bytes("id").ok_or_else(|| WireError::missing("id"))?;
                 Ok(Self::Queue { id: queue_id(id)? })
             }
+            "ask" => Ok(Self::Ask),
             "reopen" => Ok(Self::Reopen),
             other => Err(WireError::new(format!("a master does not say `{other}`"))),
         }
@@ -155,7 +159,7 @@ impl MasterSays {
         match self {
             Self::Drain { heir, .. } => heir.as_ref(),
             Self::Shed { heir, .. } | Self::Refuge { heir } => Some(heir),
-            Self::Assign { .. } | Self::Finish { .. } | Self::Queue { .. } | Self::Reopen => None,
+            Self::Assign { .. } | Self::Finish { .. } | Self::Ask | Self::Queue { .. } | Self::Reopen => None,
         }
     }
 }
@@ -259,6 +263,7 @@ mod tests {
             MasterSays::Shed { connections: 7, heir: heir(Whose::Own) },
             MasterSays::Refuge { heir: heir(Whose::Predecessor) },
             MasterSays::Queue { id: queue(1, 3) },
+            MasterSays::Ask,
             MasterSays::Reopen,
         ] {
             assert_eq!(MasterSays::decode(&said.encode()), Ok(said));

@@ -3,6 +3,8 @@
 //! Each rule has a name, by which a violation is told from another: the test of
 //! the mutants prints it.
 
+use std::time::Duration;
+
 use hatchery_core::rollout::Rollout;
 use hatchery_core::shutdown::Life;
 use hatchery_core::upgrade::Upgrade;
@@ -11,7 +13,7 @@ use hatchery_core::wire::worker::{MasterSays, Whose};
 use hatchery_core::worker::{Phase, Standing, Worker};
 use hatchery_core::{Action, Command, Event, Lineage, Master, Outcome, Pid, QueueId};
 
-use crate::world::{Finish, Loop, World, copies};
+use crate::world::{Finish, Loop, Node, World, copies};
 
 /// A rule that does not hold.
 #[derive(Clone, Debug)]
@@ -228,10 +230,12 @@ fn queues_are_served(world: &World, index: usize) -> Verdict {
     if master.accepts() && ready(master) > 0 {
         let all = copies(&node.queues);
         // Queues that were made, but are not known to the core yet.
-        let accepted =
-            |index: &hatchery_core::QueueId| node.processes.values().any(|process| process.accepts.contains(index));
-        let known =
-            all.iter().filter(|queue| queue.index == 0 || node.processes.values().all(|p| p.copies.contains(queue)));
+        let workers = || node.processes.values().filter(|process| !process.slot.is_companion());
+        let accepted = |queue: &QueueId| {
+            let mut ready = serving(master).filter(|worker| worker.is_ready());
+            ready.any(|worker| node.processes.get(&worker.pid).is_some_and(|it| it.accepts.contains(queue)))
+        };
+        let known = all.iter().filter(|queue| queue.index == 0 || workers().all(|it| it.copies.contains(queue)));
         for queue in known {
             require(accepted(queue), "queues: one has no ready worker", || format!("queue {queue}"))?;
         }
@@ -342,6 +346,11 @@ pub(crate) fn settled(world: &World) -> Verdict {
     Ok(())
 }
 
+fn hangs(master: &Master, node: &Node) -> bool {
+    let stands = node.processes.values().any(|process| process.turning == Loop::Stands);
+    stands && master.policy().heartbeat_timeout > Duration::ZERO
+}
+
 /// What is still to come, if the world is not at rest.
 pub(crate) fn unrest(world: &World) -> Option<String> {
     for (index, master) in world.alive() {
@@ -359,6 +368,8 @@ pub(crate) fn unrest(world: &World) -> Option<String> {
                 let ready = master.workers().filter(|worker| worker.is_ready()).count();
                 if ready != wanted || all != wanted {
                     format!("{ready} of {wanted} processes ready, {all} there")
+                } else if hangs(master, node) {
+                    "a worker hangs".to_owned()
                 } else if !node.holds_pid_file {
                     "the pid file names somebody else".to_owned()
                 } else if let Some(owed @ (Command::Reload | Command::Upgrade)) = node.owes.first() {

@@ -14,6 +14,9 @@ use crate::choice::{Choice, Deed};
 use crate::scope::{LARGE, Scope};
 use crate::world::{Drain, Finish, Loop, Process, Said, World, copies};
 
+/// One fact and the answers to all that is asked for because of it.
+const MOST_FACTS: u8 = 64;
+
 /// How one choice is carried out.
 pub(crate) struct Stage<'a> {
     pub(crate) scope: &'a Scope,
@@ -194,7 +197,12 @@ impl World {
     /// system answers is told before anything else, as the driver does it.
     fn tell_master(&mut self, index: usize, event: Event, stage: &mut Stage<'_>) -> Verdict {
         let mut facts = VecDeque::from([event]);
+        let mut told = 0;
         while let Some(event) = facts.pop_front() {
+            told += 1;
+            if told > MOST_FACTS {
+                return Err(Violation::new("settling: it never stops asking", format!("{event:?}")));
+            }
             let now = self.now;
             let Some(master) = self.nodes.get_mut(index).and_then(|node| node.state.as_mut().ok()) else {
                 return Ok(());
@@ -464,7 +472,7 @@ impl Process {
             }
             MasterSays::Queue { id } => self.copies.push(id),
             MasterSays::Finish { .. } => self.finish = Finish::Told,
-            MasterSays::Shed { .. } | MasterSays::Refuge { .. } | MasterSays::Reopen => {}
+            MasterSays::Shed { .. } | MasterSays::Refuge { .. } | MasterSays::Ask | MasterSays::Reopen => {}
         }
         Ok(())
     }

@@ -42,89 +42,11 @@ const ONE: Scope = Scope {
 
 const BOTH: &[CompanionKind] = &[CompanionKind::Jobs, CompanionKind::Sidecar];
 
-/// Half a minute of one processor, with optimisation.
+/// Half a minute of one processor, with optimisation. The smaller ones first: what is wrong shows sooner.
 pub(crate) const EVERY_RUN: &[Scope] = &[
-    Scope {
-        name: "one generation of three",
-        workers: 3,
-        commands: ALONE,
-        budget: Budget { commands: 1, crashes: 1, refusals: 1, recycles: 1, ..NOTHING },
-        ..ONE
-    },
-    Scope {
-        name: "one generation, slow",
-        workers: 2,
-        commands: ALONE,
-        budget: Budget { commands: 1, crashes: 1, refusals: 1, delays: 2, ..NOTHING },
-        ..ONE
-    },
-    Scope {
-        name: "one generation, two commands",
-        workers: 2,
-        commands: ALONE,
-        budget: Budget { commands: 2, crashes: 1, recycles: 1, ..NOTHING },
-        ..ONE
-    },
-    Scope {
-        name: "upgrade of three",
-        workers: 3,
-        budget: Budget { commands: 1, crashes: 1, deaths: 1, ..NOTHING },
-        ..ONE
-    },
-    Scope {
-        name: "upgrade, refusals and delays",
-        workers: 2,
-        budget: Budget { commands: 1, crashes: 1, deaths: 1, refusals: 1, delays: 1, ..NOTHING },
-        ..ONE
-    },
-    Scope {
-        name: "upgrade, recycled",
-        workers: 2,
-        budget: Budget { commands: 1, crashes: 1, recycles: 1, ..NOTHING },
-        ..ONE
-    },
-    Scope {
-        name: "upgrade, two commands",
-        budget: Budget { commands: 2, crashes: 1, deaths: 1, refusals: 1, ..NOTHING },
-        ..ONE
-    },
-    Scope { name: "upgrade, three commands", budget: Budget { commands: 3, ..NOTHING }, ..ONE },
     Scope {
         name: "upgrade, two deaths and delays",
         budget: Budget { commands: 1, deaths: 2, delays: 2, ..NOTHING },
-        ..ONE
-    },
-    Scope {
-        name: "three masters",
-        masters: 3,
-        budget: Budget { commands: 2, crashes: 1, deaths: 1, ..NOTHING },
-        ..ONE
-    },
-    Scope {
-        name: "no drain, no probation",
-        drain: Duration::ZERO,
-        probation: Duration::ZERO,
-        budget: Budget { commands: 2, crashes: 1, deaths: 1, ..NOTHING },
-        ..ONE
-    },
-    Scope {
-        name: "companions",
-        companions: BOTH,
-        budget: Budget { commands: 1, crashes: 1, deaths: 1, ..NOTHING },
-        ..ONE
-    },
-    Scope {
-        name: "a job server, slow",
-        companions: &[CompanionKind::Jobs],
-        commands: ALONE,
-        budget: Budget { commands: 1, crashes: 1, delays: 2, ..NOTHING },
-        ..ONE
-    },
-    Scope {
-        name: "hanging",
-        looks: HEARTBEAT,
-        moods: HANGS,
-        budget: Budget { commands: 1, crashes: 1, moods: 1, delays: 1, ..NOTHING },
         ..ONE
     },
     Scope {
@@ -137,10 +59,82 @@ pub(crate) const EVERY_RUN: &[Scope] = &[
         ..ONE
     },
     Scope {
+        name: "old",
+        companions: &[CompanionKind::Sidecar],
+        looks: Looks { lifetime: Duration::from_secs(4), ..NO_LOOKS },
+        budget: Budget { crashes: 1, delays: 1, ..NOTHING },
+        ..ONE
+    },
+    Scope {
+        name: "companions",
+        companions: BOTH,
+        budget: Budget { commands: 1, crashes: 1, deaths: 1, ..NOTHING },
+        ..ONE
+    },
+    Scope {
+        name: "upgrade of three",
+        workers: 3,
+        budget: Budget { commands: 1, crashes: 1, deaths: 1, ..NOTHING },
+        ..ONE
+    },
+    Scope {
+        name: "a job server, slow",
+        companions: &[CompanionKind::Jobs],
+        commands: ALONE,
+        budget: Budget { commands: 1, crashes: 1, delays: 2, ..NOTHING },
+        ..ONE
+    },
+    Scope {
+        name: "no drain, no probation",
+        drain: Duration::ZERO,
+        probation: Duration::ZERO,
+        budget: Budget { commands: 2, crashes: 1, deaths: 1, ..NOTHING },
+        ..ONE
+    },
+    Scope {
+        name: "upgrade, recycled",
+        workers: 2,
+        budget: Budget { commands: 1, crashes: 1, recycles: 1, ..NOTHING },
+        ..ONE
+    },
+    Scope { name: "upgrade, three commands", budget: Budget { commands: 3, ..NOTHING }, ..ONE },
+    Scope {
+        name: "one generation, slow",
+        workers: 2,
+        commands: ALONE,
+        budget: Budget { commands: 1, crashes: 1, refusals: 1, delays: 2, ..NOTHING },
+        ..ONE
+    },
+    Scope {
+        name: "three masters",
+        masters: 3,
+        budget: Budget { commands: 2, crashes: 1, deaths: 1, ..NOTHING },
+        ..ONE
+    },
+    Scope {
         name: "a queue for each of three",
         workers: 3,
         queues: &[3],
         budget: Budget { commands: 1, crashes: 1, refusals: 1, ..NOTHING },
+        ..ONE
+    },
+    Scope {
+        name: "idle",
+        looks: Looks { idle: Some(Duration::from_secs(5)), ..NO_LOOKS },
+        budget: Budget { commands: 2, crashes: 1, deaths: 1, ..NOTHING },
+        ..ONE
+    },
+    Scope {
+        name: "large",
+        workers: 2,
+        looks: Looks { memory: true, ..NO_LOOKS },
+        moods: &[Deed::Grow],
+        budget: Budget { commands: 1, crashes: 1, moods: 1, ..NOTHING },
+        ..ONE
+    },
+    Scope {
+        name: "upgrade, two commands",
+        budget: Budget { commands: 2, crashes: 1, deaths: 1, refusals: 1, ..NOTHING },
         ..ONE
     },
     Scope {
@@ -153,6 +147,13 @@ pub(crate) const EVERY_RUN: &[Scope] = &[
         ..ONE
     },
     Scope {
+        name: "hanging",
+        looks: HEARTBEAT,
+        moods: HANGS,
+        budget: Budget { commands: 1, crashes: 1, moods: 1, delays: 1, ..NOTHING },
+        ..ONE
+    },
+    Scope {
         name: "balance",
         workers: 2,
         looks: Looks { balance: true, ..NO_LOOKS },
@@ -162,24 +163,23 @@ pub(crate) const EVERY_RUN: &[Scope] = &[
         ..ONE
     },
     Scope {
-        name: "large",
+        name: "one generation of three",
+        workers: 3,
+        commands: ALONE,
+        budget: Budget { commands: 1, crashes: 1, refusals: 1, recycles: 1, ..NOTHING },
+        ..ONE
+    },
+    Scope {
+        name: "upgrade, refusals and delays",
         workers: 2,
-        looks: Looks { memory: true, ..NO_LOOKS },
-        moods: &[Deed::Grow],
-        budget: Budget { commands: 1, crashes: 1, moods: 1, ..NOTHING },
+        budget: Budget { commands: 1, crashes: 1, deaths: 1, refusals: 1, delays: 1, ..NOTHING },
         ..ONE
     },
     Scope {
-        name: "old",
-        companions: &[CompanionKind::Sidecar],
-        looks: Looks { lifetime: Duration::from_secs(4), ..NO_LOOKS },
-        budget: Budget { crashes: 1, delays: 1, ..NOTHING },
-        ..ONE
-    },
-    Scope {
-        name: "idle",
-        looks: Looks { idle: Some(Duration::from_secs(5)), ..NO_LOOKS },
-        budget: Budget { commands: 2, crashes: 1, deaths: 1, ..NOTHING },
+        name: "one generation, two commands",
+        workers: 2,
+        commands: ALONE,
+        budget: Budget { commands: 2, crashes: 1, recycles: 1, ..NOTHING },
         ..ONE
     },
 ];
@@ -217,11 +217,7 @@ pub(crate) const LARGE: &[Scope] = &[
         budget: Budget { commands: 2, crashes: 1, deaths: 1, refusals: 1, delays: 1, ..NOTHING },
         ..ONE
     },
-    Scope {
-        name: "upgrade, three commands and a crash",
-        budget: Budget { commands: 3, crashes: 1, ..NOTHING },
-        ..ONE
-    },
+    Scope { name: "upgrade, three commands and a crash", budget: Budget { commands: 3, crashes: 1, ..NOTHING }, ..ONE },
     Scope {
         name: "upgrade, two crashes, two deaths, delays",
         budget: Budget { commands: 1, crashes: 2, deaths: 2, refusals: 1, delays: 2, ..NOTHING },

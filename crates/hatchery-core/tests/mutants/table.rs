@@ -1,6 +1,7 @@
 //! The faults.
 
 /// A fault that is put into the core.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Mutant {
     /// What is wrong then.
     pub(crate) name: &'static str,
@@ -69,12 +70,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         "if self.life == Life::Booting && self.roster.ready_count() == 0 =>",
         "if self.life == Life::Booting && self.roster.ready_count() == 99 =>",
     ),
-    mutant(
-        "a stop does not call an upgrade off",
-        "shutdown.rs",
-        "        self.call_off_upgrade(now, out);\n",
-        "",
-    ),
+    mutant("a stop does not call an upgrade off", "shutdown.rs", "        self.call_off_upgrade(now, out);\n", ""),
     mutant(
         "a worker that keeps its slot is not told of new queues",
         "queues.rs",
@@ -154,10 +150,10 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         "self.stands.clone().retain(",
     ),
     mutant(
-        "a hanging worker keeps its queues",
+        "whoever hangs is left alone",
         "pulse/turns.rs",
-        "        self.queues.forget(pid);\n        self.pulse.forget(pid);\n",
-        "        self.pulse.forget(pid);\n",
+        "self.pulse.turns.late(|stand| stand.hangs_at, now).collect();",
+        "self.pulse.turns.late(|stand| stand.hangs_at, now).take(0).collect();",
     ),
     mutant(
         "a job server goes together with the workers",
@@ -165,10 +161,5 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         "kind == Some(CompanionKind::Jobs) && workers_are_left",
         "kind == Some(CompanionKind::Jobs) && workers_are_left && false",
     ),
-    mutant(
-        "READY is said before the companions are",
-        "master.rs",
-        "|| !self.companions_are_ready() {",
-        "|| false {",
-    ),
+    mutant("READY is said before the companions are", "master.rs", "|| !self.companions_are_ready() {", "|| false {"),
 ];

@@ -99,6 +99,7 @@ impl Driver {
             | MasterSays::Drain { .. }
             | MasterSays::Finish { .. }
             | MasterSays::Shed { .. }
+            | MasterSays::Ask
             | MasterSays::Refuge { .. } => says.heir().and_then(|heir| self.relays.entry(heir.relay)),
         };
         fd?.try_clone_to_owned().inspect_err(|failure| error!("no descriptor left for a worker: {failure}")).ok()

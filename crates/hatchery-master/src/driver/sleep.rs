@@ -3,7 +3,7 @@
 use std::io;
 
 use hatchery_core::{Event, Master, Outcome};
-use hatchery_sys::title;
+use hatchery_sys::{signals, title};
 use tracing::{error, info, warn};
 
 use super::{Driver, LOG, Turn};
@@ -15,13 +15,29 @@ impl Driver {
     /// with settings that have become wrong, this image waits instead, with what it has loaded.
     pub(super) fn sleep(&mut self) -> Turn {
         match self.hooks.may_begin_anew() {
-            Ok(()) => {
-                let failure = self.begin_anew();
-                self.cannot_go_on(&format!("cannot begin anew: {failure}"))
-            }
+            Ok(()) => self.sleep_if_nobody_asks(),
             Err(why) => {
                 warn!(target: LOG, "what is loaded stays loaded until the next connection: {why}");
                 self.wait_in_place()
+            }
+        }
+    }
+
+    /// What is asked for until signals are blocked is done, what comes later waits for the new image.
+    fn sleep_if_nobody_asks(&mut self) -> Turn {
+        let blocked = match signals::block_all() {
+            Ok(blocked) => blocked,
+            Err(failure) => return self.cannot_go_on(&format!("cannot block signals: {failure}")),
+        };
+        let (caught, hooks) = (self.inbox.signals.take(), &mut self.hooks);
+        match dormant::heed(&caught, self.inbox.outlives_terminal, &mut || hooks.reopen()) {
+            Some(wake) => {
+                blocked.restore();
+                self.wake(wake)
+            }
+            None => {
+                let failure = self.begin_anew();
+                self.cannot_go_on(&format!("cannot begin anew: {failure}"))
             }
         }
     }
@@ -30,14 +46,20 @@ impl Driver {
         let (inbox, hooks) = (&mut self.inbox, &mut self.hooks);
         let (signals, anchor, outlives_terminal) = (&mut inbox.signals, inbox.anchor.as_ref(), inbox.outlives_terminal);
         match dormant::wait_for_somebody(&self.listeners, signals, anchor, outlives_terminal, || hooks.reopen()) {
-            Ok(Wake::Connection) => self.come_back([Event::Begin]),
-            Ok(Wake::Command(command)) => self.come_back([Event::Begin, Event::Command(command)]),
-            Ok(Wake::Stop) => {
+            Ok(wake) => self.wake(wake),
+            Err(failure) => self.cannot_go_on(&format!("cannot wait for connections: {failure}")),
+        }
+    }
+
+    fn wake(&mut self, wake: Wake) -> Turn {
+        match wake {
+            Wake::Connection => self.come_back([Event::Begin]),
+            Wake::Command(command) => self.come_back([Event::Begin, Event::Command(command)]),
+            Wake::Stop => {
                 self.shut();
                 info!(target: LOG, "stopped");
                 Turn::Over(Outcome::Drained)
             }
-            Err(failure) => self.cannot_go_on(&format!("cannot wait for connections: {failure}")),
         }
     }
 

@@ -28,7 +28,7 @@ fn abort_at(work: fn(), times: u32) {
             // With a second thread the allocator locks; this one keeps it busy, too.
             thread::spawn(|| {
                 loop {
-                    churn()
+                    churn();
                 }
             });
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(

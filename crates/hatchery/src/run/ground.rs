@@ -7,7 +7,7 @@ use hatchery_master::{PidFile, Predecessor, Relays};
 use hatchery_net::{Kept, Listeners, Spec};
 use hatchery_sys::board::Board;
 use hatchery_sys::channel::Channel;
-use hatchery_sys::signals::Startup;
+use hatchery_sys::signals::{SelfPipe, Startup};
 use tracing::info;
 
 use super::{BOARD_CELLS, companions, listeners, relays, reread};
@@ -34,7 +34,7 @@ pub(super) struct Ground {
 /// What follows from waiting for somebody.
 pub(super) enum Lain {
     /// There is something to do: for a client, or for an operator as well.
-    Woken(Option<Command>),
+    Woken(Option<Command>, SelfPipe),
     /// It was stopped before anybody came.
     Stopped,
 }
@@ -82,10 +82,11 @@ impl Ground {
         }
         starter::settle();
         starter::ready();
+        self.anchor.iter().for_each(Line::serving);
         match dormant::lie_low(&self.listeners, startup, self.anchor.as_ref(), || logging::reopen(settings)) {
-            Ok(Wake::Connection) => Ok(Lain::Woken(None)),
-            Ok(Wake::Command(command)) => Ok(Lain::Woken(Some(command))),
-            Ok(Wake::Stop) => {
+            Ok((Wake::Connection, signals)) => Ok(Lain::Woken(None, signals)),
+            Ok((Wake::Command(command), signals)) => Ok(Lain::Woken(Some(command), signals)),
+            Ok((Wake::Stop, _)) => {
                 self.leave();
                 info!(target: "hatchery", "stopped");
                 Ok(Lain::Stopped)

@@ -41,6 +41,7 @@ impl Server {
                 MasterSays::Assign { .. }
                 | MasterSays::Shed { .. }
                 | MasterSays::Refuge { .. }
+                | MasterSays::Ask
                 | MasterSays::Queue { .. },
             ) => {}
             Err(failure) => warn!(target: LOG, "the master sent something that is no message: {failure}"),
