@@ -18,10 +18,9 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
-use hatchery::http::{self as respond, Request, Response};
+use hatchery::http::header::{HeaderValue, RETRY_AFTER};
+use hatchery::http::{self, Method, Request, Response, StatusCode};
 use hatchery::{BoxError, Exit, JobConfig, JobError, Jobs, Server, Worker, cli};
-use http::header::{HeaderValue, RETRY_AFTER};
-use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
 
 /// Makes pictures small.
@@ -55,7 +54,7 @@ fn main() -> Exit {
 /// What every worker does.
 async fn run(worker: Worker, nothing: &'static ()) -> Result<(), BoxError> {
     let jobs = worker.jobs(THUMBNAILS);
-    let routes = respond::serve_fn(async move |request: Request| Ok::<_, Infallible>(answer(request, &jobs).await));
+    let routes = http::serve_fn(async move |request: Request| Ok::<_, Infallible>(answer(request, &jobs).await));
     routes(worker, nothing).await
 }
 
@@ -63,15 +62,15 @@ async fn answer(request: Request, jobs: &Jobs) -> Response {
     let ran = match (request.method().clone(), request.uri().path()) {
         (Method::POST, "/thumbnail") => match Limited::new(request.into_body(), LARGEST).collect().await {
             Ok(picture) => jobs.run(picture.to_bytes()).await,
-            Err(_) => return respond::status(StatusCode::PAYLOAD_TOO_LARGE),
+            Err(_) => return http::status(StatusCode::PAYLOAD_TOO_LARGE),
         },
         (Method::GET, path) => match path.strip_prefix("/trouble/") {
             Some(kind) => jobs.run(format!("trouble {kind}")).await,
-            None => return respond::text("POST a picture to /thumbnail, or GET /trouble/crash, leak or hang\n"),
+            None => return http::text("POST a picture to /thumbnail, or GET /trouble/crash, leak or hang\n"),
         },
-        _ => return respond::status(StatusCode::METHOD_NOT_ALLOWED),
+        _ => return http::status(StatusCode::METHOD_NOT_ALLOWED),
     };
-    ran.map_or_else(|error| refusal(&error), respond::bytes)
+    ran.map_or_else(|error| refusal(&error), http::bytes)
 }
 
 /// What has become of the job decides what the client is told.
@@ -83,7 +82,7 @@ fn refusal(error: &JobError) -> Response {
         JobError::InputTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    let mut response = respond::text(format!("{error}\n"));
+    let mut response = http::text(format!("{error}\n"));
     *response.status_mut() = status;
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));

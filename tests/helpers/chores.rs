@@ -59,6 +59,9 @@ fn main() -> Exit {
 }
 
 fn load() -> Result<Loaded, BoxError> {
+    if let Some(needed) = variable("CHORES_NEEDS") {
+        fs::metadata(needed)?;
+    }
     let kept_at = hatchery::kept("udp").and_then(address).unwrap_or_default();
     Ok(Loaded { build: variable("CHORES_BUILD").unwrap_or_default(), kept_at })
 }

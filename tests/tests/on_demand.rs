@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hatchery_tests::client::Client;
 use hatchery_tests::procfs::{self, Process};
-use hatchery_tests::{End, Lab, Start, log, wait};
+use hatchery_tests::{End, Lab, Start, chores, log, wait};
 use nix::sys::signal::Signal;
 
 fn dormant(start: Start) -> Lab {
@@ -112,6 +112,79 @@ fn settings_that_have_become_wrong_do_not_end_it() {
     fs::write(lab.path("lab.toml"), "workers = 1\n").expect("written");
     lab.until_logged(log::DORMANT, 3);
     assert_eq!(lab.whoami().master, lab.first());
+    lab.stop();
+}
+
+#[test]
+fn a_folder_that_is_gone_does_not_end_it() {
+    let start = Start::lab().set("idle-timeout", "500ms");
+    let folder = start.path("run");
+    fs::create_dir(&folder).expect("a folder");
+    let lab = dormant(start.working_folder(&folder));
+    assert_eq!(lab.whoami().generation, 1);
+    fs::rename(&folder, lab.path("gone")).expect("renamed");
+    lab.until("it waits in its place", || lab.log().contains("stays loaded until the next connection"));
+    assert_eq!(lab.whoami().master, lab.first());
+    lab.stop();
+}
+
+#[test]
+fn what_waits_for_an_upgrade_waits_while_it_sleeps_too() {
+    let start = Start::lab().without("bind").without("workers").set("idle-timeout", "500ms");
+    let lab = dormant(start.config("workers = 1\nbind = '127.0.0.1:0'\n"));
+    assert_eq!(lab.whoami().generation, 1);
+    fs::write(lab.path("lab.toml"), "workers = 1\nbind = '127.0.0.1:1'\n").expect("written");
+    lab.signal(Signal::SIGHUP);
+    lab.until_logged(log::RELOAD_DONE, 1);
+    lab.until("it waits in its place", || lab.log().contains("`bind` has changed, which takes effect at"));
+    assert_eq!(lab.whoami().master, lab.first());
+    lab.stop();
+}
+
+const CHORES: &str = env!("CARGO_BIN_EXE_chores");
+
+#[test]
+fn a_wake_that_fails_is_tried_again_and_whoever_waits_is_answered() {
+    let start = chores::start(CHORES).set("idle-timeout", "500ms");
+    let needed = start.path("needed");
+    fs::write(&needed, "").expect("written");
+    let lab = dormant(start.variable("CHORES_NEEDS", &needed.display().to_string()));
+    lab.output("/");
+    lab.until_logged(log::DORMANT, 2);
+    fs::remove_file(&needed).expect("removed");
+    let mut client = lab.asked("/");
+    lab.until("it was tried twice", || lab.log().matches("whoever waits goes on waiting").count() >= 2);
+    fs::write(&needed, "").expect("written");
+    assert_eq!(client.answer().expect("an answer").status, 200);
+    assert_eq!(lab.pid_file("lab.pid"), Some(lab.first()));
+    lab.stop();
+}
+
+#[test]
+fn whoever_comes_while_it_falls_asleep_does_not_wait_for_that() {
+    let start = chores::start(CHORES).set("idle-timeout", "500ms").set("drain-timeout", "60s");
+    let lab = dormant(start.variable("CHORES_SIDECAR", "stubborn"));
+    lab.output("/");
+    lab.until_logged(log::DOZING, 1);
+    // Its sidecar would hold it up for a minute.
+    lab.until("the sidecar drains", || lab.lines_of("beat.log").iter().any(|line| line.starts_with("drains")));
+    let mut client = lab.asked("/");
+    client.wait_at_most(Duration::from_secs(30));
+    assert_eq!(client.answer().expect("an answer").status, 200);
+    lab.signal(Signal::SIGTERM);
+    lab.signal(Signal::SIGTERM);
+}
+
+#[test]
+fn it_does_not_sleep_while_there_are_jobs() {
+    let lab = dormant(chores::start(CHORES).set("idle-timeout", "500ms"));
+    assert_eq!(lab.output("/detach?wait+it"), "accepted");
+    lab.until("it is being done", || lab.path("it.begun").exists());
+    let slept = wait::within(Duration::from_secs(3), || (log::DOZING.count(&lab.log()) > 0).then_some(()));
+    assert_eq!(slept, None, "{}", lab.log());
+    fs::write(lab.path("it.end"), "").expect("written");
+    lab.until_logged(log::DORMANT, 2);
+    assert!(lab.path("it.ended").exists());
     lab.stop();
 }
 

@@ -48,7 +48,13 @@ impl Master {
             },
             Busy::Dozing => match command {
                 Command::Stop => self.stop(now, out),
-                _ => Self::refuse(command, "everything is let go; what comes back is new", out),
+                Command::Reload | Command::Upgrade | Command::More => {
+                    self.wake(out);
+                    self.carry_out(command, now, out);
+                }
+                Command::Rest | Command::Fewer | Command::Reopen => {
+                    Self::refuse(command, "no worker is there", out);
+                }
             },
             // Its workers need not wait for the end of the probation, if an operator says so.
             Busy::Replaced if command == Command::Rest && self.cut_probation_short(now, out) => {}
@@ -130,9 +136,9 @@ impl Master {
         self.shut_relay(out);
     }
 
-    /// Ends a rest; nothing if there is none.
+    /// Ends a rest, or a sleep that has not begun; nothing if there is none.
     pub(crate) fn wake(&mut self, out: &mut Actions) {
-        if self.life == Life::Resting {
+        if self.life.is_resting() {
             self.life = Life::Serving;
             self.throttle.forget();
             out.push(Action::Log(Notice::Woken));

@@ -55,6 +55,8 @@ pub enum Event {
         /// The system's reason.
         text: String,
     },
+    /// Somebody waits in a queue while everything is being let go.
+    Knocked,
     /// New settings were read, answering [`Action::Reread`](crate::Action::Reread).
     Settings(Policy),
     /// The settings could not be read, answering [`Action::Reread`](crate::Action::Reread).

@@ -181,7 +181,8 @@ impl Master {
             generation: self.generation,
             queues,
             listen_mode: self.listen_mode,
-            lineage: Lineage::First,
+            // It has served: what does not boot now is no reason to end.
+            lineage: Lineage::Alone,
             scaled: Some(self.target),
             companions: self.companions.clone(),
         }
@@ -225,6 +226,7 @@ impl Master {
             Event::Sampled(samples) => self.sampled(&samples, now, out),
             Event::QueuesAdded { counts } => self.queues_added(counts, out),
             Event::QueuesNotAdded { text } => out.push(Action::Log(Notice::QueuesNotAdded { text })),
+            Event::Knocked => self.wake(out),
             Event::Settings(policy) => self.settings_read(policy, out),
             Event::SettingsRefused { text } => self.settings_refused(text, out),
             Event::SuccessorStarted { pid } => self.successor_started(pid, now, out),

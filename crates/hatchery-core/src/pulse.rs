@@ -189,7 +189,7 @@ impl Master {
         let resident = samples.iter().filter_map(|sample| Some((sample.pid, sample.resident?))).collect();
         self.renew_the_large(&resident, now, out);
         if reasons.idle {
-            self.look_for_anybody(&of_workers, now, out);
+            self.look_for_anybody(&samples, now, out);
         }
         if self.pulse.next.is_some() {
             let reasons = self.reasons();

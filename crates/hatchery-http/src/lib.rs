@@ -1,5 +1,8 @@
 //! HTTP over hyper for hatchery's workers, with the limits a server needs.
 //!
+//! Programs use all of this through `hatchery`: write `use hatchery::http` where
+//! an example has `use hatchery_http`.
+//!
 //! A connection starts *parked*: a socket and a few words. Its first byte makes
 //! it *active*, which is when hyper's state and buffers are made; being idle
 //! makes it parked again. One sweep over all connections of a worker enforces
@@ -92,6 +95,8 @@ mod sweep;
 mod ticker;
 mod tower;
 
+/// What requests and answers are made of, from the crate `http`.
+pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 pub use hyper::body::Incoming;
 
 pub use body::{Body, BodySender, ClientGone};

@@ -13,7 +13,7 @@
 //!
 //! **Who serves** it is told by whoever takes over, or takes back, over the
 //! *line*: a channel whose other end every master holds, handed on by each to
-//! the next one. A signal that comes while nobody serves is kept for who does next;
+//! the next one. Each is believed only about itself, as the kernel knows it. A signal that comes while nobody serves is kept for who does next;
 //! only a stop is for a first master that boots as well.
 //!
 //! **The line is also how each sees the other's end.** Workers hold a copy, so it is
@@ -29,7 +29,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use hatchery_core::wire::anchor::AnchorHears;
-use hatchery_sys::channel::{Channel, Received};
+use hatchery_sys::channel::{Channel, Received, Speaker};
 use hatchery_sys::fork::{self, Fork};
 use hatchery_sys::peer::Peer;
 use hatchery_sys::signals::{self, Caught, SelfPipe, Sender, Startup};
@@ -88,6 +88,8 @@ pub struct Line(Channel);
 /// What the line says.
 enum Heard {
     Serving(Pid),
+    /// Something that is not understood, or not believed.
+    Skipped,
     Nothing,
     Cut,
 }
@@ -115,7 +117,7 @@ pub fn is_called_for() -> bool {
 pub fn cast() -> io::Result<Side> {
     let startup = Startup::capture();
     process::adopt_orphans()?;
-    let (ours, theirs) = Channel::pair()?;
+    let (ours, theirs) = Channel::pair_that_tells()?;
     streams::flush();
     let blocked = signals::block_all()?;
     match fork::fork(&blocked) {
@@ -159,6 +161,8 @@ impl Anchor {
             self.reap();
             match heard {
                 Heard::Serving(pid) => self.serves(pid),
+                // Whoever says more and more of it must not keep signals from being passed on.
+                Heard::Skipped => self.take_signals(&mut reopen),
                 Heard::Nothing if are_gone && self.has_left() => return self.conclude(),
                 Heard::Nothing => {
                     self.take_signals(&mut reopen);
@@ -172,20 +176,17 @@ impl Anchor {
 
     fn hear(&self) -> Heard {
         let mut message = [0; MESSAGE_LIMIT];
-        loop {
-            match self.line.recv(&mut message) {
-                Ok(Received::Message { len, .. }) => {
-                    if let Ok(Some(AnchorHears::Serving { pid })) = AnchorHears::decode(&message[..len]) {
-                        return Heard::Serving(Pid::from_raw(pid.0));
-                    }
-                }
-                Ok(Received::Truncated | Received::Stripped { .. }) => {}
-                Ok(Received::Closed) => return Heard::Cut,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Heard::Nothing,
-                Err(error) => {
-                    error!(target: LOG, "the line to the master is broken: {error}");
-                    return Heard::Cut;
-                }
+        match self.line.recv_from(&mut message) {
+            Ok((Received::Message { len, .. }, speaker)) => match AnchorHears::decode(&message[..len]) {
+                Ok(Some(AnchorHears::Serving { pid })) => believe(Pid::from_raw(pid.0), speaker),
+                Ok(None) | Err(_) => Heard::Skipped,
+            },
+            Ok((Received::Truncated | Received::Stripped { .. }, _)) => Heard::Skipped,
+            Ok((Received::Closed, _)) => Heard::Cut,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Heard::Nothing,
+            Err(error) => {
+                error!(target: LOG, "the line to the master is broken: {error}");
+                Heard::Cut
             }
         }
     }
@@ -282,6 +283,15 @@ impl Anchor {
             None => 1,
         }
     }
+}
+
+/// Workers hold the line as well, and may be somebody who must not have signals sent in the anchor's name.
+fn believe(pid: Pid, speaker: Speaker) -> Heard {
+    if speaker.is(pid) && speaker.has_our_user() {
+        return Heard::Serving(pid);
+    }
+    warn!(target: LOG, "{speaker} speaks as the master that serves: not believed");
+    Heard::Skipped
 }
 
 impl Master {

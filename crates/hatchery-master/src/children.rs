@@ -144,15 +144,17 @@ impl Children {
             match child.channel.recv(&mut message) {
                 Ok(Received::Message { len, .. }) => match WorkerSays::decode(&message[..len]) {
                     Ok(says) => heard.push(Event::Worker { pid, says }),
-                    Err(error) => warn!("worker (pid {pid}) sent something that is no message: {error}"),
+                    Err(error) => {
+                        warn!(target: "hatchery", "worker (pid {pid}) sent something that is no message: {error}")
+                    }
                 },
                 Ok(Received::Truncated | Received::Stripped { .. }) => {
-                    warn!("worker (pid {pid}) sent a message that is too long");
+                    warn!(target: "hatchery", "worker (pid {pid}) sent a message that is too long");
                 }
                 Ok(Received::Closed) => child.speaks = Speaks::No,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => {
-                    warn!("the channel of worker (pid {pid}) is broken: {error}");
+                    warn!(target: "hatchery", "the channel of worker (pid {pid}) is broken: {error}");
                     child.speaks = Speaks::No;
                 }
             }

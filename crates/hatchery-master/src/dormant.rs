@@ -11,6 +11,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 use hatchery_core::Command;
 use hatchery_net::Listeners;
@@ -20,6 +21,9 @@ use tracing::{info, warn};
 
 use crate::anchor::Line;
 use crate::commands::{self, SIGNALS};
+
+/// Whoever comes waits at the most for so long before it tries to load once more.
+const LONGEST_REST: Duration = Duration::from_secs(10);
 
 /// Why a master is dormant no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,13 +47,15 @@ pub fn lie_low(
     listeners: &Listeners,
     startup: &Startup,
     anchor: Option<&Line>,
+    failures: u32,
     reopen: impl FnMut(),
 ) -> io::Result<(Wake, SelfPipe)> {
     let mut caught = SelfPipe::install(&SIGNALS)?;
     // After a sleep all are blocked until there are handlers.
     startup.restore_mask()?;
     caught.let_through()?;
-    let wake = wait_for_somebody(listeners, &mut caught, anchor, startup.ignores(Signal::SIGHUP), reopen)?;
+    let outlives_terminal = startup.ignores(Signal::SIGHUP);
+    let wake = wait_for_somebody(listeners, &mut caught, anchor, outlives_terminal, rest(failures), reopen)?;
     Ok((wake, caught))
 }
 
@@ -58,15 +64,21 @@ pub(crate) fn wait_for_somebody(
     caught: &mut SelfPipe,
     anchor: Option<&Line>,
     outlives_terminal: bool,
+    rest: Duration,
     mut reopen: impl FnMut(),
 ) -> io::Result<Wake> {
     info!(target: "hatchery", "on demand: waiting for the first connection");
+    let rests_until = Instant::now() + rest;
     loop {
+        let rest = rests_until.saturating_duration_since(Instant::now());
         let mut sources: Vec<BorrowedFd<'_>> = vec![caught.as_fd()];
         sources.extend(anchor.map(AsFd::as_fd));
         let others = sources.len();
-        sources.extend(listeners.iter().flat_map(hatchery_net::Listener::queues).map(AsFd::as_fd));
-        let readable = poll::readable(&sources, None)?;
+        // Whoever has come meanwhile waits in the queue.
+        if rest.is_zero() {
+            sources.extend(listeners.iter().flat_map(hatchery_net::Listener::queues).map(AsFd::as_fd));
+        }
+        let readable = poll::readable(&sources, Some(rest).filter(|rest| !rest.is_zero()))?;
         if anchor.is_some_and(Line::is_cut) {
             warn!(target: "hatchery", "the anchor is gone: stopping");
             return Ok(Wake::Stop);
@@ -82,8 +94,17 @@ pub(crate) fn wait_for_somebody(
     }
 }
 
+/// How long nobody wakes it after it could not load so often: a second, and twice as long each time.
+fn rest(failures: u32) -> Duration {
+    match failures {
+        0 => Duration::ZERO,
+        _ => Duration::from_secs(1 << (failures - 1).min(5)).min(LONGEST_REST),
+    }
+}
+
 /// What signals mean to a master without workers; `None` if it goes on waiting.
-pub(crate) fn heed(caught: &[Caught], outlives_terminal: bool, reopen: &mut impl FnMut()) -> Option<Wake> {
+#[must_use]
+pub fn heed(caught: &[Caught], outlives_terminal: bool, reopen: &mut impl FnMut()) -> Option<Wake> {
     let is_meant =
         |caught: &&Caught| !(outlives_terminal && caught.signal == Signal::SIGHUP && caught.sender == Sender::Kernel);
     let mut wake = None;

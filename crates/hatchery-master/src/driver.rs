@@ -8,13 +8,15 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use hatchery_core::shutdown::Life;
 use hatchery_core::{
     Action, Command, Companion, Event, Generation, Lineage, ListenMode, Master, Moment, Outcome, Policy, Readiness,
     Seed, Slot,
 };
-use hatchery_net::{Kept, Listeners};
+use hatchery_net::{Kept, Listener, Listeners};
 use hatchery_sys::board::Board;
 use hatchery_sys::channel::Channel;
 use hatchery_sys::origin::Origin;
@@ -76,6 +78,8 @@ pub struct Setup {
     pub companions: Vec<Companion>,
     /// What an operator has asked for before it began.
     pub asked: Option<Command>,
+    /// Whether it has served before it slept: what does not boot then is no reason to end.
+    pub has_served: bool,
     /// The handlers, where they are in place already.
     pub signals: Option<SelfPipe>,
     /// What the program keeps open across upgrades.
@@ -129,6 +133,7 @@ impl Driver {
     pub fn new(setup: Setup) -> io::Result<Self> {
         let lineage = match setup.predecessor {
             Some(_) => Lineage::Awaiting(Readiness::Booting),
+            None if setup.has_served => Lineage::Alone,
             None => Lineage::First,
         };
         let core = Master::new(Seed {
@@ -228,9 +233,14 @@ impl Driver {
             let until_deadline = self.core.deadline().map(|deadline| deadline.since(self.now()));
             let timeout = if unfinished { Some(until_deadline.unwrap_or(RETRY).min(RETRY)) } else { until_deadline };
             let (timeout, began) = (Clock::at_most(timeout), Instant::now());
-            if let Err(failure) = self.inbox.fill(&mut self.children, timeout) {
+            // Somebody may come while everything is being let go.
+            let doors = match self.core.life() {
+                Life::Dozing => self.listeners.iter().flat_map(Listener::queues).map(AsFd::as_fd).collect(),
+                _ => Vec::new(),
+            };
+            if let Err(failure) = self.inbox.fill(&mut self.children, &doors, timeout) {
                 // Out of memory for a moment: nothing was taken in, nothing is lost.
-                error!("waiting for events failed: {failure}");
+                error!(target: "hatchery", "waiting for events failed: {failure}");
             }
             self.clock.waited(timeout, began.elapsed());
             self.look_at_anchor();

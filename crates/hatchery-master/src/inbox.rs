@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use hatchery_core::wire::upgrade::{PredecessorSays, SuccessorSays};
 use hatchery_core::{Ending, Event, Pid};
-use hatchery_sys::channel::{Channel, Received};
+use hatchery_sys::channel::{Channel, Received, Speaker};
 use hatchery_sys::signals::{SelfPipe, Sender};
 use hatchery_sys::{Signal, poll, wait};
 use tracing::warn;
@@ -24,7 +24,7 @@ const MESSAGE_LIMIT: usize = 64 * 1024;
 pub(crate) struct Inbox {
     pub(crate) waiting: VecDeque<Event>,
     pub(crate) signals: SelfPipe,
-    pub(crate) successor: Option<Channel>,
+    pub(crate) successor: Option<Successor>,
     pub(crate) predecessor: Option<Channel>,
     pub(crate) anchor: Option<Line>,
     /// What has come by itself, or from the anchor, and may come once more.
@@ -33,19 +33,35 @@ pub(crate) struct Inbox {
     pub(crate) outlives_terminal: bool,
 }
 
+/// The successor that was started.
+#[derive(Debug)]
+pub(crate) struct Successor {
+    /// Who alone may speak for it: its workers hold the other end of the link as well.
+    pub(crate) pid: Pid,
+    pub(crate) link: Channel,
+}
+
 impl Inbox {
     /// Waits until something can be read or `timeout` is over, and takes in what there is.
-    pub(crate) fn fill(&mut self, children: &mut Children, timeout: Option<Duration>) -> io::Result<()> {
+    /// `doors` are queues that nobody accepts from, and yet somebody may wait in them.
+    pub(crate) fn fill(
+        &mut self,
+        children: &mut Children,
+        doors: &[BorrowedFd<'_>],
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
         let speakers: Vec<Pid> = children.speakers().map(|(pid, _)| pid).collect();
         let readable = {
             let mut sources: Vec<BorrowedFd<'_>> = vec![self.signals.as_fd()];
             sources.extend(children.speakers().map(|(_, fd)| fd));
-            sources.extend(self.successor.as_ref().map(AsFd::as_fd));
+            sources.extend(self.successor.as_ref().map(|successor| successor.link.as_fd()));
             sources.extend(self.predecessor.as_ref().map(AsFd::as_fd));
             // Only its end is ever heard, which the driver looks for.
             sources.extend(self.anchor.as_ref().map(AsFd::as_fd));
+            sources.extend(doors);
             poll::readable(&sources, timeout)?
         };
+        let knocked = readable[readable.len() - doors.len()..].contains(&true);
         let mut readable = readable.into_iter();
         let signalled = readable.next() == Some(true);
         for pid in speakers {
@@ -62,6 +78,8 @@ impl Inbox {
         if signalled {
             self.take_signals(children)?;
         }
+        // Last: a stop that has come as well goes before.
+        self.waiting.extend(knocked.then_some(Event::Knocked));
         Ok(())
     }
 
@@ -95,8 +113,9 @@ impl Inbox {
     }
 
     fn hear_successor(&mut self) {
-        while let Some(link) = &self.successor {
-            match receive(link, "successor", SuccessorSays::decode) {
+        while let Some(Successor { pid, link }) = &self.successor {
+            let is_itself = |speaker: Speaker| speaker.is(hatchery_sys::Pid::from_raw(pid.0));
+            match receive(link, "successor", is_itself, SuccessorSays::decode) {
                 Heard::Message(says) => self.waiting.push_back(Event::Successor(says)),
                 Heard::Skipped => {}
                 Heard::Nothing => return,
@@ -110,7 +129,7 @@ impl Inbox {
 
     fn hear_predecessor(&mut self) {
         while let Some(link) = &self.predecessor {
-            match receive(link, "predecessor", PredecessorSays::decode) {
+            match receive(link, "predecessor", |_| true, PredecessorSays::decode) {
                 Heard::Message(says) => self.waiting.push_back(Event::Predecessor(says)),
                 Heard::Skipped => {}
                 Heard::Nothing => return,
@@ -134,26 +153,31 @@ enum Heard<T> {
 fn receive<T, E: std::fmt::Display>(
     link: &Channel,
     who: &str,
+    is_believed: impl Fn(Speaker) -> bool,
     decode: impl Fn(&[u8]) -> Result<Option<T>, E>,
 ) -> Heard<T> {
     let mut message = vec![0; MESSAGE_LIMIT];
-    match link.recv(&mut message) {
-        Ok(Received::Message { len, .. }) => match decode(&message[..len]) {
+    match link.recv_from(&mut message) {
+        Ok((Received::Closed, _)) => Heard::Closed,
+        Ok((_, speaker)) if !is_believed(speaker) => {
+            warn!(target: "hatchery", "{speaker} speaks as the {who}: not believed");
+            Heard::Skipped
+        }
+        Ok((Received::Message { len, .. }, _)) => match decode(&message[..len]) {
             Ok(Some(says)) => Heard::Message(says),
             Ok(None) => Heard::Skipped,
             Err(error) => {
-                warn!("the {who} sent something that is no message: {error}");
+                warn!(target: "hatchery", "the {who} sent something that is no message: {error}");
                 Heard::Skipped
             }
         },
-        Ok(Received::Truncated | Received::Stripped { .. }) => {
-            warn!("the {who} sent a message that is too long");
+        Ok((Received::Truncated | Received::Stripped { .. }, _)) => {
+            warn!(target: "hatchery", "the {who} sent a message that is too long");
             Heard::Skipped
         }
-        Ok(Received::Closed) => Heard::Closed,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Heard::Nothing,
         Err(error) => {
-            warn!("the link to the {who} is broken: {error}");
+            warn!(target: "hatchery", "the link to the {who} is broken: {error}");
             Heard::Closed
         }
     }

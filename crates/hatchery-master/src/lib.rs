@@ -1,5 +1,8 @@
 //! The synchronous master: it performs what `hatchery-core` decides.
 //!
+//! Programs use what they need of this through `hatchery`: write
+//! `use hatchery::WorkerExit` where an example has `use hatchery_master::WorkerExit`.
+//!
 //! It owns every listening socket, forks the workers, relays signals, and on
 //! SIGUSR2 starts its own successor. It runs on one thread and never touches
 //! tokio, not even through a dependency: a runtime that was used before a fork

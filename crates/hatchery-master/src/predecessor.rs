@@ -1,9 +1,10 @@
 //! What an upgrade hands to the new program, read by the new program.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 
 use hatchery_core::wire::WireError;
 use hatchery_core::wire::handoff::{Asleep, HandedListener, Handoff, Reading, VARIABLE};
@@ -54,6 +55,10 @@ pub struct Slept {
     pub pid_file: Option<OwnedFd>,
     /// The signals that the program was first started with. All are blocked now.
     pub startup: Startup,
+    /// The program's path, as it was found when it was first started.
+    pub program: PathBuf,
+    /// How often in a row it could not load when somebody came.
+    pub failures: u32,
 }
 
 /// Why a handoff cannot be taken.
@@ -130,7 +135,7 @@ impl Predecessor {
             listeners,
             places,
             totals,
-            asleep: handoff.asleep.map(slept).transpose()?,
+            asleep: handoff.asleep.clone().map(slept).transpose()?,
             scaled: handoff.workers.zip(handoff.configured).filter(|(workers, configured)| workers != configured),
             kept,
             anchor: handoff.anchor.map(line).transpose()?,
@@ -191,7 +196,8 @@ fn line(fd: i32) -> Result<Line, HandoffError> {
 
 fn slept(asleep: Asleep) -> Result<Slept, HandoffError> {
     let pid_file = asleep.pid_file.map(|fd| adopt("the pid file", fd)).transpose()?;
-    Ok(Slept { pid_file, startup: Startup::from_bits(asleep.startup) })
+    let (startup, program) = (Startup::from_bits(asleep.startup), OsString::from_vec(asleep.program));
+    Ok(Slept { pid_file, startup, program: program.into(), failures: asleep.failures })
 }
 
 fn adopt(what: &'static str, fd: i32) -> Result<OwnedFd, HandoffError> {

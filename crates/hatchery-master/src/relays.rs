@@ -59,7 +59,7 @@ impl Relays {
     pub(crate) fn open_own(&mut self) {
         match Relay::pair() {
             Ok(relay) => self.own = relay,
-            Err(failure) => error!("no new relay, connections will not move: {failure}"),
+            Err(failure) => error!(target: "hatchery", "no new relay, connections will not move: {failure}"),
         }
     }
 
@@ -93,13 +93,13 @@ impl Relays {
         match leftovers.forward_to(&self.own) {
             Ok(forwarded) => {
                 if forwarded.lost > 0 {
-                    warn!("{} connections on their way to the successor are lost", forwarded.lost);
+                    warn!(target: "hatchery", "{} connections on their way to the successor are lost", forwarded.lost);
                 }
                 if forwarded.left {
                     return true;
                 }
             }
-            Err(failure) => warn!("connections on their way to the successor are lost: {failure}"),
+            Err(failure) => warn!(target: "hatchery", "connections on their way to the successor are lost: {failure}"),
         }
         self.leftovers = None;
         false

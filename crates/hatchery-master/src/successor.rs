@@ -53,7 +53,7 @@ impl Legacy<'_> {
     /// When there is no process or no descriptor left. That the program cannot
     /// be started is said by the child, over the channel.
     pub fn start(&self) -> io::Result<(Pid, Channel)> {
-        let (ours, theirs) = Channel::pair()?;
+        let (ours, theirs) = Channel::pair_that_tells()?;
         streams::flush();
         let blocked = signals::block_all()?;
         match fork::fork(&blocked) {
@@ -79,14 +79,19 @@ impl Legacy<'_> {
     /// here on waits for the handlers of the new image. Returns only if it cannot,
     /// and then the process cannot go on either.
     #[must_use]
-    pub fn sleep(&self, pid_file: Option<BorrowedFd<'_>>) -> io::Error {
+    pub fn sleep(&self, pid_file: Option<BorrowedFd<'_>>, failures: u32) -> io::Error {
         // A program that knows nothing of this takes it for a predecessor that is gone, and serves.
         let link = match Channel::pair() {
             Ok((_closed, link)) => link,
             Err(error) => return error,
         };
         streams::flush();
-        let asleep = Asleep { pid_file: pid_file.map(|fd| fd.as_raw_fd()), startup: self.startup.to_bits() };
+        let asleep = Asleep {
+            pid_file: pid_file.map(|fd| fd.as_raw_fd()),
+            startup: self.startup.to_bits(),
+            program: self.origin.program.as_os_str().as_bytes().to_vec(),
+            failures,
+        };
         let mut handoff = self.handoff(&link);
         handoff.asleep = Some(asleep);
         (handoff.relay, handoff.back) = (None, None);

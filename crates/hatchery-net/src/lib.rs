@@ -1,5 +1,8 @@
 //! Listeners and their accept queues for hatchery: bound, inherited, shut; and the relay.
 //!
+//! Programs use what they need of this through `hatchery`: write
+//! `use hatchery::JobConfig` where an example has `use hatchery_net::JobConfig`.
+//!
 //! A [`Listener`] is an address that is served. It has one accept [`Queue`] that
 //! all workers share, or several with `SO_REUSEPORT`. The master owns all of
 //! them, in its [`Listeners`], and closes none that may still be asked for:

@@ -5,6 +5,7 @@
 //! Received by hand, not through nix: a message that was cut off may still
 //! have brought descriptors, and they have to be closed, not lost track of.
 
+use std::fmt;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -15,6 +16,9 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::socket::sockopt::{SndBuf, SockType};
 use nix::sys::socket::{AddressFamily, MsgFlags, Shutdown, SockFlag, SockType as Kind, SockaddrLike, SockaddrStorage};
 use nix::sys::socket::{getpeername, getsockname, getsockopt, recv, setsockopt, shutdown, socketpair};
+use nix::unistd;
+
+use crate::Pid;
 
 /// The most descriptors that the kernel takes in one message.
 pub const MAX_FDS: usize = 253;
@@ -49,6 +53,53 @@ pub enum Received {
     Closed,
 }
 
+/// Who has sent a message, as the kernel has seen it when it was sent.
+///
+/// Whoever holds a copy of an end can speak there. Only a process with
+/// `CAP_SYS_ADMIN` can pass itself off as another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Speaker {
+    /// This process.
+    Process {
+        /// Its number, as it is here; 0 for one outside of this pid namespace.
+        pid: Pid,
+        /// Its real user.
+        uid: u32,
+    },
+    /// The channel was not made to tell: see [`Channel::pair_that_tells`]. Or the
+    /// system cannot, as none but Linux can.
+    Untold,
+}
+
+impl Speaker {
+    /// Whether it is this process. Of a system that cannot tell, anybody is believed to be.
+    #[must_use]
+    pub fn is(self, process: Pid) -> bool {
+        match self {
+            Self::Process { pid, .. } => pid == process && pid.as_raw() > 0,
+            Self::Untold => !CAN_TELL,
+        }
+    }
+
+    /// Whether it has the real user of this process. Of a system that cannot tell, anybody is believed to have.
+    #[must_use]
+    pub fn has_our_user(self) -> bool {
+        match self {
+            Self::Process { uid, .. } => uid == unistd::getuid().as_raw(),
+            Self::Untold => !CAN_TELL,
+        }
+    }
+}
+
+impl fmt::Display for Speaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process { pid, uid } => write!(f, "pid {pid} (user {uid})"),
+            Self::Untold => f.write_str("somebody"),
+        }
+    }
+}
+
 /// What [`Channel::next`] sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Next {
@@ -69,6 +120,17 @@ impl Channel {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let (one, other) = socketpair(AddressFamily::Unix, Kind::SeqPacket, None, flags)?;
         Ok((Self(one), Self(other)))
+    }
+
+    /// Two ends that are connected to each other, the first of which tells who
+    /// has sent what arrives there: see [`recv_from`](Self::recv_from).
+    ///
+    /// # Errors
+    /// When this process or the system has no descriptor left.
+    pub fn pair_that_tells() -> io::Result<(Self, Self)> {
+        let (one, other) = Self::pair()?;
+        tell_speakers(&one)?;
+        Ok((one, other))
     }
 
     /// Takes a descriptor that was inherited or received.
@@ -159,7 +221,7 @@ impl Channel {
         let mut data = libc::iovec { iov_base: message.as_ptr().cast_mut().cast(), iov_len: message.len() };
         let mut header = header(&mut data);
         if !fds.is_empty() {
-            control.point(&mut header, fds.len());
+            control.point(&mut header, space(size_of_fds(fds.len())));
             // SAFETY: `point` has made the control buffer at least one header and
             // these descriptors long, and it is aligned for a header.
             unsafe {
@@ -209,13 +271,34 @@ impl Channel {
     /// [`io::ErrorKind::WouldBlock`] when there is none,
     /// [`io::ErrorKind::InvalidInput`] for a buffer without room.
     pub fn recv(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        self.recv_from(buffer).map(|(received, _)| received)
+    }
+
+    /// Receives one message, with who has sent it: for the first end of
+    /// [`pair_that_tells`](Self::pair_that_tells). Nobody has sent [`Received::Closed`].
+    ///
+    /// ```
+    /// use hatchery_sys::channel::{Channel, Received};
+    /// use hatchery_sys::process;
+    ///
+    /// let (ours, theirs) = Channel::pair_that_tells()?;
+    /// theirs.send(b"hello", &[])?;
+    /// let (received, speaker) = ours.recv_from(&mut [0; 8])?;
+    /// assert!(matches!(received, Received::Message { len: 5, .. }));
+    /// assert!(speaker.is(process::pid()) && speaker.has_our_user());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`recv`](Self::recv).
+    pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(Received, Speaker)> {
         if buffer.is_empty() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let mut control = Control::EMPTY;
         let mut data = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
         let mut header = header(&mut data);
-        control.point(&mut header, MAX_FDS);
+        control.point(&mut header, space(size_of_fds(MAX_FDS)) + SPACE_OF_SPEAKER);
         let got = loop {
             // SAFETY: `header` points to `data` and `control`, which live here; `data` points to `buffer`.
             let got = unsafe { libc::recvmsg(self.0.as_raw_fd(), &raw mut header, libc::MSG_DONTWAIT | CLOEXEC) };
@@ -223,21 +306,22 @@ impl Channel {
                 Ok(got) => break got,
                 Err(Errno::EINTR) => {}
                 // The other end was closed with something unread in it.
-                Err(Errno::ECONNRESET) => return Ok(Received::Closed),
+                Err(Errno::ECONNRESET) => return Ok((Received::Closed, Speaker::Untold)),
                 Err(errno) => return Err(errno.into()),
             }
         };
         // Owned before anything else is looked at: whatever returns from here on closes them.
-        let fds = take_fds(&header);
+        let (fds, speaker) = take_along(&header);
         if header.msg_flags & libc::MSG_TRUNC != 0 {
-            return Ok(Received::Truncated);
+            return Ok((Received::Truncated, speaker));
         }
         let is_stripped = header.msg_flags & libc::MSG_CTRUNC != 0;
-        match usize::try_from(got) {
-            Ok(len) if len > 0 && is_stripped => Ok(Received::Stripped { len }),
-            Ok(len) if len > 0 => Ok(Received::Message { len, fds }),
-            _ => Ok(Received::Closed),
-        }
+        let received = match usize::try_from(got) {
+            Ok(len) if len > 0 && is_stripped => Received::Stripped { len },
+            Ok(len) if len > 0 => Received::Message { len, fds },
+            _ => Received::Closed,
+        };
+        Ok((received, speaker))
     }
 }
 
@@ -279,20 +363,35 @@ const CLOEXEC: i32 = libc::MSG_CMSG_CLOEXEC;
 )))]
 const CLOEXEC: i32 = 0;
 
-/// A buffer for the descriptors of one message, aligned as the kernel's headers are.
+/// Whether this system can tell who has sent a message.
+const CAN_TELL: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// From here on: what was sent before says nothing.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn tell_speakers(channel: &Channel) -> io::Result<()> {
+    Ok(setsockopt(&channel.0, nix::sys::socket::sockopt::PassCred, &true)?)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn tell_speakers(_channel: &Channel) -> io::Result<()> {
+    Ok(())
+}
+
+/// More than the header and the credentials of a speaker take.
+const SPACE_OF_SPEAKER: usize = 64;
+
+/// A buffer for what comes along with one message, aligned as the kernel's headers are.
 #[repr(C, align(16))]
 struct Control([u8; Control::SIZE]);
 
 impl Control {
-    /// More than a header and [`MAX_FDS`] descriptors take.
-    const SIZE: usize = MAX_FDS * size_of::<RawFd>() + 64;
+    /// More than a header and [`MAX_FDS`] descriptors take, and a speaker.
+    const SIZE: usize = MAX_FDS * size_of::<RawFd>() + 64 + SPACE_OF_SPEAKER;
     const EMPTY: Self = Self([0; Self::SIZE]);
 
-    /// Makes `header` point here, with room for `fds` descriptors.
-    fn point(&mut self, header: &mut libc::msghdr, fds: usize) {
-        // SAFETY: CMSG_SPACE only calculates.
-        let space = unsafe { libc::CMSG_SPACE(size_of_fds(fds)) };
-        assert!(space as usize <= Self::SIZE, "the buffer holds the most that a message can have");
+    /// Makes `header` point here, with so many bytes.
+    fn point(&mut self, header: &mut libc::msghdr, space: usize) {
+        assert!(space <= Self::SIZE, "the buffer holds the most that a message can have");
         header.msg_control = self.0.as_mut_ptr().cast();
         header.msg_controllen = space as _;
     }
@@ -312,9 +411,16 @@ fn size_of_fds(fds: usize) -> u32 {
     u32::try_from(fds * size_of::<RawFd>()).expect("at most 253 descriptors a message")
 }
 
-/// All descriptors that a received message brought.
-fn take_fds(header: &libc::msghdr) -> Vec<OwnedFd> {
-    let mut fds = Vec::new();
+/// With its header.
+fn space(bytes: u32) -> usize {
+    // SAFETY: CMSG_SPACE only calculates.
+    let space = unsafe { libc::CMSG_SPACE(bytes) };
+    space as usize
+}
+
+/// All descriptors that a received message brought, and who has sent it.
+fn take_along(header: &libc::msghdr) -> (Vec<OwnedFd>, Speaker) {
+    let (mut fds, mut speaker) = (Vec::new(), Speaker::Untold);
     // SAFETY: the kernel has filled the control buffer and set its length; the
     // CMSG functions stay within it.
     let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
@@ -330,8 +436,33 @@ fn take_fds(header: &libc::msghdr) -> Vec<OwnedFd> {
                     fds.push(OwnedFd::from_raw_fd(slots.add(i).read_unaligned()));
                 }
             }
+            speaker = speaker_in(next).unwrap_or(speaker);
             next = libc::CMSG_NXTHDR(header, next);
         }
     }
-    fds
+    (fds, speaker)
+}
+
+/// # Safety
+/// `next` points to a header inside of a control buffer that the kernel has filled.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+unsafe fn speaker_in(next: *const libc::cmsghdr) -> Option<Speaker> {
+    // SAFETY: the caller has such a header; the length says whether its data is
+    // whole, and all bytes are values of the three integers in it.
+    unsafe {
+        let is_speaker = (*next).cmsg_level == libc::SOL_SOCKET && (*next).cmsg_type == libc::SCM_CREDENTIALS;
+        let length = libc::CMSG_LEN(u32::try_from(size_of::<libc::ucred>()).ok()?);
+        if !is_speaker || (*next).cmsg_len != length as _ {
+            return None;
+        }
+        let said = libc::CMSG_DATA(next).cast::<libc::ucred>().read_unaligned();
+        Some(Speaker::Process { pid: Pid::from_raw(said.pid), uid: said.uid })
+    }
+}
+
+/// # Safety
+/// None is needed: it looks at nothing.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+unsafe fn speaker_in(_next: *const libc::cmsghdr) -> Option<Speaker> {
+    None
 }

@@ -1,5 +1,8 @@
 //! A worker of hatchery: one process, one single-threaded tokio runtime.
 //!
+//! Programs use all of this through `hatchery`: write `use hatchery::Worker`
+//! where an example has `use hatchery_worker::Worker`.
+//!
 //! [`run`] turns a forked child into a worker. The application gets a
 //! [`Worker`] and calls [`Worker::serve`] for a protocol of its own, or hands
 //! it to a protocol crate, which calls [`Worker::accept`]. Which accept queues

@@ -148,6 +148,7 @@ impl Permit {
     /// }
     /// # let _ = begin;
     /// ```
+    #[doc(hidden)] // For protocol crates: applications have nothing to say there.
     #[inline]
     #[must_use]
     pub fn record(&self) -> &'static Record {

@@ -143,6 +143,7 @@ impl Worker {
     /// }
     /// # let _ = tick;
     /// ```
+    #[doc(hidden)] // For protocol crates: applications have nothing to say there.
     #[must_use]
     pub fn ledger(&self) -> &'static Ledger {
         self.shared.records.ledger

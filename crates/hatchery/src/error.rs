@@ -104,6 +104,9 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// A server on demand could not begin anew.
+    #[error("cannot begin anew")]
+    Anew(#[source] io::Error),
     /// Signals could not be received.
     #[error("cannot receive signals")]
     Signals(#[source] io::Error),
@@ -136,6 +139,7 @@ impl Error {
             | Self::Keep { .. }
             | Self::Detach(_)
             | Self::Anchor(_)
+            | Self::Anew(_)
             | Self::Signals(_) => 1,
         }
     }

@@ -41,6 +41,11 @@
 //! * [`cli`], [`Settings`]: flags, environment variables and a file
 //! * [`Exit`], [`Error`]: how it ends
 //!
+//! The examples are those of the crates that these things come from. A program has
+//! them all from this one: where an example has `use hatchery_worker::Worker`, or
+//! `hatchery_net::JobConfig`, write `use hatchery::Worker` and `hatchery::JobConfig`;
+//! for `hatchery_http`, write `hatchery::http`.
+//!
 //! An application is built with `lto = "thin"` and `codegen-units = 1` in its
 //! release profile, and with `panic = "unwind"`: a panic then costs one request
 //! and not the worker.
@@ -60,8 +65,13 @@ mod starter;
 /// HTTP/1.1 and HTTP/2 over hyper, with the limits that a server needs.
 pub use hatchery_http as http;
 
-pub use hatchery_core::{ListenMode, Slot};
-pub use hatchery_net::{Address, JobConfig, ListenError};
+pub use hatchery_core::policy::UnknownListenMode;
+pub use hatchery_core::wire::WireError;
+pub use hatchery_core::{Companion, CompanionKind, ListenMode, Slot, Who};
+pub use hatchery_master::pid_file::PidFileError;
+pub use hatchery_master::predecessor::HandoffError;
+pub use hatchery_net::{Address, AddressError, Fault, JobConfig, ListenError};
+pub use hatchery_worker::Limits as WorkerLimits;
 pub use hatchery_worker::{
     Accepted, Conn, Counters, HandOverError, JobError, Jobs, Journey, LONGEST_STATE, ListenerInfo, Luggage, Peer,
     Permit, ServeError, Sidecar, Stay, Stream, Worker,

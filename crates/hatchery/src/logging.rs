@@ -1,7 +1,9 @@
 //! Logs: one line, one write, on standard error or in `--log`.
 
+use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use hatchery_sys::streams;
 use tracing::{Level, error};
@@ -34,12 +36,18 @@ pub(crate) fn install(settings: &Settings) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether the log could be opened, as a start would do.
+pub(crate) fn try_append(path: &Path) -> Result<(), Error> {
+    let opened = OpenOptions::new().append(true).create(true).open(path);
+    opened.map(drop).map_err(|source| Error::Log { path: path.to_owned(), source })
+}
+
 /// Opens the log again, so that a renamed one is let go.
 pub(crate) fn reopen(settings: &Settings) {
     if let Some(path) = &settings.log
         && let Err(reason) = streams::append_to(path)
     {
-        error!("cannot append to the log file {}, the old one is kept: {reason}", path.display());
+        error!(target: "hatchery", "cannot append to the log file {}, the old one is kept: {reason}", path.display());
     }
 }
 
@@ -49,7 +57,7 @@ pub(crate) fn take(settings: &Settings, sent: Option<OwnedFd>) {
     match (&settings.log, sent) {
         (Some(path), Some(opened)) => {
             if let Err(reason) = streams::send_to(opened.as_fd()) {
-                error!("cannot go on with the log file {} as it was opened again: {reason}", path.display());
+                error!(target: "hatchery", "cannot go on with the log file {} as it was opened again: {reason}", path.display());
             }
         }
         (Some(_), None) if settings.user.is_none() => reopen(settings),

@@ -18,7 +18,7 @@ use hatchery_master::{Driver, Hooks, Newborn, Predecessor, Role, Setup};
 use hatchery_sys::origin::Origin;
 use hatchery_sys::{limits, process, signals, streams};
 use hatchery_worker::Worker;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::error::BoxError;
 use crate::hooks::{ExitHook, SlotHook};
@@ -103,7 +103,11 @@ impl<P: 'static> Server<P> {
         // Before it slept, this process had noted its own.
         let slept = predecessor.as_ref().and_then(|before| before.asleep.as_ref());
         let startup = slept.map_or_else(signals::Startup::capture, |slept| slept.startup);
-        let origin = Origin::capture().map_err(Error::Origin)?;
+        let mut origin = Origin::capture().map_err(Error::Origin)?;
+        if let Some(slept) = slept {
+            // Where it was found at first: what has that name now may be another file.
+            origin.program.clone_from(&slept.program);
+        }
         let settings = self.sources.resolve()?;
         let mut companions = self.companions;
         let privileges = place::privileges(&settings, &self.sources)?;
@@ -130,11 +134,22 @@ impl<P: 'static> Server<P> {
             ground.reserve_pid_file()?;
             Ok(preloaded)
         });
-        let preloaded: &'static P = preloaded.inspect_err(|_| ground.abandon())?;
+        let preloaded: &'static P = match preloaded {
+            Ok(preloaded) => preloaded,
+            // It has served, so the next try may well go better.
+            Err(error) if ground.slept.is_some() => {
+                error!(target: "hatchery", "{}: whoever waits goes on waiting for the next try", error.one_line());
+                return ground.sleep_on(&settings, &origin, &startup, caught.as_mut()).map(|()| Outcome::Drained);
+            }
+            Err(error) => {
+                ground.abandon();
+                return Err(error);
+            }
+        };
 
         let staff = Staff::gather(companions, &ground.kept)?;
         let current = Rc::new(RefCell::new(settings));
-        let hooks = hooks(self.hooks.before_fork, self.hooks.on_worker_exit, self.sources, &current);
+        let hooks = hooks(self.hooks.before_fork, self.hooks.on_worker_exit, self.sources, &current, origin.clone());
         let setup = Setup {
             policy: current.borrow().policy(),
             scaled: ground.scaled,
@@ -148,6 +163,7 @@ impl<P: 'static> Server<P> {
             pid_file: ground.pid_file,
             predecessor: ground.link,
             asked,
+            has_served: ground.slept.is_some(),
             signals: caught,
             anchor: ground.anchor,
             kept: ground.kept,
@@ -184,7 +200,7 @@ fn enter(settings: &Settings) -> Result<(), Error> {
     // The most connections of a worker follow from it. The hard limit stays, so
     // the next program in line finds what this one has found.
     if let Err(reason) = limits::raise_open_files() {
-        warn!("cannot raise the limit of open files: {reason}");
+        warn!(target: "hatchery", "cannot raise the limit of open files: {reason}");
     }
     Ok(())
 }
@@ -194,12 +210,13 @@ fn hooks(
     on_worker_exit: Vec<ExitHook>,
     sources: crate::settings::Sources,
     current: &Rc<RefCell<Settings>>,
+    origin: Origin,
 ) -> Hooks {
     let (mut before_fork, mut on_worker_exit) = (before_fork, on_worker_exit);
     let (rereading, reopening, comparing) = (Rc::clone(current), Rc::clone(current), Rc::clone(current));
     let same_sources = sources.clone();
     Hooks {
-        may_begin_anew: Box::new(move || reread::is_unchanged(&same_sources, &comparing)),
+        may_begin_anew: Box::new(move || reread::could_begin_anew(&same_sources, &comparing, &origin)),
         reread: Box::new(move || reread::again(&sources, &rereading)),
         reopen: Box::new(move || logging::reopen(&reopening.borrow())),
         serving: Box::new(starter::ready),

@@ -1,12 +1,11 @@
 //! The faults, and how many requests each may cost.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
 use hatchery_tests::client::Client;
 use hatchery_tests::limit::{self, Resource};
-use hatchery_tests::{Lab, Program, Start, log, procfs, wait};
+use hatchery_tests::{Lab, Program, Start, log, procfs};
 use nix::sys::signal::Signal;
 
 use crate::cell::{CLIENTS, FRESH, RAW};
@@ -212,17 +211,6 @@ fn victim(lab: &Lab) -> i32 {
     ready.or_else(|| lab.workers().first().copied()).unwrap_or(0)
 }
 
-/// The open sockets of the kernel's table in which a line's addresses say so.
-fn sockets(chosen: impl Fn(&str, &str) -> bool) -> BTreeSet<String> {
-    let table = fs::read_to_string("/proc/net/tcp").expect("tests need /proc");
-    let open = |line: &str| {
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        let is_open = matches!(fields[3], "01" | "08");
-        (is_open && chosen(fields[1], fields[2])).then(|| format!("socket:[{}]", fields[9]))
-    };
-    table.lines().skip(1).filter_map(open).collect()
-}
-
 /// How many connections of clients each of these processes holds.
 ///
 /// By its descriptors, of which `own` are no clients': the kernel's table of
@@ -242,17 +230,6 @@ fn workers_of_all(lab: &Lab) -> Vec<i32> {
 
 fn all(lab: &Lab) -> Vec<i32> {
     lab.processes().into_iter().map(|process| process.pid).collect()
-}
-
-/// The only process that holds the connection of a client: one that moves is held by two for a moment.
-fn holder(lab: &Lab, client: &Client) -> i32 {
-    let port = format!(":{:04X}", client.port());
-    wait::until("one process holds the connection", || {
-        let served = sockets(|_, remote| remote.ends_with(&port));
-        let holds = |pid: &i32| procfs::descriptors(*pid).values().any(|target| served.contains(target));
-        let holders: Vec<i32> = all(lab).into_iter().filter(holds).collect();
-        <[i32; 1]>::try_from(holders).ok().map(|[only]| only)
-    })
 }
 
 /// Stopped first, so that it accepts nothing between the count and its end.
@@ -275,15 +252,19 @@ fn asking(lab: &Lab, what: &str) -> Option<Client> {
     Some(client)
 }
 
-/// Waits for the end of a worker that is blocked, and aborted for it.
+/// Waits for the end of a worker that is blocked. One that is aborted for it says how many
+/// connections it has; one that drains already is killed without a word.
 fn block(lab: &Lab, own: usize) -> Harm {
     let Some(mut client) = asking(lab, "/spin?ms=600000") else { return Harm::default() };
-    lab.until_read(lab.address(), &client);
-    let pid = holder(lab, &client);
-    let connections = connections(own, &[pid]).into_iter().sum();
+    let all = connections(own, &workers_of_all(lab)).into_iter().sum();
     client.wait_at_most(Duration::from_secs(60));
     assert!(client.answer().is_err(), "its end is the worker's");
-    Harm { connections, gone: vec![pid], next: None }
+    let said = lab.log();
+    let said = said
+        .lines()
+        .find_map(|line| line.strip_prefix("hatchery: worker ")?.split_once(" connections, ")?.0.split_once(": "));
+    let connections = said.and_then(|(_slot, count)| count.parse().ok()).unwrap_or(all);
+    Harm { connections, ..Harm::default() }
 }
 
 /// It goes on until it is told: others come to it before that, also those of a

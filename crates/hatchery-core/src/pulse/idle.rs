@@ -26,7 +26,8 @@ impl Idle {
 }
 
 impl Master {
-    /// Without connections for idle-timeout, everything is let go.
+    /// Without connections for idle-timeout, everything is let go. Of a job server,
+    /// what is open are jobs: nobody may wait for one, and yet it is to be done.
     pub(super) fn look_for_anybody(&mut self, samples: &[Sample], now: Moment, out: &mut Actions) {
         let Some(timeout) = self.policy.idle_timeout else { return };
         let accepted: Vec<(Pid, u64)> = samples.iter().map(|sample| (sample.pid, sample.accepted)).collect();

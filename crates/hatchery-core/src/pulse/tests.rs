@@ -152,7 +152,16 @@ fn when_nobody_comes_everything_is_let_go() {
     ] {
         assert_eq!(short(&master.step(at(seconds * 1000), look(open, accepted))), said, "{seconds} s");
     }
-    assert_eq!(short(&master.step(at(30_000), Event::Command(crate::Command::Upgrade))), "Refused");
+    let mut woken = master.clone();
+    assert_eq!(
+        short(&woken.step(at(30_001), Event::Knocked)),
+        "Woken, open relay, fork 0",
+        "somebody is there after all"
+    );
+    let mut asked = master.clone();
+    let said = short(&asked.step(at(30_001), Event::Command(crate::Command::Upgrade)));
+    assert_eq!(said, "Woken, open relay, UpgradeBegun, start successor, fork 0, 1: drain to own");
+    assert_eq!(short(&master.step(at(30_000), Event::Command(crate::Command::Rest))), "Refused");
     let exit = Event::Exited { pid: Pid(1), ending: crate::Ending::Code(0) };
     assert_eq!(short(&master.step(at(30_100), exit)), "WorkerExited, sleep");
 }

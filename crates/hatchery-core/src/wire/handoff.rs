@@ -23,7 +23,7 @@ pub const VERSION: u64 = 1;
 pub const OLDEST: u64 = 1;
 
 /// The keys of this version.
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 16] = [
     "v",
     "min",
     "pid",
@@ -39,6 +39,7 @@ const KNOWN: [&str; 15] = [
     "asleep",
     "anchor",
     "startup",
+    "program",
 ];
 
 /// What a predecessor hands to its successor.
@@ -76,13 +77,17 @@ pub struct Handoff {
 }
 
 /// What a master takes along when it has let everything else go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asleep {
     /// The locked pid file, if there is one.
     pub pid_file: Option<i32>,
     /// The signals that the program was first started with: those that were
     /// ignored, and those that were blocked, as bits. All are blocked now.
     pub startup: [u64; 2],
+    /// The program's path, as it was found when it was first started.
+    pub program: Vec<u8>,
+    /// How often in a row it could not load when somebody came.
+    pub failures: u32,
 }
 
 /// One listener of a [`Handoff`].
@@ -142,9 +147,10 @@ impl Handoff {
         if let Some(anchor) = self.anchor {
             line = line.with("anchor", anchor.to_string());
         }
-        if let Some(Asleep { pid_file, startup: [ignored, blocked] }) = self.asleep {
-            line = line.with("startup", format!("i{ignored:x}:{blocked:x}"));
-            line = line.with("asleep", pid_file.map_or_else(|| "-".to_owned(), |fd| fd.to_string()));
+        if let Some(Asleep { pid_file, startup: [ignored, blocked], program, failures }) = &self.asleep {
+            let lock = pid_file.map_or_else(|| "-".to_owned(), |fd| fd.to_string());
+            line = line.with("asleep", format!("{lock},f{failures}"));
+            line = line.with("startup", format!("i{ignored:x}:{blocked:x}")).with("program", program.as_slice());
         }
         line.encode()
     }
@@ -178,7 +184,7 @@ impl Handoff {
             configured: line.number("configured")?,
             kept: line.all("fd").map(kept).collect::<Result<_, _>>()?,
             anchor: line.bytes("anchor").map(|value| descriptor("anchor", value)).transpose()?,
-            asleep: line.bytes("asleep").map(|fd| asleep(fd, line.bytes("startup"))).transpose()?,
+            asleep: line.bytes("asleep").map(|value| asleep(value, &line)).transpose()?,
             strays: line.others(&KNOWN).flat_map(descriptors_in).collect(),
         };
         handoff.keep_owners_apart()?;
@@ -252,14 +258,27 @@ fn kept(value: &[u8]) -> Result<(String, i32), WireError> {
     Ok((name.to_owned(), descriptor("fd", &value[hash + 1..])?))
 }
 
-fn asleep(lock: &[u8], startup: Option<&[u8]>) -> Result<Asleep, WireError> {
-    let pid_file = if lock == b"-" { None } else { Some(descriptor("asleep", lock)?) };
-    let startup = startup.ok_or_else(|| WireError::missing("startup"))?;
-    let broken = || WireError::new(format!("`startup={}` is not iBITS:BITS", String::from_utf8_lossy(startup)));
-    let text = std::str::from_utf8(startup).map_err(|_| broken())?;
-    let bits = |text: &str| u64::from_str_radix(text, 16).map_err(|_| broken());
-    let (ignored, blocked) = text.strip_prefix('i').and_then(|rest| rest.split_once(':')).ok_or_else(broken)?;
-    Ok(Asleep { pid_file, startup: [bits(ignored)?, bits(blocked)?] })
+fn asleep(value: &[u8], line: &Fields) -> Result<Asleep, WireError> {
+    let broken = |key: &str, value: &[u8], right: &str| {
+        WireError::new(format!("`{key}={}` is not {right}", String::from_utf8_lossy(value)))
+    };
+    let text = |value| std::str::from_utf8(value).ok();
+    let (lock, failures) = text(value)
+        .and_then(|text| text.split_once(",f"))
+        .and_then(|(lock, failures)| Some((lock, failures.parse().ok()?)))
+        .ok_or_else(|| broken("asleep", value, "FD,fNUMBER"))?;
+    let startup = line.bytes("startup").ok_or_else(|| WireError::missing("startup"))?;
+    let bits = |text: &str| u64::from_str_radix(text, 16).ok();
+    let startup = text(startup)
+        .and_then(|text| text.strip_prefix('i')?.split_once(':'))
+        .and_then(|(ignored, blocked)| Some([bits(ignored)?, bits(blocked)?]))
+        .ok_or_else(|| broken("startup", startup, "iBITS:BITS"))?;
+    Ok(Asleep {
+        pid_file: if lock == "-" { None } else { Some(descriptor("asleep", lock.as_bytes())?) },
+        startup,
+        program: line.bytes("program").ok_or_else(|| WireError::missing("program"))?.to_vec(),
+        failures,
+    })
 }
 
 /// Numbers behind the last `#`, or a value that is nothing but numbers. Which of
@@ -295,7 +314,12 @@ mod tests {
             configured: Some(2),
             kept: vec![("metrics".to_owned(), 11), ("a;b#c".to_owned(), 12)],
             anchor: Some(13),
-            asleep: Some(Asleep { pid_file: Some(14), startup: [1 << 12, u64::MAX] }),
+            asleep: Some(Asleep {
+                pid_file: Some(14),
+                startup: [1 << 12, u64::MAX],
+                program: b"/srv/app;1".to_vec(),
+                failures: 2,
+            }),
             strays: vec![],
         }
     }

@@ -41,6 +41,7 @@ fn renamed(event: Event) -> Event {
         | Event::SpawnFailed { .. }
         | Event::QueuesAdded { .. }
         | Event::QueuesNotAdded { .. }
+        | Event::Knocked
         | Event::Settings(_)
         | Event::SettingsRefused { .. }
         | Event::SuccessorNotStarted { .. }

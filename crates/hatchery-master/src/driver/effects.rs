@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 use super::{BURIAL, Birth, Driver, LOG, Turn};
 use crate::children::Delivery;
 use crate::hooks::WorkerExit;
+use crate::inbox::Successor;
 use crate::pid_file::PidFile;
 use crate::successor::Legacy;
 
@@ -25,7 +26,7 @@ impl Driver {
             Action::Tell { pid, says } => {
                 let enclosed = self.enclosed(&says);
                 if self.children.tell(pid, says, enclosed) == Delivery::Stuck {
-                    warn!("worker (pid {pid}) does not read its orders: killing it");
+                    warn!(target: "hatchery", "worker (pid {pid}) does not read its orders: killing it");
                     self.kill(pid, Signal::SIGKILL);
                 }
             }
@@ -42,7 +43,9 @@ impl Driver {
             Action::StartSuccessor { generation, workers, configured } => {
                 self.start_successor(generation, workers, configured);
             }
-            Action::TellSuccessor(says) => tell(self.inbox.successor.as_ref(), &says.encode()),
+            Action::TellSuccessor(says) => {
+                tell(self.inbox.successor.as_ref().map(|successor| &successor.link), &says.encode())
+            }
             Action::CloseSuccessorLink => {
                 self.inbox.successor = None;
                 self.relays.end_successor();
@@ -102,7 +105,9 @@ impl Driver {
             | MasterSays::Ask
             | MasterSays::Refuge { .. } => says.heir().and_then(|heir| self.relays.entry(heir.relay)),
         };
-        fd?.try_clone_to_owned().inspect_err(|failure| error!("no descriptor left for a worker: {failure}")).ok()
+        fd?.try_clone_to_owned()
+            .inspect_err(|failure| error!(target: "hatchery", "no descriptor left for a worker: {failure}"))
+            .ok()
     }
 
     /// Several children may have been reaped in one go. The core hears of one
@@ -114,7 +119,7 @@ impl Driver {
             return;
         }
         if let Err(failure) = process::kill(hatchery_sys::Pid::from_raw(pid.0), signal) {
-            warn!("cannot send {signal} to pid {pid}: {failure}");
+            warn!(target: "hatchery", "cannot send {signal} to pid {pid}: {failure}");
         }
     }
 
@@ -155,7 +160,7 @@ impl Driver {
     fn start_successor(&mut self, generation: Generation, workers: u16, configured: u16) {
         let event = match self.bequeath(generation, workers, configured) {
             Ok((pid, link)) => {
-                self.inbox.successor = Some(link);
+                self.inbox.successor = Some(Successor { pid, link });
                 Event::SuccessorStarted { pid }
             }
             Err(failure) => {
@@ -205,7 +210,7 @@ impl Driver {
     fn with_pid_file<E: std::error::Error>(&mut self, change: impl FnOnce(&mut PidFile) -> Result<(), E>) {
         if let Some(Err(failure)) = self.pid_file.as_mut().map(change) {
             let reason = failure.source().map(|source| format!(": {source}")).unwrap_or_default();
-            error!("{failure}{reason}; serving goes on without it");
+            error!(target: "hatchery", "{failure}{reason}; serving goes on without it");
         }
     }
 

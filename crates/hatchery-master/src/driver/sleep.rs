@@ -1,6 +1,7 @@
 //! What a master on demand does when nobody has come for a while.
 
 use std::io;
+use std::time::Duration;
 
 use hatchery_core::{Event, Master, Outcome};
 use hatchery_sys::{signals, title};
@@ -45,7 +46,8 @@ impl Driver {
     fn wait_in_place(&mut self) -> Turn {
         let (inbox, hooks) = (&mut self.inbox, &mut self.hooks);
         let (signals, anchor, outlives_terminal) = (&mut inbox.signals, inbox.anchor.as_ref(), inbox.outlives_terminal);
-        match dormant::wait_for_somebody(&self.listeners, signals, anchor, outlives_terminal, || hooks.reopen()) {
+        let reopen = || hooks.reopen();
+        match dormant::wait_for_somebody(&self.listeners, signals, anchor, outlives_terminal, Duration::ZERO, reopen) {
             Ok(wake) => self.wake(wake),
             Err(failure) => self.cannot_go_on(&format!("cannot wait for connections: {failure}")),
         }
@@ -76,7 +78,7 @@ impl Driver {
     fn begin_anew(&self) -> io::Error {
         let (workers, configured) = self.core.scale();
         let legacy = self.legacy(self.core.generation(), workers, configured);
-        legacy.sleep(self.pid_file.as_ref().and_then(PidFile::lock_fd))
+        legacy.sleep(self.pid_file.as_ref().and_then(PidFile::lock_fd), 0)
     }
 
     fn cannot_go_on(&self, text: &str) -> Turn {

@@ -160,6 +160,8 @@ impl Server {
 
     fn turn(&mut self) -> Turn {
         self.cancel_expired();
+        // A server on demand is not idle for as long as there are some.
+        self.board.cell(self.cell).open.store((self.waiting.len() + self.running.len()) as u64, Relaxed);
         if let Some(job) = self.fork_jobs() {
             return Turn::Born(Box::new(job));
         }

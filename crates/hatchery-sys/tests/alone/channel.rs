@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
-use hatchery_sys::channel::{Channel, MAX_FDS, Next, Received, is_shortage};
+use hatchery_sys::channel::{Channel, MAX_FDS, Next, Received, Speaker, is_shortage};
 use hatchery_sys::socket::{self, Kind};
 use hatchery_sys::wait::Status;
 use hatchery_sys::{poll, process};
@@ -25,6 +25,7 @@ pub(crate) const CASES: &[Case] = &[
     ("channel::grants_room_for_large_messages", capacity),
     ("channel::tells_connections_from_other_descriptors", connections),
     ("channel::too_many_descriptors_are_closed_not_leaked", truncated),
+    ("channel::tells_who_speaks_whoever_holds_the_end", speakers),
 ];
 
 fn passes() {
@@ -162,4 +163,46 @@ fn truncated() {
     assert!(matches!(ours.recv(&mut [0; 8]).expect("no error"), Received::Stripped { .. }));
     assert_eq!(count(), before);
     let _ = file.read(&mut [0]);
+}
+
+fn speakers() {
+    let (ours, theirs) = Channel::pair_that_tells().expect("a channel");
+    let other = child(|| {
+        theirs.send(b"the child", &[]).expect("room");
+        if nix::unistd::getuid().is_root() {
+            nix::unistd::setuid(65534.into()).expect("root may");
+        }
+        theirs.send(b"as somebody else", &[]).expect("room");
+        0
+    });
+    assert_eq!(join(other), Status::Exited(0));
+    let mut buffer = [0; 64];
+    let (received, speaker) = ours.recv_from(&mut buffer).expect("it has come");
+    assert!(matches!(received, Received::Message { len: 9, .. }));
+    let us = nix::unistd::getuid();
+    assert_eq!(speaker, Speaker::Process { pid: other, uid: us.as_raw() });
+    assert!(speaker.is(other) && !speaker.is(process::pid()) && speaker.has_our_user());
+    assert_eq!(speaker.to_string(), format!("pid {other} (user {us})"));
+    let (_, speaker) = ours.recv_from(&mut buffer).expect("it has come");
+    assert_eq!((speaker.is(other), speaker.has_our_user()), (true, !us.is_root()));
+
+    // Beside the most descriptors that there can be.
+    let file = temp_file("x");
+    theirs.send(b"many", &vec![file.as_fd(); MAX_FDS]).expect("room");
+    let (received, speaker) = ours.recv_from(&mut buffer).expect("it has come");
+    let Received::Message { len: 4, fds } = received else { panic!("{received:?}") };
+    assert_eq!((fds.len(), speaker.is(process::pid())), (MAX_FDS, true));
+
+    // A number of 0 is somebody outside of the pid namespace, whoever asks.
+    let nobody = hatchery_sys::Pid::from_raw(0);
+    assert!(!Speaker::Process { pid: nobody, uid: us.as_raw() }.is(nobody));
+
+    // Nobody has sent the end; and the other end tells nothing, nor does a plain recv mind.
+    ours.send(b"back", &[]).expect("room");
+    assert_eq!(theirs.recv_from(&mut buffer).expect("it has come").1, Speaker::Untold);
+    assert!(!Speaker::Untold.is(process::pid()) && !Speaker::Untold.has_our_user());
+    theirs.send(b"plain", &[]).expect("room");
+    assert!(matches!(ours.recv(&mut buffer).expect("it has come"), Received::Message { len: 5, .. }));
+    drop(theirs);
+    assert!(matches!(ours.recv_from(&mut buffer).expect("the end"), (Received::Closed, Speaker::Untold)));
 }

@@ -24,7 +24,7 @@ pub(super) fn check() -> Result<(), Error> {
         Threads::One => Ok(()),
         Threads::Many { names } => Err(Error::Threads { names }),
         Threads::Unknown { why } => {
-            warn!("cannot tell whether this process has one thread only, as forking needs: {why}");
+            warn!(target: "hatchery", "cannot tell whether this process has one thread only, as forking needs: {why}");
             Ok(())
         }
     }

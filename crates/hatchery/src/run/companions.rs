@@ -29,7 +29,7 @@ pub(super) fn keep(keeps: Vec<(String, Box<Make>)>, predecessor: Option<&mut Pre
         kept.push((name, fd));
     }
     for (name, _) in &inherited {
-        info!("`{name}` is not kept any more: the program does not ask for it");
+        info!(target: "hatchery", "`{name}` is not kept any more: the program does not ask for it");
     }
     let kept = Kept::new(kept);
     crate::kept::publish(kept.clone());

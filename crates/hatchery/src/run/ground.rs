@@ -3,11 +3,14 @@
 use hatchery_core::{Command, Generation};
 use hatchery_master::anchor::Line;
 use hatchery_master::dormant::{self, Wake};
+use hatchery_master::successor::Legacy;
 use hatchery_master::{PidFile, Predecessor, Relays};
 use hatchery_net::{Kept, Listeners, Spec};
+use hatchery_sys::Signal;
 use hatchery_sys::board::Board;
 use hatchery_sys::channel::Channel;
-use hatchery_sys::signals::{SelfPipe, Startup};
+use hatchery_sys::origin::Origin;
+use hatchery_sys::signals::{self, SelfPipe, Startup};
 use tracing::info;
 
 use super::{BOARD_CELLS, companions, listeners, relays, reread};
@@ -25,6 +28,8 @@ pub(super) struct Ground {
     /// The link to a predecessor that serves.
     pub(super) link: Option<Channel>,
     pub(super) pid_file: Option<PidFile>,
+    /// It has served before, and slept: how often in a row it could not load since.
+    pub(super) slept: Option<u32>,
     /// The line to the anchor.
     pub(super) anchor: Option<Line>,
     /// What the program keeps open across upgrades.
@@ -51,6 +56,7 @@ impl Ground {
         // This very process, before it had let everything go.
         let slept = predecessor.as_mut().and_then(|before| before.asleep.take());
         let is_anew = slept.is_some();
+        let failures = slept.as_ref().map(|slept| slept.failures);
         if let Some((pid_file, lock)) = pid_file.as_mut().zip(slept.and_then(|slept| slept.pid_file)) {
             pid_file.go_on_with(lock);
         }
@@ -67,11 +73,12 @@ impl Ground {
         let (listeners, link) = listeners::claim(settings, named, predecessor, &board)?;
         // Nobody listens at the other end of a link to oneself.
         let link = link.filter(|_| !is_anew);
-        Ok(Self { generation, scaled, board, listeners, relays, link, pid_file, anchor, kept })
+        Ok(Self { generation, scaled, board, listeners, relays, link, pid_file, slept: failures, anchor, kept })
     }
 
     /// On demand: waits for the first connection with nothing but this.
     pub(super) fn lie_low(&mut self, settings: &Settings, startup: &Startup) -> Result<Lain, Error> {
+        let failures = self.slept.unwrap_or(0);
         if let Some(pid_file) = self.pid_file.as_mut().filter(|pid_file| !pid_file.is_held()) {
             pid_file.reserve()?;
             pid_file.take_first()?;
@@ -83,7 +90,7 @@ impl Ground {
         starter::settle();
         starter::ready();
         self.anchor.iter().for_each(Line::serving);
-        match dormant::lie_low(&self.listeners, startup, self.anchor.as_ref(), || logging::reopen(settings)) {
+        match dormant::lie_low(&self.listeners, startup, self.anchor.as_ref(), failures, || logging::reopen(settings)) {
             Ok((Wake::Connection, signals)) => Ok(Lain::Woken(None, signals)),
             Ok((Wake::Command(command), signals)) => Ok(Lain::Woken(Some(command), signals)),
             Ok((Wake::Stop, _)) => {
@@ -96,6 +103,41 @@ impl Ground {
                 Err(Error::Signals(failure))
             }
         }
+    }
+
+    /// Goes to sleep once more, since what was to be loaded could not be: who waits goes
+    /// on waiting. Returns only if it cannot, or if it was stopped meanwhile.
+    pub(super) fn sleep_on(
+        &mut self,
+        settings: &Settings,
+        origin: &Origin,
+        startup: &Startup,
+        caught: Option<&mut SelfPipe>,
+    ) -> Result<(), Error> {
+        let _until_there_are_handlers = signals::block_all().map_err(Error::Signals)?;
+        let outlives_terminal = startup.ignores(Signal::SIGHUP);
+        let caught = caught.map(SelfPipe::take).unwrap_or_default();
+        if dormant::heed(&caught, outlives_terminal, &mut || logging::reopen(settings)) == Some(Wake::Stop) {
+            self.leave();
+            info!(target: "hatchery", "stopped");
+            return Ok(());
+        }
+        let (workers, configured) = (self.scaled.unwrap_or(settings.workers), settings.workers);
+        let legacy = Legacy {
+            origin,
+            startup,
+            listeners: &self.listeners,
+            relays: &self.relays,
+            board: &self.board,
+            kept: &self.kept,
+            anchor: self.anchor.as_ref(),
+            generation: self.generation,
+            workers,
+            configured,
+        };
+        let lock = self.pid_file.as_ref().and_then(PidFile::lock_fd);
+        let failures = self.slept.unwrap_or(0).saturating_add(1);
+        Err(Error::Anew(legacy.sleep(lock, failures)))
     }
 
     /// Keeps others from starting with the same pid file. Last of all: only the driver's end removes it.

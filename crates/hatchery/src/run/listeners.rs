@@ -31,7 +31,7 @@ pub(super) fn claim(
     let (listeners, unasked) = hatchery_net::claim(&specs, inherited, settings.listen_mode, queues, settings.backlog)?;
     let mut leaves = Vec::new();
     for listener in unasked {
-        info!("{} is not served any more: no setting asks for it", listener.address);
+        info!(target: "hatchery", "{} is not served any more: no setting asks for it", listener.address);
         leaves.extend(handed.iter().filter(|(address, _)| *address == listener.address).map(|(_, place)| *place));
     }
     if let Some(link) = link.as_ref().filter(|_| !leaves.is_empty()) {

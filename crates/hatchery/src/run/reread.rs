@@ -4,27 +4,38 @@ use std::cell::RefCell;
 
 use hatchery_core::Policy;
 use hatchery_master::Predecessor;
+use hatchery_sys::origin::Origin;
 use tracing::{info, warn};
 
 use crate::settings::Sources;
-use crate::{Error, Settings};
+use crate::{Error, Settings, logging};
+
+use super::place;
 
 /// Resolves the settings again; on success they are the current ones.
 pub(super) fn again(sources: &Sources, current: &RefCell<Settings>) -> Result<Policy, String> {
     let settings = sources.resolve().map_err(|error| Error::from(error).one_line())?;
     for (setting, when) in fixed_ones_that_differ(&current.borrow(), &settings) {
-        warn!("`{setting}` has changed: it takes effect at {when}, not at a reload");
+        warn!(target: "hatchery", "`{setting}` has changed: it takes effect at {when}, not at a reload");
     }
+    let settings = with_fixed_ones_of(&current.borrow(), settings);
     let policy = settings.policy();
     current.replace(settings);
     Ok(policy)
 }
 
 /// Whether this program would find what it has if it began anew now; else why not.
-pub(super) fn is_unchanged(sources: &Sources, current: &RefCell<Settings>) -> Result<(), String> {
+pub(super) fn could_begin_anew(sources: &Sources, current: &RefCell<Settings>, origin: &Origin) -> Result<(), String> {
     let settings = sources.resolve().map_err(|error| Error::from(error).one_line())?;
-    match fixed_ones_that_differ(&current.borrow(), &settings).first() {
-        Some((setting, when)) => Err(format!("`{setting}` has changed, which takes effect at {when}")),
+    if let Some((setting, when)) = fixed_ones_that_differ(&current.borrow(), &settings).first() {
+        return Err(format!("`{setting}` has changed, which takes effect at {when}"));
+    }
+    place::privileges(&settings, sources).map_err(|error| error.one_line())?;
+    if let Some(dir) = settings.working_dir.iter().chain([&origin.dir]).find(|dir| !dir.is_dir()) {
+        return Err(format!("the folder {} is not there", dir.display()));
+    }
+    match &settings.log {
+        Some(log) => logging::try_append(log).map_err(|error| error.one_line()),
         None => Ok(()),
     }
 }
@@ -35,7 +46,7 @@ pub(super) fn kept_scale(predecessor: &Predecessor, settings: &Settings) -> Opti
     if configured != settings.workers {
         return None;
     }
-    info!("{workers} workers, as the predecessor was scaled to");
+    info!(target: "hatchery", "{workers} workers, as the predecessor was scaled to");
     Some(workers)
 }
 
@@ -43,7 +54,28 @@ const UPGRADE: &str = "the next upgrade (SIGUSR2)";
 /// Queues that are handed over stay as many as they are, and so does what a process inherits.
 const START: &str = "the next start";
 
-/// What a master cannot change once it runs.
+/// The new settings, but for what stays as it was: later comparisons are with what runs.
+fn with_fixed_ones_of(old: &Settings, new: Settings) -> Settings {
+    let old = old.clone();
+    Settings {
+        bind: old.bind,
+        listen_mode: old.listen_mode,
+        backlog: old.backlog,
+        pid_file: old.pid_file,
+        log_format: old.log_format,
+        on_demand: old.on_demand,
+        daemonize: old.daemonize,
+        anchor: old.anchor,
+        umask: old.umask,
+        user: old.user,
+        group: old.group,
+        no_new_privileges: old.no_new_privileges,
+        working_dir: old.working_dir,
+        ..new
+    }
+}
+
+/// What a master cannot change once it runs; [`with_fixed_ones_of`] keeps each of them.
 fn fixed_ones_that_differ(old: &Settings, new: &Settings) -> Vec<(&'static str, &'static str)> {
     [
         ("bind", UPGRADE, old.binds() != new.binds()),

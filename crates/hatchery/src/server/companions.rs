@@ -56,6 +56,10 @@ impl<P: 'static> Server<P> {
     /// caller gets as [`JobError`](crate::JobError). Programs that a job starts are
     /// its own affair: they are not killed with it.
     ///
+    /// How an awaited job ends is not logged: the caller has the error. What the
+    /// server has accepted is done when it drains, within `drain-timeout`: choose a
+    /// `time_limit`, and a `queue`, that fit into it.
+    ///
     /// A name has up to 64 ASCII letters, digits, `-`, `_` or `.`.
     ///
     /// ```no_run
@@ -136,7 +140,8 @@ impl<P: 'static> Server<P> {
     /// again, ever slower; `heartbeat-timeout` applies; a reload, an upgrade and a
     /// TERM to it replace it, the new one first; and it drains together with the
     /// workers: [`Sidecar::draining`](crate::Sidecar::draining), then it has the
-    /// `drain-timeout`. While it is being replaced there are two of them.
+    /// `drain-timeout`. While it is being replaced there are two of them. A server
+    /// [on demand](Self::on_demand) has it only while it has workers.
     ///
     /// It gets what was preloaded; one that was added before `preload` gets `()`.
     /// A name is as for [`jobs`](Self::jobs).
@@ -178,7 +183,8 @@ impl<P: 'static> Server<P> {
     /// already, and making another one would fail, as binding the same port does, or
     /// lose what it stands for. So the new program gets what the old one has kept
     /// under the same name, and an error in `make` ends a first start with code 1.
-    /// It runs in the master, before anything is loaded.
+    /// It runs in the master, before anything is loaded. What changes in it is not
+    /// seen while the name stays: another address needs another name, or a restart.
     ///
     /// Reach it with [`Worker::kept`](crate::Worker::kept),
     /// [`Sidecar::kept`](crate::Sidecar::kept) or [`kept`](crate::kept()), in every

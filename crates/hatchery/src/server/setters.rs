@@ -381,6 +381,6 @@ mod tests {
         assert!(named().settings().unwrap().bind.is_empty());
         assert_eq!(named().bind("127.0.0.1:2").settings().unwrap().bind.len(), 1);
         let error = named().bind("127.0.0.1:1").settings().unwrap_err().to_string();
-        assert_eq!(error, "bind: 127.0.0.1:1 is there twice; expected each address once");
+        assert_eq!(error, "bind (set by the program): 127.0.0.1:1 is there twice; expected each address once");
     }
 }

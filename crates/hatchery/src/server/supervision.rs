@@ -54,6 +54,10 @@ impl<P: 'static> Server<P> {
     /// Whether nothing but the sockets is held until the first connection: it
     /// loads the application, forks the workers, and is answered. Off by default.
     ///
+    /// Sidecars and job servers come and go with the workers. What wakes it is a
+    /// connection to an address that it listens on, and nothing that arrives at
+    /// a [kept](Self::keep) socket: that waits in the socket until somebody reads.
+    ///
     /// ```
     /// assert!(hatchery::Server::new().on_demand(true).settings()?.on_demand);
     /// # Ok::<(), hatchery::Error>(())

@@ -26,7 +26,7 @@ fn jitter_of_something(settings: &Settings) -> Result<(), SettingsError> {
 fn idle_on_demand(settings: &Settings) -> Result<(), SettingsError> {
     match settings.idle_timeout {
         Some(_) if !settings.on_demand => {
-            let reason = "nothing comes back by itself; expected on-demand as well".to_owned();
+            let reason = "only with on-demand: nothing would start the workers again".to_owned();
             Err(SettingsError::Contradiction { settings: "idle-timeout", reason })
         }
         Some(_) | None => Ok(()),

@@ -57,7 +57,7 @@ pub enum SettingsError {
         /// Why not.
         source: io::Error,
     },
-    /// Two settings that are right, but not together.
+    /// Several settings that are right, but not together, and none of which is the wrong one.
     #[error("{settings}: {reason}")]
     Contradiction {
         /// Their names.

@@ -65,20 +65,26 @@ impl Sources {
             TABLE.iter().filter(|setting| setting.kind == Kind::List).for_each(|list| put_default(list, &mut settings));
         }
         settings.make_absolute(&self.start);
-        contradictions::refuse(&settings, &self.named)?;
-        Ok(settings)
+        match contradictions::refuse(&settings, &self.named) {
+            Ok(()) => Ok(settings),
+            Err(SettingsError::Contradiction { settings, reason }) => Err(self.blame(&in_file, settings, reason)),
+            Err(error) => Err(error),
+        }
     }
 
     /// An error about a value of the right form, which only the system could find
     /// wrong: it names the setting as it is where it was given.
     pub(crate) fn wrong(&self, name: &'static str, reason: impl Into<String>) -> SettingsError {
         let in_file = self.file().ok().flatten().and_then(|(path, named_by)| file::read(&path, &named_by).ok());
-        let in_file = in_file.unwrap_or_default();
-        let mut all = self.program.iter().chain(&in_file).chain(&self.environment).chain(&self.command_line);
+        self.blame(&in_file.unwrap_or_default(), name, reason.into())
+    }
+
+    fn blame(&self, in_file: &[Given], name: &'static str, reason: String) -> SettingsError {
+        let mut all = self.program.iter().chain(in_file).chain(&self.environment).chain(&self.command_line);
         match all.rfind(|given| given.setting.name == name) {
-            Some(given) => given.error(reason.into()),
-            // Its default, which nobody has given.
-            None => SettingsError::Contradiction { settings: name, reason: reason.into() },
+            Some(given) => given.error(reason),
+            // Several settings, or its default, which nobody has given.
+            None => SettingsError::Contradiction { settings: name, reason },
         }
     }
 

@@ -153,7 +153,7 @@ fn a_jitter_adds_to_something() {
     assert_eq!(quota("max_requests_jitter = 0"), None);
     assert_eq!(
         case("max_requests_jitter = 7").error(),
-        "max-requests-jitter: 7 requests more than for ever; expected max-requests as well"
+        "max_requests_jitter (app.toml line 1): 7 requests more than for ever; expected max-requests as well"
     );
     assert_eq!(case("balance = 'maybe'").error(), "balance (app.toml line 1): `maybe`: expected `on` or `off`");
 }
@@ -163,7 +163,11 @@ fn an_idle_server_has_to_come_back() {
     let case = |file: &str| Case::new().file(file);
     assert_eq!(
         case("idle_timeout = '1m'").error(),
-        "idle-timeout: nothing comes back by itself; expected on-demand as well"
+        "idle_timeout (app.toml line 1): only with on-demand: nothing would start the workers again"
+    );
+    assert_eq!(
+        Case::new().file("").flag("idle-timeout", &["1m"]).error(),
+        "--idle-timeout (command line): only with on-demand: nothing would start the workers again"
     );
     assert!(case("on_demand = true\nidle_timeout = '1m'").settings().policy().idle_timeout.is_some());
     assert_eq!(case("on_demand = true").settings().policy().idle_timeout, None);
@@ -255,7 +259,7 @@ fn what_is_wrong_names_the_setting_its_source_and_what_would_be_right() {
         ),
         (
             Case::new().flag("bind", &["127.0.0.1:80", "127.0.0.1:80"]),
-            "bind: 127.0.0.1:80 is there twice; expected each address once".to_owned(),
+            "--bind (command line): 127.0.0.1:80 is there twice; expected each address once".to_owned(),
         ),
         (
             Case::new().flag("log", &["x"]).flag("pid-file", &["./x"]),
