@@ -25,6 +25,17 @@ impl Reader {
         (Self(reader), writer.into())
     }
 
+    /// The same with room for one page only, so that it is full as soon as nobody reads.
+    ///
+    /// # Panics
+    /// When the system has no pipe.
+    #[must_use]
+    pub fn narrow_pipe() -> (Self, Stdio) {
+        let (reader, errors) = Self::pipe();
+        fcntl(&reader.0, FcntlArg::F_SETPIPE_SZ(4096)).expect("a smaller pipe");
+        (reader, errors)
+    }
+
     /// Copies what comes to the server's log until it is ready.
     ///
     /// # Panics

@@ -39,6 +39,22 @@ fn standard_error_that_nobody_reads_any_more() {
 }
 
 #[test]
+fn a_reader_that_stands_still_costs_lines_only() {
+    let (mut reader, errors) = Reader::narrow_pipe();
+    let mut lab = Start::lab().errors(errors).spawn();
+    reader.until_ready(&mut lab);
+    for _ in 0..3 {
+        let before = lab.ready();
+        lab.signal(Signal::SIGHUP);
+        lab.until("every worker is new", || lab.ready().len() == 2 && lab.ready().is_disjoint(&before));
+    }
+    assert_eq!(client::get(lab.address(), "/").expect("an answer").status, 200);
+    lab.signal(Signal::SIGTERM);
+    assert_eq!(lab.end_of(lab.first()), hatchery_tests::End::Code(0));
+    lab.assert_gone();
+}
+
+#[test]
 fn a_stop_that_nobody_reads_about() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
         let (mut reader, errors) = Reader::pipe();

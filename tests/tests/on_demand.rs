@@ -149,7 +149,7 @@ fn a_wake_that_fails_is_tried_again_and_whoever_waits_is_answered() {
     let needed = start.path("needed");
     fs::write(&needed, "").expect("written");
     let lab = dormant(start.variable("CHORES_NEEDS", &needed.display().to_string()));
-    lab.output("/");
+    assert!(!lab.output("/").is_empty());
     lab.until_logged(log::DORMANT, 2);
     fs::remove_file(&needed).expect("removed");
     let mut client = lab.asked("/");
@@ -164,7 +164,7 @@ fn a_wake_that_fails_is_tried_again_and_whoever_waits_is_answered() {
 fn whoever_comes_while_it_falls_asleep_does_not_wait_for_that() {
     let start = chores::start(CHORES).set("idle-timeout", "500ms").set("drain-timeout", "60s");
     let lab = dormant(start.variable("CHORES_SIDECAR", "stubborn"));
-    lab.output("/");
+    assert!(!lab.output("/").is_empty());
     lab.until_logged(log::DOZING, 1);
     // Its sidecar would hold it up for a minute.
     lab.until("the sidecar drains", || lab.lines_of("beat.log").iter().any(|line| line.starts_with("drains")));

@@ -27,6 +27,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use hatchery_core::wire::anchor::AnchorHears;
 use hatchery_sys::channel::{Channel, Received, Speaker};
@@ -45,6 +46,9 @@ const LOG: &str = "hatchery";
 
 /// No message of a master is longer.
 const MESSAGE_LIMIT: usize = 4096;
+
+/// A stop that comes so soon after another one is the same.
+const ONE_STOP: Duration = Duration::from_millis(100);
 
 /// Signals that are kept while nobody serves. More than a moment holds.
 const KEPT: usize = 16;
@@ -69,6 +73,8 @@ pub struct Anchor {
     /// How the last one of them ended that was reaped here.
     ended: Option<Status>,
     kept: VecDeque<Signal>,
+    /// When a stop was passed on last.
+    stopped: Option<Instant>,
     startup: Startup,
 }
 
@@ -131,7 +137,16 @@ pub fn cast() -> io::Result<Side> {
                 let _ = process::kill(child, Signal::SIGKILL);
             })?;
             let (master, masters) = (Master::Boots(Peer::of(child)), vec![Peer::of(child)]);
-            let anchor = Anchor { signals, line: ours, master, masters, ended: None, kept: VecDeque::new(), startup };
+            let anchor = Anchor {
+                signals,
+                line: ours,
+                master,
+                masters,
+                ended: None,
+                kept: VecDeque::new(),
+                stopped: None,
+                startup,
+            };
             Ok(Side::Anchor(Box::new(anchor)))
         }
         Ok(Fork::Child) => {
@@ -228,10 +243,19 @@ impl Anchor {
             if signal == Signal::SIGUSR1 {
                 reopen();
             }
-            for _ in 0..caught.times {
+            let times = if is_stop(signal) { u32::from(self.means_another_stop()) } else { caught.times };
+            for _ in 0..times {
                 self.pass_on(signal);
             }
         }
+    }
+
+    /// Who signals this process and then its group, as `timeout` does, means one stop.
+    fn means_another_stop(&mut self) -> bool {
+        let now = Instant::now();
+        let is_copy = self.stopped.is_some_and(|at| now.duration_since(at) < ONE_STOP);
+        self.stopped = self.stopped.filter(|_| is_copy).or(Some(now));
+        !is_copy
     }
 
     /// What is to be passed on of a signal.
@@ -253,7 +277,7 @@ impl Anchor {
 
     fn pass_on(&mut self, signal: Signal) {
         let peer = self.master.peer();
-        let is_stop = matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT);
+        let is_stop = is_stop(signal);
         match &self.master {
             Master::Boots(_) if !is_stop => {}
             Master::Boots(_) | Master::Serves(_) => {
@@ -283,6 +307,10 @@ impl Anchor {
             None => 1,
         }
     }
+}
+
+fn is_stop(signal: Signal) -> bool {
+    matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT)
 }
 
 /// Workers hold the line as well, and may be somebody who must not have signals sent in the anchor's name.

@@ -24,6 +24,19 @@ pub fn readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result
     }
 }
 
+/// Whether `fd` takes something now, or before `timeout` is over. Of a pipe that is as
+/// much as a page; a file always does.
+#[must_use]
+pub fn is_writable(fd: BorrowedFd<'_>, timeout: Duration) -> bool {
+    let mut polled = [PollFd::new(fd, PollFlags::POLLOUT)];
+    let ready = match poll(&mut polled, millis(timeout)) {
+        Err(Errno::EINTR) => poll(&mut polled, PollTimeout::ZERO),
+        other => other,
+    };
+    // What cannot be asked about is written to, and says itself what is wrong.
+    ready.map_or(true, |ready| ready > 0)
+}
+
 /// Whether nothing can ever arrive at a socket again, which the queue of a unix
 /// listener that was shut tells in no other way. Never waits.
 #[must_use]

@@ -1,11 +1,13 @@
 //! Logs: one line, one write, on standard error or in `--log`.
 
 use std::fs::OpenOptions;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use hatchery_sys::streams;
+use hatchery_sys::{poll, process, streams};
 use tracing::{Level, error};
 use tracing_subscriber::EnvFilter;
 
@@ -23,7 +25,7 @@ pub(crate) fn install(settings: &Settings) -> Result<(), Error> {
     }
     // The layer formats a line into a buffer of its own and writes it at once;
     // standard error has no buffer that a fork could copy.
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(|| Lines);
     // A log that cannot be written (a full disk, a reader that is gone) costs lines.
     // To complain about that, the subscriber would write to standard error, fail
     // again, and panic.
@@ -34,6 +36,40 @@ pub(crate) fn install(settings: &Settings) -> Result<(), Error> {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     Ok(())
+}
+
+/// Standard error, for whole lines, and without waiting for long: a reader that stands
+/// still costs lines. It would keep a master from supervising, and a worker from serving.
+struct Lines;
+
+/// For how long a line may wait, if none was lost before it.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Lines that nobody has taken, since the last one that somebody did.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let lost = LOST.load(Ordering::Relaxed);
+        let patience = if lost == 0 { PATIENCE } else { Duration::ZERO };
+        let mut stderr = io::stderr();
+        if !poll::is_writable(stderr.as_fd(), patience) {
+            LOST.store(lost + 1, Ordering::Relaxed);
+            return Ok(line.len());
+        }
+        LOST.store(0, Ordering::Relaxed);
+        if lost > 0 {
+            // With the line that follows in one write: there may be room for one only.
+            let mut both = format!("hatchery: {lost} log lines of pid {} were lost\n", process::pid()).into_bytes();
+            both.extend_from_slice(line);
+            return stderr.write_all(&both).map(|()| line.len());
+        }
+        stderr.write_all(line).map(|()| line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Whether the log could be opened, as a start would do.

@@ -88,8 +88,8 @@ pub struct Settings {
     pub balance: bool,
     /// Whether nothing but the sockets is held until the first connection; off by default.
     pub on_demand: bool,
-    /// How long a server on demand waits without connections before it lets
-    /// everything go again; by default for ever.
+    /// How long a server on demand waits without connections and jobs before
+    /// it lets everything go again; by default for ever.
     pub idle_timeout: Option<Duration>,
     /// Crashes in a row, of workers that did not stay ready for a second, before
     /// the master gives up; 8 by default.

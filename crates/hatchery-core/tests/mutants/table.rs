@@ -90,12 +90,6 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         "if self.upgrade != Upgrade::Idle {",
     ),
     mutant(
-        "crashes count where nobody takes their place",
-        "supervise.rs",
-        "        if self.wanted() == 0 {\n            return;\n        }\n",
-        "",
-    ),
-    mutant(
         "one that had been serving gives up after a crash loop",
         "supervise.rs",
         "if self.throttle.trust() == Trust::Unproven && self.may_give_up() {",

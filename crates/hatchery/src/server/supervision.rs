@@ -66,8 +66,8 @@ impl<P: 'static> Server<P> {
         self.set("on-demand", spell_switch(on))
     }
 
-    /// How long a server [on demand](Self::on_demand) waits without connections
-    /// before it lets everything go again; by default for ever.
+    /// How long a server [on demand](Self::on_demand) waits without connections,
+    /// and without jobs that wait or run, before it lets everything go again; by default for ever.
     ///
     /// ```
     /// use std::time::Duration;
