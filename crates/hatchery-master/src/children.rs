@@ -145,7 +145,7 @@ impl Children {
                 Ok(Received::Message { len, .. }) => match WorkerSays::decode(&message[..len]) {
                     Ok(says) => heard.push(Event::Worker { pid, says }),
                     Err(error) => {
-                        warn!(target: "hatchery", "worker (pid {pid}) sent something that is no message: {error}")
+                        warn!(target: "hatchery", "worker (pid {pid}) sent something that is no message: {error}");
                     }
                 },
                 Ok(Received::Truncated | Received::Stripped { .. }) => {

@@ -155,7 +155,7 @@ fn when_nobody_comes_everything_is_let_go() {
     let mut woken = master.clone();
     assert_eq!(
         short(&woken.step(at(30_001), Event::Knocked)),
-        "Woken, open relay, fork 0",
+        "Woken, open relay, fork 0, 1: drain to own",
         "somebody is there after all"
     );
     let mut asked = master.clone();
@@ -164,6 +164,24 @@ fn when_nobody_comes_everything_is_let_go() {
     assert_eq!(short(&master.step(at(30_000), Event::Command(crate::Command::Rest))), "Refused");
     let exit = Event::Exited { pid: Pid(1), ending: crate::Ending::Code(0) };
     assert_eq!(short(&master.step(at(30_100), exit)), "WorkerExited, sleep");
+}
+
+#[test]
+fn a_worker_that_is_new_is_nobody() {
+    let mut master = serving(1);
+    master.policy.idle_timeout = Some(Duration::from_secs(10));
+    drop(master.step(at(0), Event::Sampled(vec![Sample { accepted: 7, ..sample(1, 0, 0) }])));
+    master.roster.reaped(Pid(1));
+    crate::testing::add(&mut master, 2, 0, Phase::Ready(crate::worker::Standing::Steady));
+    drop(master.step(at(5000), Event::Sampled(vec![sample(2, 0, 0)])));
+    let said = short(&master.step(at(10_000), Event::Sampled(vec![sample(2, 0, 0)])));
+    assert!(said.starts_with("Dozing"), "{said}");
+    // Woken by somebody whom the next worker has not accepted yet.
+    drop(master.step(at(10_001), Event::Knocked));
+    drop(master.step(at(10_001), Event::Spawned { slot: Slot(0), pid: Pid(3) }));
+    drop(master.step(at(10_002), crate::testing::says(3, crate::testing::ready())));
+    drop(master.step(at(10_003), Event::Sampled(vec![sample(3, 0, 0)])));
+    assert_eq!(master.life, Life::Serving);
 }
 
 #[test]

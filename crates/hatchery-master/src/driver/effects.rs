@@ -44,7 +44,7 @@ impl Driver {
                 self.start_successor(generation, workers, configured);
             }
             Action::TellSuccessor(says) => {
-                tell(self.inbox.successor.as_ref().map(|successor| &successor.link), &says.encode())
+                tell(self.inbox.successor.as_ref().map(|successor| &successor.link), &says.encode());
             }
             Action::CloseSuccessorLink => {
                 self.inbox.successor = None;
