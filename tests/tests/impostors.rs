@@ -2,7 +2,7 @@
 //! privileges: nothing that they say there is believed.
 
 use std::collections::BTreeSet;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use hatchery_tests::program::Program;
 use hatchery_tests::{End, Lab, Start, log, procfs};
@@ -35,15 +35,32 @@ fn refusals(lab: &Lab, speaks: &str) -> usize {
 }
 
 /// A process that has nothing to do with the server.
-fn bystander() -> Child {
-    Command::new("sleep").arg("600").spawn().expect("a process")
+struct Bystander(Child);
+
+impl Bystander {
+    fn new() -> Self {
+        let mut command = Command::new("sleep");
+        command.arg("600").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().expect("a process"))
+    }
+
+    fn is_alive(&mut self) -> bool {
+        self.0.try_wait().expect("our child").is_none()
+    }
+}
+
+impl Drop for Bystander {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]
 fn nobody_but_a_master_tells_the_anchor_whom_to_signal() {
     let lab = impostor().set("anchor", "always").ready();
-    let mut bystander = bystander();
-    say(&lab, &format!("serving;pid={}", bystander.id()));
+    let mut bystander = Bystander::new();
+    say(&lab, &format!("serving;pid={}", bystander.0.id()));
     say(&lab, "serving;pid=0");
     lab.until("it is refused", || refusals(&lab, "speaks as the master that serves") == 2);
     if Uid::effective().is_root() {
@@ -58,12 +75,8 @@ fn nobody_but_a_master_tells_the_anchor_whom_to_signal() {
         lab.upgrade();
     }
     lab.signal_to(lab.first(), Signal::SIGTERM);
-    let end = lab.end_of(lab.first());
-    let is_alive = bystander.try_wait().expect("our child").is_none();
-    let _ = bystander.kill();
-    let _ = bystander.wait();
-    assert!(is_alive, "it has got the signal");
-    assert_eq!(end, End::Code(0));
+    assert_eq!(lab.end_of(lab.first()), End::Code(0));
+    assert!(bystander.is_alive(), "it has got the signal");
     lab.assert_gone();
 }
 
