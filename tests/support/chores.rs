@@ -75,7 +75,8 @@ impl Lab {
     /// When it does not appear.
     #[must_use]
     pub fn file(&self, name: &str) -> String {
-        self.until(&format!("there is a file {name}"), || self.path(name).exists());
+        // It is made before it is written.
+        self.until(&format!("there is something in a file {name}"), || !self.lines_of(name).is_empty());
         self.lines_of(name).join("\n")
     }
 

@@ -4,7 +4,10 @@
 //! process was stopped, or the whole machine was: workers were not supervised, and
 //! may not have run either. So a wait that ends late does not count beyond the time
 //! at which it should have ended. Waits are short enough for that to be most of it.
+//! Neither does anything else that takes long between two looks at the clock: it may
+//! have been stopped in the middle of what it does.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use hatchery_core::Moment;
@@ -19,17 +22,24 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Clock {
     begin: Instant,
-    lost: Duration,
+    lost: Cell<Duration>,
+    /// The last look.
+    seen: Cell<Instant>,
 }
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self { begin: Instant::now(), lost: Duration::ZERO }
+        let begin = Instant::now();
+        Self { begin, lost: Cell::default(), seen: Cell::new(begin) }
     }
 
     /// Milliseconds, rounded up, so that a deadline is never asked for a moment too early, again and again.
     pub(crate) fn now(&self) -> Moment {
-        let elapsed = self.begin.elapsed().saturating_sub(self.lost);
+        let since = self.seen.replace(Instant::now()).elapsed();
+        if since > LATE {
+            self.lost.set(self.lost.get() + since);
+        }
+        let elapsed = self.begin.elapsed().saturating_sub(self.lost.get());
         let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         Moment(millis.saturating_add(u64::from(!elapsed.subsec_nanos().is_multiple_of(1_000_000))))
     }
@@ -39,11 +49,12 @@ impl Clock {
         timeout.map(|timeout| timeout.min(LONGEST_WAIT))
     }
 
-    /// Takes in how long a wait has taken that should have ended after `timeout` at the latest.
-    pub(crate) fn waited(&mut self, timeout: Option<Duration>, took: Duration) {
-        let Some(late) = timeout.and_then(|timeout| took.checked_sub(timeout)) else { return };
+    /// Takes in a wait that has begun at the last look, and should have ended after `timeout` at the latest.
+    pub(crate) fn waited(&self, timeout: Option<Duration>) {
+        let since = self.seen.replace(Instant::now()).elapsed();
+        let Some(late) = timeout.and_then(|timeout| since.checked_sub(timeout)) else { return };
         if late > LATE {
-            self.lost += late;
+            self.lost.set(self.lost.get() + late);
         }
     }
 }
@@ -55,23 +66,41 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn clock(ago: Duration) -> Clock {
-        Clock { begin: Instant::now().checked_sub(ago).unwrap(), lost: Duration::ZERO }
+        let now = Instant::now();
+        Clock { begin: now.checked_sub(ago).unwrap(), lost: Cell::default(), seen: Cell::new(now) }
+    }
+
+    /// One whose last look was so long ago.
+    fn unseen_for(span: Duration) -> Clock {
+        let clock = clock(100 * SECOND);
+        clock.seen.set(Instant::now().checked_sub(span).unwrap());
+        clock
     }
 
     #[test]
     fn a_standstill_does_not_count() {
-        let mut clock = clock(100 * SECOND);
-        clock.waited(Some(SECOND), 61 * SECOND);
+        let clock = unseen_for(61 * SECOND);
+        clock.waited(Some(SECOND));
         assert!((40_000..41_000).contains(&clock.now().0), "{:?}", clock.now());
     }
 
     #[test]
     fn a_wait_that_is_a_little_late_counts() {
-        let mut clock = clock(100 * SECOND);
-        clock.waited(Some(SECOND), SECOND + LATE);
-        clock.waited(None, 50 * SECOND);
-        clock.waited(Some(SECOND), Duration::ZERO);
-        assert!((100_000..101_000).contains(&clock.now().0), "{:?}", clock.now());
+        for (span, timeout) in [(SECOND + LATE / 2, Some(SECOND)), (50 * SECOND, None), (Duration::ZERO, Some(SECOND))]
+        {
+            let clock = unseen_for(span);
+            clock.waited(timeout);
+            assert!((100_000..101_000).contains(&clock.now().0), "{:?}", clock.now());
+        }
+    }
+
+    #[test]
+    fn neither_does_one_between_two_looks() {
+        let clock = clock(100 * SECOND);
+        clock.seen.set(Instant::now().checked_sub(40 * SECOND).unwrap());
+        assert!((60_000..61_000).contains(&clock.now().0), "{:?}", clock.now());
+        clock.seen.set(Instant::now().checked_sub(LATE / 2).unwrap());
+        assert!((60_000..61_000).contains(&clock.now().0), "{:?}", clock.now());
     }
 
     #[test]

@@ -232,7 +232,7 @@ impl Driver {
             let unfinished = self.children.flush() | self.bury() | self.relays.salvage();
             let until_deadline = self.core.deadline().map(|deadline| deadline.since(self.now()));
             let timeout = if unfinished { Some(until_deadline.unwrap_or(RETRY).min(RETRY)) } else { until_deadline };
-            let (timeout, began) = (Clock::at_most(timeout), Instant::now());
+            let timeout = Clock::at_most(timeout);
             // Somebody may come while everything is being let go.
             let doors = match self.core.life() {
                 Life::Dozing => self.listeners.iter().flat_map(Listener::queues).map(AsFd::as_fd).collect(),
@@ -242,7 +242,7 @@ impl Driver {
                 // Out of memory for a moment: nothing was taken in, nothing is lost.
                 error!(target: "hatchery", "waiting for events failed: {failure}");
             }
-            self.clock.waited(timeout, began.elapsed());
+            self.clock.waited(timeout);
             self.look_at_anchor();
         }
         // Time passes last: what has happened by now, above all a death, is known

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hatchery_core::wire::worker::WorkerSays;
 use hatchery_core::{Generation, Moment, Takes};
@@ -184,11 +184,11 @@ impl Server {
         sources.extend(self.waiting.iter().filter(|it| it.is_awaited()).map(|it| it.answer.as_fd()));
         sources.extend(self.running.iter().filter(|it| it.is_awaited()).map(|it| it.answer.as_fd()));
         self.parks();
-        let (timeout, began) = (Clock::at_most(self.timeout()), Instant::now());
+        let timeout = Clock::at_most(self.timeout());
         let readable = poll::readable(&sources, timeout);
         self.works();
         drop(sources);
-        self.clock.waited(timeout, began.elapsed());
+        self.clock.waited(timeout);
         let mut readable = readable?.into_iter();
         let signalled = readable.next() == Some(true);
         let master_spoke = hears && readable.next() == Some(true);
