@@ -9,11 +9,11 @@ use hatchery_tests::{End, Lab, Start, log};
 use nix::sys::signal::Signal;
 
 /// Longer than every time-out of these labs.
-const PAUSE: Duration = Duration::from_secs(4);
+const PAUSE: Duration = Duration::from_secs(6);
 
 fn short() -> Start {
     let short = ["heartbeat-timeout", "boot-timeout", "drain-timeout", "upgrade-probation"];
-    short.into_iter().fold(Start::lab(), |start, name| start.set(name, "1500ms"))
+    short.into_iter().fold(Start::lab(), |start, name| start.set(name, "3s"))
 }
 
 /// A time in which nothing is to happen.

@@ -40,10 +40,10 @@ fn a_worker_that_hangs_is_aborted_with_a_dump_and_replaced() {
 
 #[test]
 fn a_request_that_takes_long_is_no_blocked_loop() {
-    let lab = lab("500ms");
+    let lab = lab("2s");
     let mut slow: Vec<Client> = (0..4).map(|_| Client::connect(lab.address()).expect("a connection")).collect();
     for client in &mut slow {
-        client.ask("/sleep?ms=3000").expect("sent");
+        client.ask("/sleep?ms=5000").expect("sent");
     }
     for client in &mut slow {
         assert_eq!(client.answer().expect("an answer").text(), "slept\n");
@@ -55,8 +55,8 @@ fn a_request_that_takes_long_is_no_blocked_loop() {
 /// Such a loop never parks.
 #[test]
 fn a_loop_that_always_has_something_to_do_is_no_blocked_loop() {
-    let lab = Start::lab().for_a_storm().set("workers", "1").set("heartbeat-timeout", "500ms").ready();
-    let until = Instant::now() + Duration::from_secs(4);
+    let lab = Start::lab().for_a_storm().set("workers", "1").set("heartbeat-timeout", "2s").ready();
+    let until = Instant::now() + Duration::from_secs(6);
     let busy = || {
         let mut client = Client::connect(lab.counter()).expect("a connection");
         let (batch, mut sum) = ("add 1\n".repeat(200), 0);
@@ -92,9 +92,9 @@ fn whoever_is_stopped_is_not_to_blame() {
 #[test]
 fn a_machine_that_was_stopped_murders_nobody() {
     let lab = Start::lab()
-        .set("heartbeat-timeout", "1s")
-        .set("boot-timeout", "2s")
-        .set("drain-timeout", "2s")
+        .set("heartbeat-timeout", "3s")
+        .set("boot-timeout", "3s")
+        .set("drain-timeout", "3s")
         .for_a_storm()
         .ready();
     let workers = lab.ready();
