@@ -8,10 +8,11 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, Package
 
 /// What each crate may use of the others.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("hatchery-control", &[]),
     ("hatchery-core", &[]),
     ("hatchery-sys", &[]),
     ("hatchery-net", &["hatchery-core", "hatchery-sys"]),
-    ("hatchery-master", &["hatchery-core", "hatchery-sys", "hatchery-net"]),
+    ("hatchery-master", &["hatchery-control", "hatchery-core", "hatchery-sys", "hatchery-net"]),
     ("hatchery-worker", &["hatchery-core", "hatchery-sys", "hatchery-net"]),
     ("hatchery-http", &["hatchery-core", "hatchery-sys", "hatchery-net", "hatchery-worker"]),
     (

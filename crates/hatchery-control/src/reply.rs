@@ -1,0 +1,125 @@
+//! What a client is told.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Connection, Status, VERSION};
+
+/// What a client is told.
+///
+/// ```
+/// use hatchery_control::Reply;
+///
+/// let line = Reply::Done { text: "scaled to 4 workers".to_owned() }.to_line();
+/// assert_eq!(line, "{\"version\":1,\"reply\":\"done\",\"text\":\"scaled to 4 workers\"}\n");
+/// assert!(Reply::from_line(&line)?.is_last());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Reply {
+    /// How the server is.
+    Status {
+        /// How.
+        status: Box<Status>,
+    },
+    /// Some of the connections.
+    Connections {
+        /// Each of them.
+        connections: Vec<Connection>,
+        /// Whether others follow in another reply.
+        more: bool,
+    },
+    /// What has happened meanwhile: a line of the log.
+    Progress {
+        /// The line.
+        text: String,
+    },
+    /// It was done, or has begun where the client does not wait.
+    Done {
+        /// What was.
+        text: String,
+    },
+    /// It was not done.
+    Failed {
+        /// What kind of reason it is.
+        because: Refusal,
+        /// The reason.
+        text: String,
+    },
+}
+
+/// Why something was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The line was no request that this version knows.
+    Invalid,
+    /// Not now, or not at all: nothing was begun.
+    Refused,
+    /// It was begun, and has failed; the server serves on as before.
+    Failed,
+    /// Another master serves by now, at the same path: ask again there.
+    Replaced,
+    /// The client is nobody who may ask.
+    Forbidden,
+}
+
+/// A reply as it stands on the line.
+#[derive(Serialize)]
+struct Spoken<'a> {
+    version: u32,
+    #[serde(flatten)]
+    reply: &'a Reply,
+}
+
+impl Reply {
+    /// The reply as a line, with its end.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        let mut line = serde_json::to_string(&Spoken { version: VERSION, reply: self }).unwrap_or_default();
+        line.push('\n');
+        line
+    }
+
+    /// Reads a line, with or without its end.
+    ///
+    /// # Errors
+    /// When it is no reply that this version knows.
+    pub fn from_line(line: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(line)
+    }
+
+    /// Whether nothing follows it.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        match self {
+            Self::Status { .. } | Self::Done { .. } | Self::Failed { .. } => true,
+            Self::Connections { more, .. } => !more,
+            Self::Progress { .. } => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_one_ends_an_answer() {
+        let text = String::new;
+        assert!(!Reply::Progress { text: text() }.is_last());
+        assert!(!Reply::Connections { connections: Vec::new(), more: true }.is_last());
+        assert!(Reply::Connections { connections: Vec::new(), more: false }.is_last());
+        assert!(Reply::Done { text: text() }.is_last());
+        assert!(Reply::Failed { because: Refusal::Refused, text: text() }.is_last());
+    }
+
+    #[test]
+    fn a_text_of_several_lines_is_one_line() {
+        let failed = Reply::Failed { because: Refusal::Failed, text: "one\ntwo".to_owned() };
+        assert_eq!(failed.to_line().lines().count(), 1);
+        assert_eq!(Reply::from_line(&failed.to_line()).unwrap(), failed);
+    }
+}
