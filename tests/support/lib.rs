@@ -10,6 +10,7 @@
 //! * [`procfs`]: processes, their titles and their descriptors
 //! * [`log`]: every log line that a test relies on
 //! * [`namespace`]: a server as pid 1
+//! * [`neighbour`]: nginx and haproxy, from the files in `examples/deploy`
 //! * [`limit`]: resources that a running process is denied
 //! * [`pty`], [`pipe`]: a server under a terminal, or with a log that somebody reads
 //! * [`wait`]: waiting for an event under a deadline, the one place that sleeps
@@ -23,6 +24,7 @@ pub mod limit;
 pub mod load;
 pub mod log;
 pub mod namespace;
+pub mod neighbour;
 pub mod pipe;
 pub mod procfs;
 pub mod program;
