@@ -105,6 +105,9 @@ impl Neighbour {
     }
 
     /// Its first process.
+    ///
+    /// # Panics
+    /// When its number is out of range, which it never is.
     #[must_use]
     pub fn pid(&self) -> i32 {
         i32::try_from(self.child.id()).expect("a pid")
