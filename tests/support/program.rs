@@ -70,6 +70,24 @@ pub fn example(name: &str) -> PathBuf {
     examples.get(name).unwrap_or_else(|| panic!("there is no example `{name}`")).clone()
 }
 
+/// The path of the `hatchery` command, built in the profile of the tests when it is not there or is old.
+///
+/// # Panics
+/// When it does not build.
+#[must_use]
+pub fn hatchery() -> PathBuf {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let build = || {
+        let (profile, target) = folders();
+        let mut command = cargo(&profile, &target);
+        // As for the examples: with the features of `cargo test`.
+        command.args(["--workspace", "--bin", "hatchery"]);
+        run(command)?;
+        Ok(target.join(profile).join("hatchery"))
+    };
+    BUILT.get_or_init(build).as_ref().unwrap_or_else(|errors| panic!("no command:\n{errors}")).clone()
+}
+
 /// The path of a `lab` whose relay speaks another version than that of the
 /// [`example`], so that neither takes connections from the other. It is built in
 /// a target folder of its own.

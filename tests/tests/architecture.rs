@@ -9,6 +9,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, Package
 /// What each crate may use of the others.
 const ARROWS: &[(&str, &[&str])] = &[
     ("hatchery-control", &[]),
+    ("hatchery-cli", &["hatchery-control"]),
     ("hatchery-core", &[]),
     ("hatchery-sys", &[]),
     ("hatchery-net", &["hatchery-core", "hatchery-sys"]),

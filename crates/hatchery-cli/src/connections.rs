@@ -1,0 +1,124 @@
+//! Who is connected.
+
+use hatchery_control::{Connection, Reply, Request};
+
+use crate::args::Server;
+use crate::ask::{Meanwhile, Question};
+use crate::failure::Failure;
+use crate::output;
+use crate::table::{Side, Table};
+use crate::words::{age, count};
+
+/// Prints who is connected.
+pub(crate) fn run(server: &Server, json: bool, draining: bool) -> Result<(), Failure> {
+    let mut connections = fetch(Question::at_once(server, Request::Connections)?)?;
+    connections.retain(|connection| connection.draining || !draining);
+    order(&mut connections);
+    output::print(&if json { lines(&connections) } else { shown(&connections) })
+}
+
+fn fetch(question: Question) -> Result<Vec<Connection>, Failure> {
+    let mut all = Vec::new();
+    let last = question.ask(|heard, _| match heard {
+        Meanwhile::Said(Reply::Connections { mut connections, .. }) => all.append(&mut connections),
+        Meanwhile::Said(_) | Meanwhile::Nothing => {}
+    })?;
+    match last {
+        Reply::Connections { mut connections, .. } => all.append(&mut connections),
+        _ => return Err(Failure::Unexpected),
+    }
+    Ok(all)
+}
+
+/// Those that a drain waits for first, and of these the oldest.
+fn order(connections: &mut [Connection]) {
+    connections
+        .sort_by(|one, other| other.draining.cmp(&one.draining).then(other.age_seconds.total_cmp(&one.age_seconds)));
+}
+
+/// For programs: an object a line.
+fn lines(connections: &[Connection]) -> String {
+    let line = |connection| serde_json::to_string(connection).map(|line| line + "\n").unwrap_or_default();
+    connections.iter().map(line).collect()
+}
+
+/// For people.
+fn shown(connections: &[Connection]) -> String {
+    let mut table = Table::new([
+        ("AGE", Side::Right),
+        ("PEER", Side::Left),
+        ("PROTOCOL", Side::Left),
+        ("DOING", Side::Left),
+        ("REQUESTS", Side::Right),
+        ("SLOT", Side::Right),
+        ("PID", Side::Right),
+        ("GEN", Side::Right),
+        ("LISTENER", Side::Left),
+        ("", Side::Left),
+    ]);
+    for connection in connections {
+        table.row([
+            age(connection.age_seconds),
+            connection.peer.clone().unwrap_or_else(|| "-".to_owned()),
+            connection.protocol.clone(),
+            connection.doing.clone(),
+            connection.requests.to_string(),
+            connection.slot.to_string(),
+            connection.pid.to_string(),
+            connection.generation.to_string(),
+            connection.listener.clone(),
+            if connection.draining { "blocks a drain".to_owned() } else { String::new() },
+        ]);
+    }
+    let blocking = connections.iter().filter(|connection| connection.draining).count();
+    let number = |many: usize| u64::try_from(many).unwrap_or(u64::MAX);
+    let all = count(number(connections.len()), "connection");
+    let blocking = if blocking == 0 { String::new() } else { format!(", {blocking} of them block a drain") };
+    format!("{}\n{all}{blocking}\n", table.lines())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{Fake, text};
+
+    fn connection(age_seconds: f64, draining: bool) -> Connection {
+        Connection {
+            pid: 4243,
+            slot: 0,
+            generation: 3,
+            draining,
+            listener: text("127.0.0.1:8080"),
+            peer: (!draining).then(|| text("192.0.2.7:50000")),
+            protocol: text("http/1"),
+            doing: text("idle"),
+            age_seconds,
+            requests: 7,
+        }
+    }
+
+    #[test]
+    fn who_blocks_a_drain_comes_first_and_then_the_oldest() {
+        let mut all = [connection(1.0, false), connection(70.0, false), connection(2.0, true)];
+        order(&mut all);
+        let expected = "  \
+  AGE  PEER             PROTOCOL  DOING  REQUESTS  SLOT   PID  GEN  LISTENER
+ 2.0s  -                http/1    idle          7     0  4243    3  127.0.0.1:8080  blocks a drain
+1m10s  192.0.2.7:50000  http/1    idle          7     0  4243    3  127.0.0.1:8080
+ 1.0s  192.0.2.7:50000  http/1    idle          7     0  4243    3  127.0.0.1:8080
+
+3 connections, 1 of them block a drain
+";
+        assert_eq!(shown(&all), expected);
+        assert_eq!(lines(&all).lines().count(), 3);
+        assert!(lines(&all).starts_with(r#"{"pid":4243,"slot":0,"generation":3,"draining":true,"#));
+    }
+
+    #[test]
+    fn many_come_in_parts() {
+        let part = |age, more| Reply::Connections { connections: vec![connection(age, false)], more };
+        let fake = Fake::answers([vec![part(1.0, true), part(2.0, true), part(3.0, false)]]);
+        let all = fetch(Question::at_once(&fake.server(), Request::Connections).unwrap()).unwrap();
+        assert_eq!(all.iter().map(|one| one.age_seconds).collect::<Vec<_>>(), [1.0, 2.0, 3.0]);
+    }
+}

@@ -1,0 +1,115 @@
+//! What a server is told to do.
+
+use hatchery_control::{Reply, Request};
+
+use crate::args::Server;
+use crate::ask::{Meanwhile, Question};
+use crate::failure::{Failure, folded};
+use crate::output;
+use crate::progress::Progress;
+
+/// What a server is told to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Operation {
+    Upgrade,
+    Reload,
+    Scale { workers: u16 },
+    Recycle { slot: u16 },
+    Reopen,
+    Stop,
+}
+
+impl Operation {
+    /// Tells the server, and with `wait` returns when it was done.
+    ///
+    /// # Errors
+    /// When it was not.
+    pub(crate) fn run(self, server: &Server, wait: bool) -> Result<(), Failure> {
+        let text = self.done(server, wait)?;
+        if server.quiet { Ok(()) } else { output::print(&format!("{text}\n")) }
+    }
+
+    /// What the master says when it was done.
+    fn done(self, server: &Server, wait: bool) -> Result<String, Failure> {
+        let what = self.name();
+        let question = if wait && !matches!(self, Self::Reopen) {
+            Question::at_the_end(server, self.request(wait), what)?
+        } else {
+            Question::at_once(server, self.request(wait))?
+        };
+        let mut progress = Progress::new(what, server.quiet);
+        let last = question.ask(|heard, elapsed| match heard {
+            Meanwhile::Said(Reply::Progress { text }) => progress.said(&text, elapsed),
+            Meanwhile::Said(_) | Meanwhile::Nothing => progress.tick(elapsed),
+        });
+        progress.end();
+        match last? {
+            Reply::Done { text } => Ok(folded(&text)),
+            _ => Err(Failure::Unexpected),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Upgrade => "upgrade",
+            Self::Reload => "reload",
+            Self::Scale { .. } => "scaling",
+            Self::Recycle { .. } => "replacement",
+            Self::Reopen => "reopening",
+            Self::Stop => "stop",
+        }
+    }
+
+    fn request(self, wait: bool) -> Request {
+        match self {
+            Self::Upgrade => Request::Upgrade { wait },
+            Self::Reload => Request::Reload { wait },
+            Self::Scale { workers } => Request::Scale { workers, wait },
+            Self::Recycle { slot } => Request::Recycle { slot, wait },
+            Self::Reopen => Request::Reopen,
+            Self::Stop => Request::Stop { wait },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hatchery_control::Refusal;
+
+    use super::*;
+    use crate::fake::{Fake, text};
+
+    #[test]
+    fn each_asks_for_what_it_is() {
+        let table = [
+            (Operation::Upgrade, Request::Upgrade { wait: true }),
+            (Operation::Reload, Request::Reload { wait: true }),
+            (Operation::Scale { workers: 4 }, Request::Scale { workers: 4, wait: true }),
+            (Operation::Recycle { slot: 1 }, Request::Recycle { slot: 1, wait: true }),
+            (Operation::Reopen, Request::Reopen),
+            (Operation::Stop, Request::Stop { wait: true }),
+        ];
+        for (operation, request) in table {
+            let fake = Fake::answers([vec![Reply::Done { text: text("done\n") }]]);
+            assert_eq!(operation.done(&fake.server(), true).unwrap(), "done");
+            assert_eq!(fake.heard(), [request]);
+        }
+    }
+
+    #[test]
+    fn what_failed_is_one_line() {
+        let reason = text("the successor did not boot:\n  lab told to fail\n");
+        let fake = Fake::answers([vec![
+            Reply::Progress { text: text("upgrade begins") },
+            Reply::Failed { because: Refusal::Failed, text: reason },
+        ]]);
+        let failure = Operation::Upgrade.done(&fake.server(), true).unwrap_err().to_string();
+        assert_eq!(failure, "the successor did not boot:; lab told to fail");
+    }
+
+    #[test]
+    fn another_answer_is_no_answer() {
+        let fake = Fake::answers([vec![Reply::Status { status: Box::new(crate::fake::status()) }]]);
+        assert!(matches!(Operation::Reopen.done(&fake.server(), true), Err(Failure::Unexpected)));
+    }
+}

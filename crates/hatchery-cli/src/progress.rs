@@ -1,0 +1,103 @@
+//! What is said on standard error while something goes on.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use ratatui::crossterm::terminal;
+
+use crate::failure::folded;
+
+/// How often the line on a terminal is written again.
+pub(crate) const TICK: Duration = Duration::from_millis(200);
+
+/// How the progress of an operation is shown.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// Not at all.
+    Quiet,
+    /// A line each.
+    Lines,
+    /// One line, written again and again.
+    Rewritten {
+        /// The operation.
+        what: &'static str,
+        /// What the master has said last.
+        last: String,
+    },
+}
+
+impl Progress {
+    /// As it fits to standard error.
+    pub(crate) fn new(what: &'static str, quiet: bool) -> Self {
+        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        if quiet {
+            Self::Quiet
+        } else if io::stderr().is_terminal() && !is_dumb {
+            Self::Rewritten { what, last: String::new() }
+        } else {
+            Self::Lines
+        }
+    }
+
+    /// The master has said what happens.
+    pub(crate) fn said(&mut self, text: &str, elapsed: Duration) {
+        match self {
+            Self::Quiet => {}
+            Self::Lines => write(&format!("{}\n", folded(text))),
+            Self::Rewritten { last, .. } => {
+                *last = folded(text);
+                self.tick(elapsed);
+            }
+        }
+    }
+
+    /// Some time has gone by.
+    pub(crate) fn tick(&mut self, elapsed: Duration) {
+        match self {
+            Self::Quiet | Self::Lines => {}
+            Self::Rewritten { what, last } => {
+                let width = terminal::size().map_or(80, |(columns, _)| usize::from(columns));
+                write(&format!("\r\x1b[K{}", line(what, last, elapsed, width)));
+            }
+        }
+    }
+
+    /// It is over: nothing is left on the line.
+    pub(crate) fn end(&mut self) {
+        match self {
+            Self::Quiet | Self::Lines => {}
+            Self::Rewritten { .. } => write("\r\x1b[K"),
+        }
+    }
+}
+
+/// One line of at most `width` columns: a longer one would wrap, and could not be written again.
+fn line(what: &str, last: &str, elapsed: Duration, width: usize) -> String {
+    let seconds = elapsed.as_secs_f64();
+    let text = format!("{what} {seconds:.1}s  {last}");
+    // The last column stays free: some terminals wrap when it is filled.
+    text.chars().filter(|letter| !letter.is_control()).take(width.saturating_sub(1)).collect()
+}
+
+/// Says in one line why it was not done.
+pub(crate) fn complain(text: &str) {
+    write(&format!("hatchery: error: {text}\n"));
+}
+
+fn write(text: &str) {
+    // Nobody is left who could be told that it did not work.
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_fits_the_terminal() {
+        let shown = |width| line("upgrade", "generation 2\x1b[31m boots", Duration::from_millis(3250), width);
+        assert_eq!(shown(80), "upgrade 3.2s  generation 2[31m boots");
+        assert_eq!(shown(10), "upgrade 3");
+        assert_eq!(shown(0), "");
+    }
+}
