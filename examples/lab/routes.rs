@@ -43,6 +43,7 @@ async fn get(path: &str, query: &Query<'_>, worker: &Worker, lab: &Lab) -> Resul
         "/stream" => Ok(stream(query.number("chunks")?, query.millis("ms")?)),
         "/bytes" => Ok(respond::bytes(vec![b'x'; query.number("n")?])),
         "/child" => Ok(child()),
+        "/log" => Ok(log(query.number("n")?, query.number("bytes")?)),
         "/panic" => panic!("told to panic"),
         "/abort" => process::abort(),
         "/exit" => exit(query.number("code")?),
@@ -68,6 +69,12 @@ fn whoami(worker: &Worker, lab: &Lab) -> Response {
     let mut response = respond::bytes(who.to_string());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// Logs a line with a number in it, and with so many bytes more.
+fn log(number: u64, bytes: usize) -> Response {
+    tracing::info!("line {number} {}", "x".repeat(bytes));
+    respond::text("logged\n")
 }
 
 /// What a program that is started here has open, a line each that ends in `NUMBER -> TARGET`.
