@@ -81,7 +81,7 @@ fn number_in(format: &str, line: &str) -> Option<u64> {
 }
 
 fn size_of_line(number: u64) -> u64 {
-    if number % 10 == 0 { LONG } else { number % 100 }
+    if number.is_multiple_of(10) { LONG } else { number % 100 }
 }
 
 fn no_line_is_lost_or_torn(format: &str) {
