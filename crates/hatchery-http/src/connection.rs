@@ -6,7 +6,7 @@
 //!                      \-----> Http2 ------^
 //! ```
 //!
-//! What drains or ends a connection is in `ending`, what moves it in `departure`.
+//! Http1 -> Upgrade is in `upgrade`. What drains or ends a connection is in `ending`, what moves it in `departure`.
 
 use std::future::Future;
 use std::mem;
@@ -22,6 +22,7 @@ use crate::phase::{Order, Phase};
 use crate::server::Shared;
 use crate::service::Handle;
 use crate::sweep::Registered;
+use crate::upgrade::Upgradable;
 
 /// The task of one connection.
 pub(crate) struct Connection<S: Handle> {
@@ -39,6 +40,8 @@ pub(crate) enum Link<S: Handle> {
     Http1(Box<Http1<S>>),
     /// hyper has it.
     Http2(Box<Http2<S>>),
+    /// hyper has it, for one request that may get it; then whoever has got it.
+    Upgrade(Box<Upgradable<S>>),
     /// Waits for room on the way to another process; what the client sends is read there.
     ///
     /// Boxed, as all but the first: idle connections are many, and so each of them is 8 bytes smaller.
@@ -99,6 +102,10 @@ impl<S: Handle> Future for Connection<S> {
                     let exit = ready!(active.poll(cx));
                     this.leave_http2(exit);
                 }
+                Link::Upgrade(active) => {
+                    let exit = ready!(active.poll(cx));
+                    this.leave_upgrade(exit);
+                }
                 Link::Moving(parked) => {
                     parked.note(Phase::Moving);
                     ready!(this.poll_departure(cx));
@@ -151,6 +158,28 @@ impl<S: Handle> Connection<S> {
         match exit {
             Exit::Idle => self.become_parked(active.into_parked()),
             Exit::Finished => self.close(active.into_parked(), Phase::Lingering),
+            Exit::Asks { connect } => self.upgrade(active.into_parked(), connect),
+            Exit::Dead => {}
+        }
+    }
+
+    /// Lets a request have the connection, unless the connection moves first.
+    fn upgrade(&mut self, parked: Option<Parked>, connect: bool) {
+        let Some(parked) = parked else { return };
+        self.link = Link::Parked(parked);
+        if self.server.hub.is_draining() && self.depart() {
+            return;
+        }
+        if let Link::Parked(parked) = self.take_link() {
+            let entry = &self.registered.entry;
+            self.link = Link::Upgrade(Upgradable::new(&self.server, &self.seat, parked, entry, connect));
+        }
+    }
+
+    fn leave_upgrade(&mut self, exit: Exit) {
+        let Link::Upgrade(active) = self.take_link() else { return };
+        match exit {
+            Exit::Idle | Exit::Finished | Exit::Asks { .. } => self.close(active.into_parked(), Phase::Lingering),
             Exit::Dead => {}
         }
     }
@@ -158,7 +187,7 @@ impl<S: Handle> Connection<S> {
     fn leave_http2(&mut self, exit: Exit) {
         let Link::Http2(active) = self.take_link() else { return };
         match exit {
-            Exit::Idle | Exit::Finished => self.close(active.into_parked(), Phase::Lingering),
+            Exit::Idle | Exit::Finished | Exit::Asks { .. } => self.close(active.into_parked(), Phase::Lingering),
             Exit::Dead => {}
         }
     }

@@ -42,7 +42,9 @@ impl<S: Handle> Connection<S> {
     fn may_depart(&self) -> bool {
         match &self.link {
             Link::Parked(parked) => !self.registered.entry.stays() && parked.facts.has_heir(),
-            Link::Http1(_) | Link::Http2(_) | Link::Moving(_) | Link::Closing(_) | Link::Closed => false,
+            Link::Http1(_) | Link::Http2(_) | Link::Upgrade(_) | Link::Moving(_) | Link::Closing(_) | Link::Closed => {
+                false
+            }
         }
     }
 

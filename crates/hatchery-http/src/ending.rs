@@ -35,6 +35,7 @@ impl<S: Handle> Connection<S> {
             }
             Link::Http1(_) if entry.phase() == Phase::Head => self.enter(Phase::Head),
             Link::Http2(active) => active.leave(),
+            Link::Upgrade(active) => active.drain(),
             // In flight: its answer says `connection: close`, or it is taken back when it is idle.
             Link::Http1(_) | Link::Moving(_) | Link::Closing(_) | Link::Closed => {}
         }
@@ -92,6 +93,12 @@ impl<S: Handle> Connection<S> {
                 Phase::Http2Leaving => self.close(active.into_parked(), Phase::Lingering),
                 _ => {}
             },
+            Link::Upgrade(active) => {
+                if phase == Phase::Upgraded {
+                    active.end();
+                    self.link = Link::Upgrade(active);
+                }
+            }
             // It has had an order that is older than its departure.
             Link::Moving(parked) => self.link = Link::Moving(parked),
             Link::Closing(_) | Link::Closed => {}

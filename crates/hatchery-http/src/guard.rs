@@ -1,4 +1,6 @@
 //! What stands between hyper and the handler: it counts, catches panics, and says goodbye at a drain.
+//!
+//! A request that asks for an upgrade is not handled here the first time: see `upgrade`.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -18,6 +20,7 @@ use crate::peek::Peeked;
 use crate::phase::Phase;
 use crate::server::Shared;
 use crate::service::Handle;
+use crate::upgrade::{self, Way};
 use crate::{BoxError, Request};
 
 /// The service that a hyper connection calls.
@@ -40,6 +43,13 @@ impl<S: Handle> hyper::service::Service<Request> for Guarded<S> {
 
     fn call(&self, mut request: Request) -> Self::Future {
         let line = &self.line;
+        // hyper puts something there for a request that asks for an upgrade, and for no other.
+        if !request.extensions().is_empty() {
+            match upgrade::prepare(&self.server.worker, line, request) {
+                Some(prepared) => request = prepared,
+                None => return Guard::Elsewhere,
+            }
+        }
         begin(line);
         line.ahead.set(ahead(&request, line.read_end.get()));
         if let Some(introduce) = self.server.introduce {
@@ -51,7 +61,7 @@ impl<S: Handle> hyper::service::Service<Request> for Guarded<S> {
         let in_flight = Some(InFlight(Rc::clone(line)));
         let last_words = LastWords(line);
         // Built in its place: through a variable of its own the future would be copied.
-        let guard = Guard { future: self.server.service.handle(&self.seat, request), in_flight };
+        let guard = Guard::Here { future: self.server.service.handle(&self.seat, request), in_flight };
         std::mem::forget(last_words);
         guard
     }
@@ -101,11 +111,12 @@ impl Drop for InFlight {
 }
 
 pin_project_lite::pin_project! {
-    /// The work on one request: always ends with an answer.
-    pub(crate) struct Guard<F> {
-        #[pin]
-        future: F,
-        in_flight: Option<InFlight>,
+    /// The work on one request: always ends with an answer, where there is one.
+    #[project = GuardProj]
+    pub(crate) enum Guard<F> {
+        Here { #[pin] future: F, in_flight: Option<InFlight> },
+        // The connection is about to be taken from this hyper, with the request.
+        Elsewhere,
     }
 }
 
@@ -118,12 +129,11 @@ where
     type Output = Result<Response<Outgoing<B>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let draining = this.in_flight.as_ref().is_some_and(|in_flight| in_flight.0.hub.is_draining());
-        if draining && let Some(answer) = this.in_flight.as_ref().and_then(|in_flight| held(&in_flight.0)) {
-            return Poll::Ready(Ok(outgoing(answer, this.in_flight.take(), draining)));
+        let GuardProj::Here { future, in_flight } = self.project() else { return Poll::Pending };
+        let parting = in_flight.as_ref().is_some_and(|in_flight| in_flight.0.is_parting());
+        if parting && let Some(answer) = in_flight.as_ref().and_then(|in_flight| held(&in_flight.0)) {
+            return Poll::Ready(Ok(outgoing(answer, in_flight.take(), parting)));
         }
-        let future = this.future;
         let answer = match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(Ok(response))) => Some(response),
@@ -132,20 +142,20 @@ where
                 None
             }
             Err(_panic) => {
-                if let Some(in_flight) = this.in_flight {
+                if let Some(in_flight) = in_flight {
                     note_panic(&in_flight.0);
                 }
                 None
             }
         };
-        if draining
-            && let Some(InFlight(line)) = this.in_flight
+        if parting
+            && let Some(InFlight(line)) = in_flight
             && is_to_be_held(line)
         {
             hold(line, answer, cx);
             return Poll::Pending;
         }
-        Poll::Ready(Ok(outgoing(answer, this.in_flight.take(), draining)))
+        Poll::Ready(Ok(outgoing(answer, in_flight.take(), parting)))
     }
 }
 
@@ -153,13 +163,13 @@ impl<F> Guard<F> {
     /// Begins a request whose service is called within the future that is made.
     pub(crate) fn begin(line: &Rc<Line>, future: impl FnOnce() -> F) -> Self {
         begin(line);
-        Self { future: future(), in_flight: Some(InFlight(Rc::clone(line))) }
+        Self::Here { future: future(), in_flight: Some(InFlight(Rc::clone(line))) }
     }
 }
 
 /// The answer as it goes out: that of the handler, or that it has none.
 #[inline]
-fn outgoing<B>(answer: Option<Response<B>>, in_flight: Option<InFlight>, draining: bool) -> Response<Outgoing<B>> {
+fn outgoing<B>(answer: Option<Response<B>>, in_flight: Option<InFlight>, parting: bool) -> Response<Outgoing<B>> {
     let mut response = match answer {
         Some(response) => response.map(|body| Outgoing { body: Some(body), in_flight }),
         None => {
@@ -168,7 +178,7 @@ fn outgoing<B>(answer: Option<Response<B>>, in_flight: Option<InFlight>, drainin
             response
         }
     };
-    if draining {
+    if parting {
         part(&mut response);
     }
     response
@@ -212,7 +222,11 @@ fn part<B>(response: &mut Response<Outgoing<B>>) {
 fn say_goodbye<B>(response: &mut Response<Outgoing<B>>) {
     let Some(InFlight(line)) = &response.body().in_flight else { return };
     // A body that is not read to its end cannot have another request behind it that anybody could find.
-    let last = line.ahead.get() > 0 || (line.ahead.get() == 0 && line.peek() != Peeked::Bytes);
+    let last = match line.way {
+        Way::Ordinary => line.ahead.get() > 0 || (line.ahead.get() == 0 && line.peek() != Peeked::Bytes),
+        Way::Upgradable { connect: true } => !response.status().is_success(),
+        Way::Upgradable { connect: false } => response.status() != StatusCode::SWITCHING_PROTOCOLS,
+    };
     if last && !line.http2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }

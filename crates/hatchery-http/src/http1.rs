@@ -17,6 +17,7 @@ use crate::peek::Peeked;
 use crate::phase::Phase;
 use crate::server::Shared;
 use crate::service::Handle;
+use crate::upgrade::Way;
 
 /// hyper's connection, and the facts that it shares with its io and its requests.
 pub(crate) struct Http1<S: Handle> {
@@ -33,6 +34,8 @@ pub(crate) enum Exit {
     Finished,
     /// There is nobody left to talk to.
     Dead,
+    /// A request asks for an upgrade, or to be connected: it was not looked at by any handler.
+    Asks { connect: bool },
 }
 
 /// hyper's settings for HTTP/1; no timer, since the sweep enforces the limits.
@@ -126,7 +129,7 @@ impl<S: Handle> Http1<S> {
         let parts = conn.into_parts();
         let read_buf = parts.read_buf;
         drop((parts.io, parts.service));
-        Some(Rc::into_inner(line)?.into_parked(&read_buf))
+        Rc::into_inner(line)?.into_parked(&read_buf)
     }
 
     /// After a poll that changed nothing more: what is the connection waiting for?
@@ -163,6 +166,10 @@ impl<S: Handle> Http1<S> {
     fn settle_in_request(&mut self, phase: Phase, cx: &mut Context<'_>) -> Poll<Exit> {
         let line = &*self.line;
         let now = line.hub.now();
+        match line.way_elsewhere() {
+            None | Some(Way::Ordinary) => {}
+            Some(Way::Upgradable { connect }) => return Poll::Ready(Exit::Asks { connect }),
+        }
         if line.starved.get() {
             if phase != Phase::Body || line.received.get() {
                 line.enter(Phase::Body, now);

@@ -106,7 +106,7 @@ impl<S: Handle> Http2<S> {
     pub(crate) fn into_parked(self) -> Option<Parked> {
         let Self { conn, line } = self;
         drop(conn);
-        Some(Rc::into_inner(line)?.into_parked(&[]))
+        Rc::into_inner(line)?.into_parked(&[])
     }
 
     fn settle(&self) {

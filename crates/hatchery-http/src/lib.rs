@@ -9,11 +9,9 @@
 //! the limits, so that a request costs no timer. At a drain no request is lost
 //! that a client has already sent.
 //!
-//! Two things are not there. Protocol upgrades: a connection that may be taken
-//! back from hyper at any time cannot be given away by it. And on HTTP/2 the
-//! limit for request bodies: hyper does not tell whether a stream waits for its
-//! client, so what bounds such a client is the number of its streams, and the
-//! pings that it has to answer.
+//! One thing is not there: on HTTP/2 the limit for request bodies. hyper does
+//! not tell whether a stream waits for its client, so what bounds such a client is
+//! the number of its streams, and the pings that it has to answer.
 //!
 //! # Connections that move
 //!
@@ -46,6 +44,49 @@
 //! for each connection is made by [`Server::per_connection`], and goes along if it
 //! is [`restorable`](Server::restorable).
 //!
+//! # Upgrades
+//!
+//! A handler may take its connection over: WebSocket by way of `axum` or of
+//! `hyper::upgrade::on` and any library that speaks it, CONNECT, or a protocol of
+//! its own. Any request of an HTTP/1.1 connection that has no body may ask for that.
+//! One to whom it is not granted is answered, and its connection closed behind the
+//! answer. HTTP/2 knows no upgrades but extended CONNECT, which is not offered: browsers open an
+//! HTTP/1.1 connection for a WebSocket then.
+//!
+//! A connection that was taken over counts as open until whoever has it drops it.
+//! It does not move and has no limits: a protocol with silent clients has pings of
+//! its own. Its request has a [`DrainSignal`] in its extensions, which tells when the
+//! worker drains: then it is time to say goodbye, as with code 1012 of WebSocket
+//! (service restart). Shortly before the drain's end, an eighth to a quarter of the
+//! drain timeout or 2 s, the socket is shut.
+//!
+//! ```
+//! use std::convert::Infallible;
+//!
+//! use hatchery_http::{DrainSignal, Request, Response, header, status};
+//! use hyper_util::rt::TokioIo;
+//! use tokio::io::AsyncWriteExt;
+//!
+//! async fn clock(mut request: Request) -> Result<Response, Infallible> {
+//!     let Some(drain) = request.extensions().get::<DrainSignal>().cloned() else {
+//!         return Ok(status(426));
+//!     };
+//!     tokio::task::spawn_local(async move {
+//!         let Ok(upgraded) = hyper::upgrade::on(&mut request).await else { return };
+//!         let mut client = TokioIo::new(upgraded);
+//!         let _client_gone = tokio::select! {
+//!             () = drain.wait() => client.write_all(b"bye\n").await,
+//!             ticked = async { loop { client.write_all(b"tick\n").await? } } => ticked,
+//!         };
+//!     });
+//!     let mut response = status(101);
+//!     response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("upgrade"));
+//!     response.headers_mut().insert(header::UPGRADE, header::HeaderValue::from_static("ticks"));
+//!     Ok(response)
+//! }
+//! # let _ = clock;
+//! ```
+//!
 //! # Where things are
 //!
 //! * [`Server`], [`serve_fn`]: what an application calls
@@ -53,6 +94,7 @@
 //! * [`Client`], [`PerConnection`]: what is known of a connection, and what is kept for it
 //! * `connection`: the states; `departure`, `ending`: how it moves, and how it ends
 //! * `parked`, `http1`, `http2`: what the states do; `line`, `io`: the socket as hyper sees it
+//! * `upgrade`: a connection that a handler may get
 //! * `guard`, `ahead`, `streams`: around each request
 //! * `sweep`, `entry`, `phase`, `clock`, `ticker`, `limits`: how long it may take
 //!
@@ -94,9 +136,11 @@ mod streams;
 mod sweep;
 mod ticker;
 mod tower;
+mod upgrade;
 
 /// What requests and answers are made of, from the crate `http`.
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+pub use hatchery_worker::DrainSignal;
 pub use hyper::body::Incoming;
 
 pub use body::{Body, BodySender, ClientGone};

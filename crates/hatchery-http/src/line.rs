@@ -10,14 +10,17 @@ use std::task::{Context, Poll, ready};
 
 use hatchery_worker::Stream;
 use hatchery_worker::ledger::Record;
+use http::Method;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::Request;
 use crate::client::{Client, Facts};
 use crate::entry::Entry;
 use crate::parked::{self, Parked};
 use crate::peek::{Peeked, peek};
 use crate::phase::Phase;
 use crate::sweep::{Activity, Hub};
+use crate::upgrade::{self, Way};
 
 /// How much is read at once of a body behind which another process goes on.
 const PIECE: usize = 8192;
@@ -30,6 +33,9 @@ pub(crate) struct Line {
     pub(crate) hub: Rc<Hub>,
     pub(crate) entry: Rc<Entry>,
     pub(crate) http2: bool,
+    pub(crate) way: Way,
+    /// A request that asks for an upgrade, which this hyper cannot give.
+    pub(crate) elsewhere: Cell<Option<Box<Request>>>,
     /// Requests since the connection became active.
     pub(crate) requests: Cell<u32>,
     /// Requests whose answer is not complete: from the service's call to the drop of the response body.
@@ -57,7 +63,8 @@ pub(crate) struct Line {
     /// HTTP/2: when the client was told to go.
     pub(crate) told: Cell<Option<u32>>,
     facts: Facts,
-    stream: RefCell<Stream>,
+    /// `None` where it may be given away: then it is in the tunnel.
+    stream: RefCell<Option<Stream>>,
     source: Cell<Source>,
     /// Bytes to read before the socket's.
     prefix: RefCell<Box<[u8]>>,
@@ -79,10 +86,30 @@ enum Source {
 impl Line {
     pub(crate) fn new(parked: Parked, entry: &Rc<Entry>, hub: &Rc<Hub>, http2: bool) -> Rc<Self> {
         let Parked { stream, prefix, facts } = parked;
-        Rc::new(Self {
+        Rc::new(Self::of(Some(stream), prefix, facts, entry, hub, http2, Way::Ordinary))
+    }
+
+    /// One whose socket is in a tunnel.
+    pub(crate) fn without_socket(facts: Facts, entry: &Rc<Entry>, hub: &Rc<Hub>, way: Way) -> Rc<Self> {
+        Rc::new(Self::of(None, Box::default(), facts, entry, hub, false, way))
+    }
+
+    #[inline]
+    fn of(
+        stream: Option<Stream>,
+        prefix: Box<[u8]>,
+        facts: Facts,
+        entry: &Rc<Entry>,
+        hub: &Rc<Hub>,
+        http2: bool,
+        way: Way,
+    ) -> Self {
+        Self {
             hub: Rc::clone(hub),
             entry: Rc::clone(entry),
             http2,
+            way,
+            elsewhere: Cell::new(None),
             requests: Cell::new(0),
             in_flight: Cell::new(0),
             starved: Cell::new(false),
@@ -102,14 +129,41 @@ impl Line {
             prefix: RefCell::new(prefix),
             prefix_at: Cell::new(0),
             _activity: hub.activate(),
-        })
+        }
     }
 
     /// The connection as a plain value again; `read_buf` is what hyper had read and not used.
-    pub(crate) fn into_parked(self, read_buf: &[u8]) -> Parked {
+    pub(crate) fn into_parked(self, read_buf: &[u8]) -> Option<Parked> {
+        let head = self.elsewhere.take().map(|request| upgrade::head(&request)).unwrap_or_default();
         let prefix = self.prefix.into_inner();
         let unread = &prefix[self.prefix_at.get()..];
-        Parked { stream: self.stream.into_inner(), prefix: [read_buf, unread].concat().into(), facts: self.facts }
+        let prefix = [&head, read_buf, unread].concat().into();
+        Some(Parked { stream: self.stream.into_inner()?, prefix, facts: self.facts })
+    }
+
+    /// What it was.
+    pub(crate) fn into_facts(self) -> Facts {
+        self.facts
+    }
+
+    /// Keeps a request that somebody else is to answer. This hyper waits for an answer, and so reads nothing more.
+    pub(crate) fn put_aside(&self, request: Request) {
+        self.elsewhere.set(Some(Box::new(request)));
+        self.in_flight.set(self.in_flight.get() + 1);
+        self.enter(Phase::Handler, self.hub.now());
+    }
+
+    /// The way that the request which was put aside has to go.
+    pub(crate) fn way_elsewhere(&self) -> Option<Way> {
+        let request = self.elsewhere.take()?;
+        let connect = request.method() == Method::CONNECT;
+        self.elsewhere.set(Some(request));
+        Some(Way::Upgradable { connect })
+    }
+
+    /// Whether answers may have to say that they are the last one.
+    pub(crate) fn is_parting(&self) -> bool {
+        self.hub.is_draining() || self.way != Way::Ordinary
     }
 
     /// What is said of the client in the middle of a request.
@@ -167,26 +221,34 @@ impl Line {
 
     /// Asks the kernel, whatever the event loop knows: is there anything to read?
     pub(crate) fn peek(&self) -> Peeked {
-        peek(&*self.stream.borrow())
+        self.stream.borrow().as_ref().map_or(Peeked::Nothing, peek)
     }
 
     /// Answers a request whose service panicked in its call, if nothing else stands in the way.
     pub(crate) fn say_failed(&self) {
-        if !self.dirty.get() {
-            parked::say_failed(&self.stream.borrow());
+        if !self.dirty.get()
+            && let Some(stream) = &*self.stream.borrow()
+        {
+            parked::say_failed(stream);
         }
     }
 
     /// Wakes the task when the client sends something or goes, without reading it.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.stream.borrow().poll_read_ready(cx).map(|_readiness| ())
+        match &*self.stream.borrow() {
+            Some(stream) => stream.poll_read_ready(cx).map(|_readiness| ()),
+            None => Poll::Pending,
+        }
     }
 
     /// Reads for hyper, and notes what that says.
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = match self.source.get() {
-            Source::Socket => Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, buf),
+            Source::Socket => match &mut *self.stream.borrow_mut() {
+                Some(stream) => Pin::new(stream).poll_read(cx, buf),
+                None => Poll::Pending,
+            },
             Source::Prefix | Source::Rest => self.read_aside(cx, buf),
         };
         match polled {
@@ -216,7 +278,10 @@ impl Line {
     /// Writes for hyper, and notes what that says.
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.dirty.set(true);
-        let written = Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, bytes);
+        let written = match &mut *self.stream.borrow_mut() {
+            Some(stream) => Pin::new(stream).poll_write(cx, bytes),
+            None => Poll::Pending,
+        };
         self.note_written(&written);
         written
     }
@@ -224,7 +289,10 @@ impl Line {
     /// Like [`Line::poll_write`], from several buffers at once.
     pub(crate) fn poll_write_vectored(&self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         self.dirty.set(true);
-        let written = Pin::new(&mut *self.stream.borrow_mut()).poll_write_vectored(cx, parts);
+        let written = match &mut *self.stream.borrow_mut() {
+            Some(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+            None => Poll::Pending,
+        };
         self.note_written(&written);
         written
     }
@@ -257,7 +325,8 @@ impl Line {
         }
         let mut space = [MaybeUninit::uninit(); PIECE];
         let mut piece = ReadBuf::uninit(&mut space[..most.min(PIECE)]);
-        ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut piece))?;
+        let Some(stream) = &mut *self.stream.borrow_mut() else { return Poll::Pending };
+        ready!(Pin::new(stream).poll_read(cx, &mut piece))?;
         buf.put_slice(piece.filled());
         Poll::Ready(Ok(()))
     }

@@ -22,6 +22,7 @@ const FAREWELL: Duration = Duration::from_millis(100);
 ///            ^                                      |        |
 ///            +--------------------------------------+--------+
 /// Fresh, Head, Parked -> Moving
+/// Handler -> Upgraded
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -43,6 +44,8 @@ pub(crate) enum Phase {
     Parked,
     /// Parked, and waiting for room on the way to another process: no limit but the worker's own.
     Moving,
+    /// Given away to an application: no limit but that of a drain.
+    Upgraded,
     /// HTTP/2 without a request, after at least one.
     Http2Idle,
     /// HTTP/2 that was told to go and has nothing in flight.
@@ -64,6 +67,7 @@ impl Phase {
             Self::Idle | Self::Http2Idle => Doing::Idle,
             Self::Parked => Doing::Parked,
             Self::Moving => Doing::Moving,
+            Self::Upgraded => Doing::Upgraded,
             Self::Http2Leaving | Self::Lingering | Self::Farewell => Doing::Closing,
         }
     }
@@ -85,12 +89,24 @@ pub(crate) enum Order {
     Expire,
 }
 
-/// How long a client may take for what a drain waits for, when so much is left of it.
-///
-/// Connections that could not move have the last half of it, or 3 s: in that a
-/// client has to be waited for, and then to have its time to close.
-pub(crate) fn patience(left: Duration) -> Duration {
-    WINDOW.min(left / 5)
+/// How long a drain waits for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Patience {
+    /// For a client that has to say something, or to close.
+    client: Duration,
+    /// For an application that was given a connection.
+    upgraded: Duration,
+}
+
+impl Patience {
+    /// When so much is left of the drain.
+    ///
+    /// Connections that could not move have the last half of it, or 3 s: in that a
+    /// client has to be waited for, and then to have its time to close. Applications
+    /// have nearly all of it: they were told to end what they do.
+    pub(crate) fn of(left: Duration) -> Self {
+        Self { client: WINDOW.min(left / 5), upgraded: left - Duration::from_secs(2).min(left / 4) }
+    }
 }
 
 /// What has to happen to a connection that has been in `phase` for `age`.
@@ -102,9 +118,9 @@ pub(crate) fn judge(
     age: Duration,
     pace: Duration,
     limits: &Resolved,
-    patience: Option<Duration>,
+    patience: Option<Patience>,
 ) -> Order {
-    let soon = |limit: Duration| patience.map_or(limit, |patience| limit.min(patience));
+    let soon = |limit: Duration| patience.map_or(limit, |patience| limit.min(patience.client));
     let limit = match phase {
         Phase::Fresh | Phase::Head => soon(limits.head),
         Phase::Idle | Phase::Parked | Phase::Http2Idle => soon(limits.idle),
@@ -113,6 +129,10 @@ pub(crate) fn judge(
         Phase::Http2Leaving => soon(WINDOW),
         Phase::Lingering => soon(LINGER),
         Phase::Farewell => FAREWELL,
+        Phase::Upgraded => match patience {
+            Some(patience) => patience.upgraded,
+            None => return Order::None,
+        },
         Phase::Handler | Phase::Moving => return Order::None,
     };
     if age > limit.saturating_add(pace) {
@@ -154,12 +174,14 @@ mod tests {
             (Phase::Idle, Some(75_100), Some(1_100)),
             (Phase::Parked, Some(75_100), Some(1_100)),
             (Phase::Moving, None, None),
+            (Phase::Upgraded, None, Some(8_100)),
             (Phase::Http2Idle, Some(75_100), Some(1_100)),
             (Phase::Http2Leaving, Some(1_100), Some(1_100)),
             (Phase::Lingering, Some(1_100), Some(1_100)),
             (Phase::Farewell, Some(200), Some(200)),
         ] {
-            for (patience, last) in [(None, serving), (Some(WINDOW), draining)] {
+            let drain = Patience::of(Duration::from_secs(10));
+            for (patience, last) in [(None, serving), (Some(drain), draining)] {
                 let judge = |ms| judge(phase, Duration::from_millis(ms), PACE, &limits(), patience);
                 match last {
                     Some(last) => {
@@ -186,8 +208,10 @@ mod tests {
     fn what_a_drain_waits_for_fits_into_what_is_left_of_it() {
         for left in [0, 100, 1000, 4000, 30_000].map(Duration::from_millis) {
             let rest = (left / 2).min(Duration::from_secs(3));
-            assert!(patience(left) * 2 <= rest, "{left:?}");
+            let patience = Patience::of(left);
+            assert!(patience.client * 2 <= rest, "{left:?}");
+            assert!(patience.upgraded + patience.client <= left, "{left:?}");
         }
-        assert_eq!(patience(Duration::from_secs(5)), WINDOW);
+        assert_eq!(Patience::of(Duration::from_secs(5)).client, WINDOW);
     }
 }

@@ -103,6 +103,8 @@ impl<S: Handle> Server<S> {
         };
         let server = Rc::new(Shared {
             http1: crate::http1::builder(limits.max_head_size),
+            // The same head once more, a blank longer here and there.
+            upgrades: crate::http1::builder(limits.max_head_size.saturating_mul(2)),
             http2: crate::http2::builder(&limits),
             hub: Hub::new(limits, worker.counters(), worker.ledger()),
             service: self.service,
@@ -162,6 +164,7 @@ pub(crate) struct Shared<S> {
     pub(crate) service: S,
     pub(crate) hub: Rc<Hub>,
     pub(crate) http1: http1::Builder,
+    pub(crate) upgrades: http1::Builder,
     pub(crate) http2: http2::Builder<LocalTasks>,
     pub(crate) introduce: Option<Introduce>,
     pub(crate) worker: Worker,

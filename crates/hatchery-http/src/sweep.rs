@@ -16,7 +16,7 @@ use tokio::task::AbortHandle;
 use crate::clock::{Clock, ago, elapsed};
 use crate::entry::Entry;
 use crate::limits::Resolved;
-use crate::phase::{Order, Phase, WINDOW, judge, patience};
+use crate::phase::{Order, Patience, Phase, WINDOW, judge};
 use crate::ticker::Ticker;
 
 /// How many connections may keep hyper's buffers while they wait for their next request.
@@ -41,8 +41,8 @@ pub(crate) struct Hub {
     clock: Clock,
     active: Cell<usize>,
     draining: Cell<bool>,
-    /// How long a drain waits for a client.
-    patience: Cell<Duration>,
+    /// How long a drain waits for clients and applications.
+    patience: Cell<Patience>,
     relieved: Cell<bool>,
     sweeper: RefCell<Option<AbortHandle>>,
     ticker: Ticker,
@@ -58,7 +58,7 @@ impl Hub {
             clock: Clock::new(),
             active: Cell::new(0),
             draining: Cell::new(false),
-            patience: Cell::new(WINDOW),
+            patience: Cell::new(Patience::of(Duration::MAX)),
             relieved: Cell::new(false),
             sweeper: RefCell::new(None),
             ticker: Ticker::new(),
@@ -132,7 +132,7 @@ impl Hub {
     /// Tells every connection that the worker drains and has so much time for it, and sweeps faster from now on.
     pub(crate) fn drain(self: &Rc<Self>, left: Duration) {
         self.draining.set(true);
-        self.patience.set(patience(left));
+        self.patience.set(Patience::of(left));
         self.clock.advance(self.pace());
         for (_key, entry) in self.entries.borrow().iter() {
             entry.order(Order::Drain);

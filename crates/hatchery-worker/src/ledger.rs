@@ -109,6 +109,8 @@ pub enum Doing {
     Moving,
     /// It was shut, and the client has not closed yet.
     Closing,
+    /// It was given away to the application, by an upgrade of the protocol.
+    Upgraded,
 }
 
 /// Marks a connection as the one that runs, until it is dropped.
@@ -287,7 +289,7 @@ impl Record {
 }
 
 impl Doing {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Open,
         Self::Head,
         Self::Handler,
@@ -297,13 +299,14 @@ impl Doing {
         Self::Parked,
         Self::Moving,
         Self::Closing,
+        Self::Upgraded,
     ];
 
     /// Whether the worker, or its client, owes something.
     pub(crate) fn is_busy(self) -> bool {
         match self {
             Self::Head | Self::Handler | Self::Body | Self::Sending => true,
-            Self::Open | Self::Idle | Self::Parked | Self::Moving | Self::Closing => false,
+            Self::Open | Self::Idle | Self::Parked | Self::Moving | Self::Closing | Self::Upgraded => false,
         }
     }
 }
@@ -331,6 +334,7 @@ impl fmt::Display for Doing {
             Self::Parked => "parked",
             Self::Moving => "moving",
             Self::Closing => "closing",
+            Self::Upgraded => "upgraded",
         })
     }
 }

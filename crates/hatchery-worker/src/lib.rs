@@ -8,7 +8,7 @@
 //! it to a protocol crate, which calls [`Worker::accept`]. Which accept queues
 //! a worker takes from is the master's decision, and can change at any time.
 //!
-//! * [`mod@worker`], [`conn`], [`stream`], [`counters`], [`hand_over`]: what applications and protocol crates use
+//! * [`mod@worker`], [`conn`], [`stream`], [`counters`], [`drain_signal`], [`hand_over`]: what applications and protocol crates use
 //! * [`mod@jobs`], [`mod@sidecar`]: what other processes of the program do
 //! * [`relay`]: connections that move to another process, and those that arrive from one
 //! * [`seed`], [`runtime`], and `boot`: from a fork to the exit code
@@ -36,6 +36,7 @@
 pub mod accept;
 pub mod conn;
 pub mod counters;
+pub mod drain_signal;
 pub mod error;
 pub mod hand_over;
 pub mod jobs;
@@ -63,6 +64,7 @@ mod shared;
 pub use accept::Accepted;
 pub use conn::Conn;
 pub use counters::Counters;
+pub use drain_signal::DrainSignal;
 pub use error::ServeError;
 pub use hand_over::{HandOverError, LONGEST_STATE};
 pub use jobs::{JobDesk, JobError, Jobs};

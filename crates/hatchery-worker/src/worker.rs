@@ -13,7 +13,7 @@ use hatchery_sys::process;
 use tokio::time::Instant;
 
 use crate::shared::Shared;
-use crate::{Counters, Jobs, Ledger, Limits, ServeError};
+use crate::{Counters, DrainSignal, Jobs, Ledger, Limits, ServeError};
 
 /// The process that the application runs in, and the listeners that it is to serve.
 ///
@@ -380,6 +380,27 @@ impl Worker {
     /// ```
     pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
         self.shared.drained.clone().cancelled_owned()
+    }
+
+    /// What tells that the worker drains, as a value that can be kept and passed on.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::{DrainSignal, Worker};
+    ///
+    /// /// For a framework whose state has to be `Clone` and `Send`.
+    /// #[derive(Clone)]
+    /// struct State {
+    ///     drain: DrainSignal,
+    /// }
+    ///
+    /// fn state(worker: &Worker) -> State {
+    ///     State { drain: worker.drain_signal() }
+    /// }
+    /// # let _ = state;
+    /// ```
+    #[must_use]
+    pub fn drain_signal(&self) -> DrainSignal {
+        DrainSignal(self.shared.drained.clone())
     }
 
     /// Whether the worker has begun to drain.

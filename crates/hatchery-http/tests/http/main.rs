@@ -12,6 +12,7 @@ mod requests;
 mod shed;
 mod stays;
 mod support;
+mod upgrades;
 
 /// Not a test of its own: it is how a test starts a worker, and does nothing when it is run with the others.
 #[test]

@@ -12,7 +12,8 @@ use hatchery_sys::channel::Channel;
 use hatchery_worker::{Limits, Seed, Worker};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
-use tokio::io::AsyncReadExt;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Nest, Role, Serves, counts};
 
@@ -142,6 +143,10 @@ async fn route(worker: Worker, gate: u16, request: Request) -> Result<Response, 
             });
             http::bytes(early())
         }
+        // Echoes what comes, and says goodbye when the worker drains.
+        "/upgrade" => upgrade(request, true),
+        // Echoes what comes, and never looks up.
+        "/upgrade-deaf" => upgrade(request, false),
         "/empty" => http::status(204),
         // Who answers.
         "/who" => http::text(worker.slot().to_string()),
@@ -157,6 +162,31 @@ async fn route(worker: Worker, gate: u16, request: Request) -> Result<Response, 
         "/large" => http::bytes(vec![b'x'; 32 << 20]),
         path => http::text(path.to_owned()),
     })
+}
+
+/// Takes the connection over, if that is asked for.
+fn upgrade(request: Request, listens: bool) -> Response {
+    let Some(drain) = request.extensions().get::<http::DrainSignal>().cloned() else {
+        return http::status(426);
+    };
+    tokio::task::spawn_local(async move {
+        let mut client = TokioIo::new(hyper::upgrade::on(request).await.unwrap());
+        let mut buffer = [0; 1024];
+        loop {
+            tokio::select! {
+                biased;
+                read = client.read(&mut buffer) => match read {
+                    Ok(read @ 1..) => client.write_all(&buffer[..read]).await.unwrap(),
+                    Ok(0) | Err(_) => return,
+                },
+                () = drain.wait(), if listens => return client.write_all(b"bye").await.unwrap(),
+            }
+        }
+    });
+    let mut response = http::status(101);
+    response.headers_mut().insert("connection", ::http::HeaderValue::from_static("upgrade"));
+    response.headers_mut().insert("upgrade", ::http::HeaderValue::from_static("echo"));
+    response
 }
 
 async fn wait_at(gate: u16) {
