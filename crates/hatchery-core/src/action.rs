@@ -82,6 +82,12 @@ pub enum Action {
         /// Which they are, counted from 0.
         listeners: Vec<u16>,
     },
+    /// End the accept queues of these listeners as soon as nothing waits there, or
+    /// after a second; answer with `ListenersClosed`, unless a later revision keeps them.
+    CloseListeners {
+        /// Which they are, counted from 0.
+        listeners: Vec<u16>,
+    },
     /// Tell the people.
     Log(Notice),
     /// Leave the loop: nothing is alive any more.

@@ -1,6 +1,7 @@
 //! What can happen to a master.
 
 use crate::ids::{Pid, Slot};
+use crate::listeners::Revision;
 use crate::policy::Policy;
 use crate::pulse::Sample;
 use crate::wire::upgrade::{PredecessorSays, SuccessorSays};
@@ -57,8 +58,18 @@ pub enum Event {
     },
     /// Somebody waits in a queue while everything is being let go.
     Knocked,
+    /// These listeners are closed, answering [`Action::CloseListeners`](crate::Action::CloseListeners).
+    ListenersClosed {
+        /// Which they are, counted from 0.
+        listeners: Vec<u16>,
+    },
     /// New settings were read, answering [`Action::Reread`](crate::Action::Reread).
-    Settings(Policy),
+    Settings {
+        /// The new limits.
+        policy: Policy,
+        /// Where they ask for other listeners than before: what there is now.
+        listeners: Option<Revision>,
+    },
     /// The settings could not be read, answering [`Action::Reread`](crate::Action::Reread).
     SettingsRefused {
         /// What is wrong with them.

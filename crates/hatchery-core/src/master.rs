@@ -227,7 +227,11 @@ impl Master {
             Event::QueuesAdded { counts } => self.queues_added(counts, out),
             Event::QueuesNotAdded { text } => out.push(Action::Log(Notice::QueuesNotAdded { text })),
             Event::Knocked => self.wake(out),
-            Event::Settings(policy) => self.settings_read(policy, out),
+            Event::ListenersClosed { listeners } => self.listeners_closed(&listeners),
+            Event::Settings { policy, listeners } => {
+                self.listeners_revised(listeners);
+                self.settings_read(policy, out);
+            }
             Event::SettingsRefused { text } => self.settings_refused(text, out),
             Event::SuccessorStarted { pid } => self.successor_started(pid, now, out),
             Event::SuccessorNotStarted { text } => self.successor_not_started(text, out),
@@ -257,6 +261,7 @@ impl Master {
         self.fill_slots(now, out);
         self.roll_on(out);
         self.finish_reload(out);
+        self.close_unserved(out);
         self.run_postponed(out);
         self.finish_closing(out);
         self.settle_heirs(now, out);
@@ -290,7 +295,12 @@ impl Master {
         let news = match (self.accepts(), &self.upgrade) {
             (true, _) => {
                 let (blocked, crowded) = (self.pulse.blocked().clone(), self.pulse.crowded());
-                self.queues.assign(&Hands { ready: self.roster.ready_by_slot(), blocked, crowded })
+                self.queues.assign(&Hands {
+                    ready: self.roster.ready_by_slot(),
+                    blocked,
+                    crowded,
+                    lacking: self.roster.lacking(),
+                })
             }
             (false, Upgrade::Probation { .. }) => self.queues.withdraw(),
             // Whoever stops or drains was told so, with the queues that it has.
@@ -328,6 +338,10 @@ impl Master {
     }
 
     fn fill_slots(&mut self, now: Moment, out: &mut Actions) {
+        if self.rollout == Rollout::Rereading {
+            // Whether a fork comes before or after the new listeners decides who serves what.
+            return;
+        }
         let empty: Vec<Slot> = self.empty_slots().filter(|slot| self.throttle.may_try(*slot, now)).collect();
         for slot in empty {
             self.spawn(slot, out);
@@ -335,7 +349,7 @@ impl Master {
     }
 
     pub(crate) fn spawn(&mut self, slot: Slot, out: &mut Actions) {
-        self.roster.forking(slot);
+        self.roster.forking(slot, self.queues.retired());
         out.push(Action::Spawn { slot });
     }
 

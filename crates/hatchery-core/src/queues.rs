@@ -5,9 +5,11 @@
 //! same move, another assignment; the queues themselves belong to the master and
 //! stay. The relay is one more queue, which every worker may have.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{Pid, QueueId, Slot};
+use crate::listeners::Revision;
 
 /// How many accept queues each listener has, and who was told to accept from which.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -16,6 +18,10 @@ pub struct Queues {
     told: BTreeMap<Pid, Intake>,
     /// Listeners that a successor does not take.
     orphans: BTreeSet<u16>,
+    /// Listeners that no setting asks for any more.
+    retired: BTreeSet<u16>,
+    /// Listeners that are closed as soon as nothing is queued there.
+    closing: BTreeSet<u16>,
 }
 
 /// What one worker takes in.
@@ -36,13 +42,15 @@ pub struct Hands {
     pub blocked: BTreeSet<Pid>,
     /// Those of them that have too many connections to take in more over the relay.
     pub crowded: BTreeSet<Pid>,
+    /// Those of them that do not serve every listener, and which ones they lack.
+    pub lacking: BTreeMap<Pid, BTreeSet<u16>>,
 }
 
 impl Queues {
     /// Queues of listeners with so many of them each.
     #[must_use]
     pub fn new(listeners: Vec<u16>) -> Self {
-        Self { listeners, told: BTreeMap::new(), orphans: BTreeSet::new() }
+        Self { listeners, ..Self::default() }
     }
 
     /// All queues.
@@ -67,6 +75,41 @@ impl Queues {
     pub fn grow(&mut self, counts: &[u16]) {
         for (count, new) in self.listeners.iter_mut().zip(counts) {
             *count = (*count).max(*new);
+        }
+    }
+
+    /// Listeners that come and go: see [`Revision`].
+    pub fn revise(&mut self, revision: Revision) {
+        self.listeners = revision.counts;
+        self.retired = revision.retired;
+        self.closing.clear();
+    }
+
+    /// The listeners that are not closed.
+    pub fn open(&self) -> impl Iterator<Item = u16> {
+        let listeners = self.listeners.iter().zip(0..);
+        listeners.filter(|(count, _)| **count > 0).map(|(_, listener)| listener)
+    }
+
+    /// The listeners that no setting asks for, and that are not closed yet.
+    #[must_use]
+    pub fn retired(&self) -> BTreeSet<u16> {
+        self.retired.clone()
+    }
+
+    /// Listeners that are to be closed; returns those that were not yet.
+    pub fn begin_closing(&mut self, listeners: Vec<u16>) -> Vec<u16> {
+        listeners.into_iter().filter(|listener| self.closing.insert(*listener)).collect()
+    }
+
+    /// Listeners that are closed: they have no queue any more.
+    pub fn close(&mut self, listeners: &[u16]) {
+        for listener in listeners {
+            self.retired.remove(listener);
+            self.closing.remove(listener);
+            if let Some(count) = self.listeners.get_mut(usize::from(*listener)) {
+                *count = 0;
+            }
         }
     }
 
@@ -132,6 +175,7 @@ impl Queues {
         };
         for queue in self.all() {
             let count = self.listeners[usize::from(queue.listener)];
+            let hands = &*hands.of(queue.listener);
             if count == 1 {
                 hands.ready.values().for_each(|pid| give(*pid, queue));
                 continue;
@@ -167,6 +211,16 @@ impl Hands {
     #[must_use]
     pub fn ready(ready: BTreeMap<Slot, Pid>) -> Self {
         Self { ready, ..Self::default() }
+    }
+
+    /// Those of them that serve a listener.
+    fn of(&self, listener: u16) -> Cow<'_, Self> {
+        let lacks = |pid: &Pid| self.lacking.get(pid).is_some_and(|lacking| lacking.contains(&listener));
+        if !self.ready.values().any(lacks) {
+            return Cow::Borrowed(self);
+        }
+        let ready = self.ready.iter().filter(|(_, pid)| !lacks(pid)).map(|(slot, pid)| (*slot, *pid)).collect();
+        Cow::Owned(Self { ready, ..self.clone() })
     }
 
     /// The worker in the queue's own slot, or else in the next slot that has a ready one.

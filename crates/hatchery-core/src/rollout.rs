@@ -96,7 +96,7 @@ impl Master {
             .filter(|worker| worker.is_ready() && newest.get(&worker.slot) != Some(&worker.pid))
             .map(|worker| worker.pid)
             .collect();
-        for pid in replaced {
+        for pid in self.spare_last_holders(replaced, out) {
             self.let_go(pid, now, out);
         }
     }
@@ -114,6 +114,7 @@ impl Master {
             self.roster.iter().filter(beyond).filter(|worker| worker.is_ready()).map(|w| (w.slot, w.pid)).collect();
         ready.sort_unstable();
         let surplus: Vec<Pid> = booting.chain(ready.into_iter().rev().take(spare).map(|(_, pid)| pid)).collect();
+        let surplus = self.spare_last_holders(surplus, out);
         if surplus.is_empty() {
             return;
         }
@@ -128,7 +129,10 @@ impl Master {
 
     /// Forks the next replacement, if none is on its way.
     pub(crate) fn roll_on(&mut self, out: &mut Actions) {
-        if self.upgrade != Upgrade::Idle || self.roster.is_replacing() {
+        // One that is replaced may have to stay for a listener that is to be closed.
+        let stays_on = self.roster.iter().filter(|worker| worker.is_ready()).count() > self.roster.newest_ready().len();
+        if self.upgrade != Upgrade::Idle || self.rollout == Rollout::Rereading || self.roster.is_replacing() || stays_on
+        {
             return;
         }
         let wanted = self.wanted();
@@ -161,8 +165,11 @@ impl Master {
         }
         // Whoever is too old or too large is not replaced again and again by what does not boot.
         self.spare(now);
+        // One that is replaced already, and stays for a listener that is to be closed, goes all the same.
+        let newest = self.roster.newest_ready();
         for worker in self.roster.iter_mut() {
-            worker.renewal = Renewal::None;
+            let is_replaced = worker.is_ready() && newest.get(&worker.slot) != Some(&worker.pid);
+            worker.renewal = if is_replaced { Renewal::Due } else { Renewal::None };
         }
     }
 

@@ -10,14 +10,14 @@ use crate::worker::{Renewal, Worker};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Roster {
     workers: BTreeMap<Pid, Worker>,
-    /// Asked for, but neither `Spawned` nor `SpawnFailed` has come back.
-    forking: BTreeSet<Slot>,
+    /// Asked for, but neither `Spawned` nor `SpawnFailed` has come back; and which listeners they will lack.
+    forking: BTreeMap<Slot, BTreeSet<u16>>,
 }
 
 impl Roster {
-    /// A fork was asked for.
-    pub fn forking(&mut self, slot: Slot) {
-        self.forking.insert(slot);
+    /// A fork was asked for, while these listeners are retired.
+    pub fn forking(&mut self, slot: Slot, lacks: BTreeSet<u16>) {
+        self.forking.insert(slot, lacks);
     }
 
     /// A fork has failed.
@@ -26,9 +26,15 @@ impl Roster {
     }
 
     /// A fork has made `worker`.
-    pub fn forked(&mut self, worker: Worker) {
-        self.forking.remove(&worker.slot);
+    pub fn forked(&mut self, mut worker: Worker) {
+        worker.lacks = self.forking.remove(&worker.slot).unwrap_or_default();
         self.workers.insert(worker.pid, worker);
+    }
+
+    /// There are new listeners: none of those who are here has them.
+    pub fn lack(&mut self, added: &[u16]) {
+        let here = self.workers.values_mut().map(|worker| &mut worker.lacks);
+        here.chain(self.forking.values_mut()).for_each(|lacks| lacks.extend(added));
     }
 
     /// `pid` was reaped; `None` if it is no worker.
@@ -76,7 +82,16 @@ impl Roster {
     /// Whether some worker, not only companions, is left or about to be.
     #[must_use]
     pub fn has_workers(&self) -> bool {
-        self.serving().next().is_some() || self.forking.iter().any(|slot| !slot.is_companion())
+        self.serving().next().is_some() || self.forking.keys().any(|slot| !slot.is_companion())
+    }
+
+    /// The workers that do not serve every listener, and which ones they lack.
+    #[must_use]
+    pub fn lacking(&self) -> BTreeMap<Pid, BTreeSet<u16>> {
+        self.serving()
+            .filter(|worker| !worker.lacks.is_empty())
+            .map(|worker| (worker.pid, worker.lacks.clone()))
+            .collect()
     }
 
     /// How many workers are ready.
@@ -117,7 +132,7 @@ impl Roster {
     /// The slots that are being forked, and those of the workers of this kind.
     fn forking_and(&self, kind: impl Fn(&Worker) -> bool) -> BTreeSet<Slot> {
         let slots = self.iter().filter(|worker| kind(worker)).map(|worker| worker.slot);
-        slots.chain(self.forking.iter().copied()).collect()
+        slots.chain(self.forking.keys().copied()).collect()
     }
 
     /// The earliest deadline of a worker.

@@ -1,5 +1,6 @@
 //! Tables of state and event, as text: what the tests of the state machines share.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -48,7 +49,20 @@ pub(crate) fn booting(workers: u16) -> Master {
 
 pub(crate) fn add(master: &mut Master, pid: i32, slot: u16, phase: Phase) {
     let (pid, slot) = (Pid(pid), Slot(slot));
-    master.roster.forked(Worker { pid, slot, phase, renewal: Renewal::None, takes: takes(), expires: None });
+    master.roster.forked(Worker {
+        pid,
+        slot,
+        phase,
+        renewal: Renewal::None,
+        takes: takes(),
+        expires: None,
+        lacks: BTreeSet::new(),
+    });
+}
+
+/// Settings that ask for the listeners that there are.
+pub(crate) fn settings(policy: Policy) -> Event {
+    Event::Settings { policy, listeners: None }
 }
 
 /// What every worker here takes.
@@ -137,6 +151,7 @@ fn one(action: &Action) -> String {
         Action::TakePidFile => "pid file".to_owned(),
         Action::TakeBackPidFile => "pid file back".to_owned(),
         Action::ShutListeners { .. } => "shut some".to_owned(),
+        Action::CloseListeners { listeners } => format!("close {listeners:?}"),
         Action::ShutQueues => "shut".to_owned(),
         Action::ShutRelay => "shut relay".to_owned(),
         Action::OpenRelay => "open relay".to_owned(),

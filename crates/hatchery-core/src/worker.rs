@@ -13,6 +13,7 @@
 //! A process can exit in every phase. Nothing is sent to a pid after it was
 //! reaped: the roster forgets it in the same step.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::event::Ending;
@@ -41,6 +42,8 @@ pub struct Worker {
     pub takes: Takes,
     /// When it is old enough to be replaced, once it is ready.
     pub expires: Option<Moment>,
+    /// Listeners that it does not serve: added after its fork, or retired before.
+    pub lacks: BTreeSet<u16>,
 }
 
 /// How far a worker has come.
@@ -154,6 +157,7 @@ impl Worker {
             renewal: Renewal::None,
             takes: Takes::nothing(),
             expires: None,
+            lacks: BTreeSet::new(),
         }
     }
 

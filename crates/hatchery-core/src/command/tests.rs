@@ -4,7 +4,7 @@ use super::*;
 use crate::event::Event;
 use crate::ids::{Pid, Slot};
 use crate::lineage::Readiness;
-use crate::testing::{NOW, booting, check, name, serving, short};
+use crate::testing::{NOW, booting, check, name, serving, settings, short};
 use crate::upgrade::Link;
 
 const STATES: [&str; 13] = [
@@ -46,7 +46,7 @@ fn in_state(state: &str) -> Master {
         "rereading" => master.rollout = Rollout::Rereading,
         "rolling" => {
             drop(master.step(NOW, Event::Command(Command::Reload)));
-            drop(master.step(NOW, Event::Settings(master.policy().clone())));
+            drop(master.step(NOW, settings(master.policy().clone())));
             drop(master.step(NOW, Event::Spawned { slot: Slot(0), pid: Pid(3) }));
         }
         "preparing" => master.upgrade = Upgrade::Preparing { successor, deadline: later, link: Link::Open },
@@ -147,7 +147,7 @@ rereading        | reload  | serving  | Postponed
 rereading        | upgrade | serving  | Postponed
 rereading        | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
 rereading        | rest    | resting  | Resting, 1: drain as last, 2: drain as last, shut relay
-rereading        | more    | serving  | Scaled, fork 2
+rereading        | more    | serving  | Scaled
 rereading        | fewer   | serving  | Scaled, 2: drain to own
 
 rolling          | stop    | stopping | StopBegun, 1: finish, 2: finish, kill 3

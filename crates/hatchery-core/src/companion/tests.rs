@@ -4,7 +4,7 @@ use super::*;
 use crate::event::{Command, Ending, Event};
 use crate::ids::Slot;
 use crate::pulse::Sample;
-use crate::testing::{NOW, add, booting, ready, says, serving, short};
+use crate::testing::{NOW, add, booting, ready, says, serving, settings, short};
 use crate::worker::{Phase, Standing};
 
 const JOBS: Slot = Slot::companion(0);
@@ -93,7 +93,7 @@ fn a_reload_replaces_them_after_the_workers() {
     let mut master = accompanied();
     drop(master.step(NOW, Event::Command(Command::Reload)));
     let policy = master.policy.clone();
-    assert_eq!(short(&master.step(NOW, Event::Settings(policy))), "fork 0");
+    assert_eq!(short(&master.step(NOW, settings(policy))), "fork 0");
     for (slot, old, new, next) in [
         (Slot(0), 1, 2, format!("fork {JOBS}")),
         (JOBS, 11, 21, format!("fork {SIDECAR}")),

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::event::{Command, Event};
 use crate::ids::Slot;
@@ -51,7 +53,7 @@ fn what_one_worker_does_not_take_nobody_is_sent() {
     let mut master = serving(1);
     let other = Service { listener: "127.0.0.1:80".to_owned(), name: "counter".to_owned(), state: 1 };
     master.target = 2;
-    master.roster.forking(Slot(1));
+    master.roster.forking(Slot(1), BTreeSet::new());
     drop(master.step(NOW, Event::Spawned { slot: Slot(1), pid: Pid(2) }));
     drop(master.step(NOW, says(2, WorkerSays::Ready { takes: Takes::these([other]) })));
     assert!(master.kin.own.services().next().is_none());
@@ -70,7 +72,7 @@ fn a_worker_of_a_successor_can_flee_to_the_predecessor_while_that_can_take_back(
     master.kin.predecessor = takes();
     master.lineage = Lineage::Backed { older: 0 };
     master.target = 2;
-    master.roster.forking(Slot(1));
+    master.roster.forking(Slot(1), BTreeSet::new());
     drop(master.step(NOW, Event::Spawned { slot: Slot(1), pid: Pid(2) }));
     assert_eq!(short(&master.step(NOW, says(2, ready()))), "WorkerReady, 2: refuge, 2: 1 queues");
     drop(master.step(NOW, Event::PredecessorLinkClosed));

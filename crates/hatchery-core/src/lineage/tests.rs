@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use std::time::Duration;
 
 use super::*;
@@ -37,7 +39,7 @@ fn in_state(state: &str) -> Master {
         // A slot is missing, so that it does not get ready in this very step.
         "awaiting" | "heir" => {
             master.target = 2;
-            master.roster.forking(Slot(1));
+            master.roster.forking(Slot(1), BTreeSet::new());
             let lineage = if state == "heir" { Lineage::Heir } else { Lineage::Awaiting(Readiness::Booting) };
             (lineage, Life::Booting, Upgrade::Idle)
         }
@@ -78,7 +80,7 @@ fn in_state(state: &str) -> Master {
     }
     if state == "ready, none left" {
         assert!(master.roster.reaped(Pid(1)).is_some());
-        master.roster.forking(Slot(0));
+        master.roster.forking(Slot(0), BTreeSet::new());
     }
     master
 }

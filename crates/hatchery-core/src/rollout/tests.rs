@@ -1,6 +1,8 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::event::{Ending, Event};
-use crate::testing::{NOW, add, check, name, says, serving, short};
+use crate::testing::{NOW, add, check, name, says, serving, settings, short};
 use crate::wire::worker::WorkerSays;
 use crate::worker::{Phase, Standing};
 
@@ -23,7 +25,7 @@ fn in_state(state: &str) -> Master {
     let mut master = serving(2);
     let starting = |master: &mut Master| {
         drop(master.step(NOW, Event::Command(Command::Reload)));
-        drop(master.step(NOW, Event::Settings(master.policy().clone())));
+        drop(master.step(NOW, settings(master.policy().clone())));
         drop(master.step(NOW, Event::Spawned { slot: Slot(0), pid: Pid(3) }));
     };
     match state {
@@ -51,9 +53,9 @@ fn in_state(state: &str) -> Master {
 fn event(name: &str, master: &Master) -> Event {
     let policy = |workers| Policy { workers, ..master.policy().clone() };
     match name {
-        "settings" => Event::Settings(policy(2)),
-        "3 workers" => Event::Settings(policy(3)),
-        "1 worker" => Event::Settings(policy(1)),
+        "settings" => settings(policy(2)),
+        "3 workers" => settings(policy(3)),
+        "1 worker" => settings(policy(1)),
         "refused" => Event::SettingsRefused { text: String::new() },
         "3 ready" => says(3, crate::testing::ready()),
         "3 did not boot" => says(3, WorkerSays::BootFailed { text: String::new() }),
@@ -72,7 +74,7 @@ fn every_state_and_event() {
         // The fork was asked for, but has failed.
         if said == "not forked" && master.roster.get_mut(Pid(3)).is_some() {
             assert!(master.roster.reaped(Pid(3)).is_some());
-            master.roster.forking(Slot(0));
+            master.roster.forking(Slot(0), BTreeSet::new());
         }
         let event = event(said, &master);
         let actions = master.step(NOW, event);
@@ -100,8 +102,8 @@ rereading              | 3 ready        | rereading |
 rereading              | 3 did not boot | rereading |
 rereading              | 3 crashed      | rereading |
 rereading              | not forked     | rereading | WorkerNotForked
-rereading              | 1 crashed      | rereading | WorkerExited, fork 0
-rereading              | 2 recycles     | rereading | RecycleBegun, fork 1
+rereading              | 1 crashed      | rereading | WorkerExited
+rereading              | 2 recycles     | rereading |
 
 rolling                | settings       | rolling   |
 rolling                | 3 workers      | rolling   | fork 2
@@ -192,8 +194,7 @@ fn an_old_worker_that_crashes_early_says_nothing_about_the_new_ones() {
 
 #[test]
 fn settings_that_come_after_a_rest_wake_nobody() {
-    for answer in
-        [Event::SettingsRefused { text: String::new() }, Event::Settings(Policy { workers: 3, ..Policy::default() })]
+    for answer in [Event::SettingsRefused { text: String::new() }, settings(Policy { workers: 3, ..Policy::default() })]
     {
         let mut master = in_state("rereading");
         drop(master.step(NOW, Event::Command(Command::Rest)));
@@ -206,7 +207,7 @@ fn settings_that_come_after_a_rest_wake_nobody() {
 fn a_new_number_of_workers_counts_from_the_moment_they_come_back() {
     let mut master = in_state("rereading");
     drop(master.step(NOW, Event::Command(Command::Rest)));
-    drop(master.step(NOW, Event::Settings(Policy { workers: 3, ..Policy::default() })));
+    drop(master.step(NOW, settings(Policy { workers: 3, ..Policy::default() })));
     assert_eq!(
         short(&master.step(NOW, Event::Command(Command::More))),
         "Woken, open relay, fork 0, fork 1, fork 2, 1: drain to own, 2: drain to own"

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::event::{Command, Ending, Event};
 use crate::ids::Slot;
@@ -82,7 +84,7 @@ fn every_life_and_event() {
         let (now, event) = event(said);
         // An answer needs a question.
         if said.ends_with("forked") {
-            master.roster.forking(Slot(0));
+            master.roster.forking(Slot(0), BTreeSet::new());
         }
         let actions = master.step(now, event);
         format!("{} | {}", name(&master.life).to_lowercase(), short(&actions))

@@ -17,7 +17,15 @@ fn in_phase(phase: &str) -> Worker {
         "killed" => Phase::Killed { cause: Cause::Unwanted },
         _ => unreachable!(),
     };
-    Worker { pid: Pid(1), slot: Slot(0), phase, renewal: Renewal::None, takes: Takes::nothing(), expires: None }
+    Worker {
+        pid: Pid(1),
+        slot: Slot(0),
+        phase,
+        renewal: Renewal::None,
+        takes: Takes::nothing(),
+        expires: None,
+        lacks: BTreeSet::new(),
+    }
 }
 
 fn phase_of(worker: &Worker) -> String {

@@ -3,6 +3,7 @@
 //! Each rule has a name, by which a violation is told from another: the test of
 //! the mutants prints it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hatchery_core::rollout::Rollout;
@@ -56,8 +57,9 @@ impl Before {
     }
 }
 
+/// How many slots have a worker that is ready. One that is replaced may stay for a while beside its replacement.
 fn ready(master: &Master) -> usize {
-    serving(master).filter(|worker| worker.is_ready()).count()
+    serving(master).filter(|worker| worker.is_ready()).map(|worker| worker.slot).collect::<BTreeSet<_>>().len()
 }
 
 /// The workers, without companions.
@@ -177,6 +179,19 @@ pub(crate) fn action(world: &World, index: usize, before: &Before, action: &Acti
         }
         Action::ShutRelay => require(!node.relay_is_shut, "relay: shut twice", detail),
         Action::OpenRelay => require(node.relay_is_shut, "relay: opened twice", detail),
+        Action::CloseListeners { listeners } => {
+            // One that is asked for is closed only where no worker has come to serve it.
+            let served = |listener: &u16| {
+                let mut ready = serving(master).filter(|worker| worker.is_ready());
+                let accepts = |pid| {
+                    node.processes
+                        .get(&pid)
+                        .is_some_and(|it| it.accepts.iter().any(|queue| queue.listener == *listener))
+                };
+                !node.retired.contains(listener) && ready.any(|worker| accepts(worker.pid))
+            };
+            require(!listeners.iter().any(served), "queues: closed while it is asked for", detail)
+        }
         Action::ShutListeners { .. } => Err(Violation::new("queues: shut under an heir", detail())),
         Action::Reread
         | Action::Reopen
@@ -235,7 +250,13 @@ fn queues_are_served(world: &World, index: usize) -> Verdict {
             let mut ready = serving(master).filter(|worker| worker.is_ready());
             ready.any(|worker| node.processes.get(&worker.pid).is_some_and(|it| it.accepts.contains(queue)))
         };
-        let known = all.iter().filter(|queue| queue.index == 0 || workers().all(|it| it.copies.contains(queue)));
+        let is_known = |queue: &QueueId| queue.index == 0 || workers().all(|it| it.copies.contains(queue));
+        // Listeners that no worker can serve: yet, or any more.
+        let has_holder = |queue: &QueueId| {
+            let mut ready = serving(master).filter(|worker| worker.is_ready());
+            ready.any(|worker| node.processes.get(&worker.pid).is_some_and(|it| it.copies.contains(queue)))
+        };
+        let known = all.iter().filter(|queue| is_known(queue) && has_holder(queue));
         for queue in known {
             require(accepted(queue), "queues: one has no ready worker", || format!("queue {queue}"))?;
         }
@@ -300,7 +321,11 @@ pub(crate) fn nobody_waits(world: &World) -> Verdict {
         return Ok(());
     }
     // Those that are made later have nobody until they are assigned, a moment after.
-    for queue in copies(&world.queues) {
+    // Nor do those that the settings have given up.
+    let is_closed = |queue: &QueueId| {
+        world.alive().any(|(index, _)| world.nodes[index].queues.get(usize::from(queue.listener)) == Some(&0))
+    };
+    for queue in copies(&world.queues).into_iter().filter(|queue| !is_closed(queue)) {
         let accepted = |(index, _): (usize, &Master)| {
             world.nodes[index].processes.values().any(|process| process.accepts.contains(&queue))
         };

@@ -25,6 +25,8 @@ pub(crate) enum Choice {
     Begin(usize),
     /// A worker does something.
     Worker(usize, Pid, Deed),
+    /// A master has closed a listener.
+    Closes(usize, u16),
     /// A deadline of a master is over.
     Tick(usize),
     /// Nothing happens until the next deadline.
@@ -110,6 +112,7 @@ impl World {
         if !node.from_successor.is_empty() {
             all.push(Choice::HearSuccessor(index));
         }
+        all.extend(node.closing.iter().map(|listener| Choice::Closes(index, *listener)));
         if node.terminated {
             all.push(Choice::Terminated(index));
         }
@@ -276,6 +279,7 @@ impl World {
                 };
                 format!("{}: {who} (pid {pid}) {deed}", gen_of(index))
             }
+            Choice::Closes(index, listener) => format!("{} closes listener {listener}", gen_of(index)),
             Choice::Tick(index) => format!("{}: a deadline is over", gen_of(index)),
             Choice::Wait => {
                 let next = self.next_deadline().unwrap_or(self.now);

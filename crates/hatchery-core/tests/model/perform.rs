@@ -12,7 +12,7 @@ use hatchery_core::{
 use crate::check::{self, Before, Verdict, Violation};
 use crate::choice::{Choice, Deed};
 use crate::scope::{LARGE, Scope};
-use crate::world::{Drain, Finish, Loop, Process, Said, World, copies};
+use crate::world::{Drain, Finish, Loop, Process, Said, World};
 
 /// One fact and the answers to all that is asked for because of it.
 const MOST_FACTS: u8 = 64;
@@ -88,6 +88,10 @@ impl World {
                 self.tell_master(index, Event::Begin, stage)?;
             }
             Choice::Worker(index, pid, deed) => self.worker(index, pid, deed, stage)?,
+            Choice::Closes(index, listener) => {
+                self.nodes[index].close(listener);
+                self.tell_master(index, Event::ListenersClosed { listeners: vec![listener] }, stage)?;
+            }
             Choice::Tick(index) => self.tell_master(index, Event::Tick, stage)?,
             Choice::Wait => {
                 if stage.scope.waits_cost(self) {
@@ -251,7 +255,11 @@ impl World {
                 self.nodes[index].owes.retain(|owed| *owed != Command::Reload);
                 let policy = self.master(index).map(|master| master.policy().clone());
                 return Ok(Some(match policy.filter(|_| stage.grants(self)) {
-                    Some(policy) => Event::Settings(policy),
+                    Some(policy) => {
+                        let node = &mut self.nodes[index];
+                        let listeners = if stage.scope.revises { node.revise() } else { None };
+                        Event::Settings { policy, listeners }
+                    }
                     None => Event::SettingsRefused { text: "unknown key".to_owned() },
                 }));
             }
@@ -301,6 +309,7 @@ impl World {
                 counts.iter_mut().for_each(|count| *count = (*count).max(each));
                 return Ok(Some(Event::QueuesAdded { counts: counts.clone() }));
             }
+            Action::CloseListeners { listeners } => self.nodes[index].closing.extend(listeners),
             Action::ShutRelay => self.nodes[index].relay_is_shut = true,
             Action::OpenRelay => self.nodes[index].relay_is_shut = false,
             Action::ShutQueues => {
@@ -341,7 +350,7 @@ impl World {
         }
         let pid = self.new_pid(index);
         let node = &mut self.nodes[index];
-        node.processes.insert(pid, Process::new(slot, copies(&node.queues)));
+        node.processes.insert(pid, Process::new(slot, node.copies()));
         Event::Spawned { slot, pid }
     }
 

@@ -27,6 +27,8 @@ pub(crate) struct Scope {
     pub(crate) commands: &'static [Command],
     /// What else can become of a worker that is ready.
     pub(crate) moods: &'static [Deed],
+    /// Whether each reload asks for another listener in the place of the last one.
+    pub(crate) revises: bool,
     /// How many masters there can be at a time.
     pub(crate) masters: usize,
     pub(crate) budget: Budget,

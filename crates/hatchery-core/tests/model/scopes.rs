@@ -36,6 +36,7 @@ const ONE: Scope = Scope {
     crash_limit: 2,
     commands: ALL,
     moods: &[],
+    revises: false,
     masters: 2,
     budget: NOTHING,
 };
@@ -47,6 +48,20 @@ pub(crate) const EVERY_RUN: &[Scope] = &[
     Scope {
         name: "upgrade, two deaths and delays",
         budget: Budget { commands: 1, deaths: 2, delays: 2, ..NOTHING },
+        ..ONE
+    },
+    Scope {
+        name: "listeners that come and go",
+        workers: 2,
+        commands: ALONE,
+        revises: true,
+        budget: Budget { commands: 2, crashes: 1, refusals: 1, recycles: 1, ..NOTHING },
+        ..ONE
+    },
+    Scope {
+        name: "listeners that come and go, and an upgrade",
+        revises: true,
+        budget: Budget { commands: 2, crashes: 1, deaths: 1, ..NOTHING },
         ..ONE
     },
     Scope {

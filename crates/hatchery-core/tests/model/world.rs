@@ -4,12 +4,12 @@
 //! names processes by their rank, as [`Master::canonical`] does inside. So a
 //! world that was seen before is not explored again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hatchery_core::wire::worker::Whose;
 use hatchery_core::{
     Command, CompanionKind, Ending, Event, Generation, Lineage, ListenMode, Master, Moment, Pid, QueueId, Readiness,
-    Seed, Service, Slot, Takes,
+    Revision, Seed, Service, Slot, Takes,
 };
 
 use crate::scope::{Budget, Scope};
@@ -105,6 +105,10 @@ pub(crate) struct Node {
     pub(crate) orphans: bool,
     /// How many queues each of its listeners has.
     pub(crate) queues: Vec<u16>,
+    /// Its listeners that no setting asks for any more.
+    pub(crate) retired: BTreeSet<u16>,
+    /// Those that it closes.
+    pub(crate) closing: BTreeSet<u16>,
     pub(crate) relay_is_shut: bool,
     pub(crate) successor: Option<Child>,
     pub(crate) predecessor: Option<usize>,
@@ -133,6 +137,8 @@ impl Node {
         Self {
             generation: seed.generation,
             queues: seed.queues.clone(),
+            retired: BTreeSet::new(),
+            closing: BTreeSet::new(),
             state: Ok(Master::new(seed)),
             begun: false,
             processes: BTreeMap::new(),
@@ -294,6 +300,36 @@ pub(crate) fn takes() -> Takes {
 pub(crate) fn mode_of(queues: &[u16]) -> ListenMode {
     if queues.iter().any(|count| *count > 1) { ListenMode::Reuseport } else { ListenMode::Shared }
 }
+
+impl Node {
+    /// Takes the last of its listeners out of its settings, and another one in, as often as that changes anything.
+    pub(crate) fn revise(&mut self) -> Option<Revision> {
+        let last = u16::try_from(self.queues.len() - 1).ok().filter(|last| *last < MOST_LISTENERS - 1)?;
+        self.retired.insert(last);
+        self.closing.clear();
+        self.queues.push(1);
+        Some(Revision { counts: self.queues.clone(), retired: self.retired.clone() })
+    }
+
+    /// The queues that a process has which it forks now.
+    pub(crate) fn copies(&self) -> Vec<QueueId> {
+        copies(&self.queues).into_iter().filter(|queue| !self.retired.contains(&queue.listener)).collect()
+    }
+
+    /// A listener is closed, for everybody.
+    pub(crate) fn close(&mut self, listener: u16) {
+        self.retired.remove(&listener);
+        self.closing.remove(&listener);
+        self.queues[usize::from(listener)] = 0;
+        for process in self.processes.values_mut() {
+            process.copies.retain(|queue| queue.listener != listener);
+            process.accepts.retain(|queue| queue.listener != listener);
+        }
+    }
+}
+
+/// More of them come to nothing new.
+const MOST_LISTENERS: u16 = 3;
 
 /// The queues that a process has from its fork.
 pub(crate) fn copies(counts: &[u16]) -> Vec<QueueId> {

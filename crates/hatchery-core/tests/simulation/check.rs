@@ -42,7 +42,8 @@ fn renamed(event: Event) -> Event {
         | Event::QueuesAdded { .. }
         | Event::QueuesNotAdded { .. }
         | Event::Knocked
-        | Event::Settings(_)
+        | Event::Settings { .. }
+        | Event::ListenersClosed { .. }
         | Event::SettingsRefused { .. }
         | Event::SuccessorNotStarted { .. }
         | Event::Successor(_)
@@ -125,6 +126,7 @@ pub(crate) fn action(world: &World, node: usize, action: &Action) {
         }
         Action::ShutRelay => assert!(!this.relay_is_shut, "shut twice"),
         Action::OpenRelay => assert!(this.relay_is_shut, "open already"),
+        Action::CloseListeners { .. } => panic!("closed: {action:?}"),
         Action::Reread
         | Action::Reopen
         | Action::Sample { .. }

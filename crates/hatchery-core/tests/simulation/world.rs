@@ -303,7 +303,7 @@ impl World {
                 let answer = match self.luck.settings {
                     Some(workers) => {
                         policy.workers = workers;
-                        Event::Settings(policy)
+                        Event::Settings { policy, listeners: None }
                     }
                     None => Event::SettingsRefused { text: "unknown key".to_owned() },
                 };
@@ -373,7 +373,11 @@ impl World {
                 self.nodes[node].outcome = Some(outcome);
                 self.end(node, Ending::Code(code));
             }
-            Action::Reopen | Action::TakePidFile | Action::TakeBackPidFile | Action::Log(_) => {}
+            Action::Reopen
+            | Action::CloseListeners { .. }
+            | Action::TakePidFile
+            | Action::TakeBackPidFile
+            | Action::Log(_) => {}
         }
     }
 
