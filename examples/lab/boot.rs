@@ -2,6 +2,7 @@
 
 use std::env::{self, VarError};
 use std::future;
+use std::path::PathBuf;
 use std::process;
 use std::time::Duration;
 
@@ -23,10 +24,12 @@ pub(crate) struct Lab {
 }
 
 /// The value of `LAB_BOOT`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Boot {
     Well,
     Fail,
+    /// As soon as there is such a file.
+    FailIf(PathBuf),
     Hang,
     Crash,
 }
@@ -39,7 +42,14 @@ impl Lab {
             Some("fail") => Boot::Fail,
             Some("hang") => Boot::Hang,
             Some("crash") => Boot::Crash,
-            Some(other) => return Err(format!("LAB_BOOT: `{other}`: expected `fail`, `hang` or `crash`").into()),
+            Some(other) => match other.strip_prefix("fail-if:") {
+                Some(path) => Boot::FailIf(path.into()),
+                None => {
+                    return Err(
+                        format!("LAB_BOOT: `{other}`: expected `fail`, `fail-if:PATH`, `hang` or `crash`").into()
+                    );
+                }
+            },
         };
         let counter = match variable("LAB_COUNTER")? {
             None => 1,
@@ -50,9 +60,10 @@ impl Lab {
 
     /// What comes before a worker serves.
     pub(crate) async fn boot(&self) -> Result<(), BoxError> {
-        match self.boot {
+        match &self.boot {
             Boot::Well => {}
-            Boot::Fail => return Err("lab told to fail".into()),
+            Boot::FailIf(path) if !path.exists() => {}
+            Boot::Fail | Boot::FailIf(_) => return Err("lab told to fail".into()),
             Boot::Hang => future::pending::<()>().await,
             Boot::Crash => {
                 // It runs first when `run` waits for the first time, which is after ready.

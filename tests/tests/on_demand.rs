@@ -1,11 +1,12 @@
 //! Servers that hold nothing but their sockets until somebody comes.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
 use hatchery_tests::client::Client;
 use hatchery_tests::procfs::{self, Process};
-use hatchery_tests::{End, Lab, Start, chores, log, wait};
+use hatchery_tests::{End, Lab, Start, chores, client, log, wait};
 use nix::sys::signal::Signal;
 
 fn dormant(start: Start) -> Lab {
@@ -133,11 +134,28 @@ fn what_waits_for_an_upgrade_waits_while_it_sleeps_too() {
     let start = Start::lab().without("bind").without("workers").set("idle-timeout", "500ms");
     let lab = dormant(start.config("workers = 1\nbind = '127.0.0.1:0'\n"));
     assert_eq!(lab.whoami().generation, 1);
-    fs::write(lab.path("lab.toml"), "workers = 1\nbind = '127.0.0.1:1'\n").expect("written");
+    fs::write(lab.path("lab.toml"), "workers = 1\nbind = '127.0.0.1:0'\nlog_format = 'json'\n").expect("written");
     lab.signal(Signal::SIGHUP);
     lab.until_logged(log::RELOAD_DONE, 1);
-    lab.until("it waits in its place", || lab.log().contains("`bind` has changed, which takes effect at"));
+    lab.until("it waits in its place", || lab.log().contains("`log-format` has changed, which takes effect at"));
     assert_eq!(lab.whoami().master, lab.first());
+    lab.stop();
+}
+
+#[test]
+fn other_addresses_wait_for_a_reload() {
+    let start = Start::lab().without("bind").set("idle-timeout", "500ms");
+    let lab = dormant(start.config("bind = '127.0.0.1:0'\n"));
+    fs::write(lab.path("lab.toml"), "bind = ['127.0.0.1:0', '127.0.0.1:0']\n").expect("written");
+    assert_eq!(lab.whoami().generation, 1);
+    lab.until("it waits in its place", || lab.log().contains("`bind` has changed, which takes effect at a reload"));
+    lab.signal(Signal::SIGHUP);
+    lab.until_logged(log::DORMANT, 2);
+    let addresses: BTreeSet<_> = log::listening(&lab.log()).into_iter().collect();
+    assert_eq!(addresses.len(), 2, "{}", lab.log());
+    for address in addresses {
+        assert_eq!(client::get(&address.to_string(), "/").expect("an answer").status, 200);
+    }
     lab.stop();
 }
 

@@ -34,7 +34,9 @@ use crate::inbox::Inbox;
 use crate::pid_file::PidFile;
 use crate::relays::Relays;
 use crate::role::{Newborn, Role};
+use closing::Closing;
 
+mod closing;
 mod effects;
 mod sleep;
 
@@ -106,6 +108,9 @@ pub struct Driver {
     /// Until when a dead predecessor's second name is looked for.
     burial: Option<Instant>,
     hooks: Hooks,
+    closing: Closing,
+    /// The listeners that the successor was given, in the order in which it knows them.
+    handed: Vec<u16>,
 }
 
 /// What performing an action, or a whole turn, leads to.
@@ -169,6 +174,8 @@ impl Driver {
             pid_file: setup.pid_file,
             burial: None,
             hooks: setup.hooks,
+            closing: Closing::default(),
+            handed: Vec::new(),
         })
     }
 
@@ -213,6 +220,7 @@ impl Driver {
             }
         }
         let event = self.next_event();
+        let event = self.translated(event);
         if let Event::Exited { pid, .. } = event {
             let was_worker = self.children.reaped(pid, &self.board);
             if let Some(pid_file) = self.pid_file.as_ref().filter(|_| !was_worker) {
@@ -229,7 +237,7 @@ impl Driver {
 
     fn next_event(&mut self) -> Event {
         if self.inbox.waiting.is_empty() {
-            let unfinished = self.children.flush() | self.bury() | self.relays.salvage();
+            let unfinished = self.children.flush() | self.bury() | self.relays.salvage() | self.close_listeners();
             let until_deadline = self.core.deadline().map(|deadline| deadline.since(self.now()));
             let timeout = if unfinished { Some(until_deadline.unwrap_or(RETRY).min(RETRY)) } else { until_deadline };
             let timeout = Clock::at_most(timeout);

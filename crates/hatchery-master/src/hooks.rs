@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use hatchery_core::notice::Cause;
-use hatchery_core::{Ending, Generation, Pid, Policy, Slot, Who};
+use hatchery_core::{Ending, Generation, Pid, Policy, Revision, Slot, Who};
+use hatchery_net::Listeners;
 use tracing::{error, warn};
 
 /// How long a hook may take before it is worth a line: nobody is supervised meanwhile.
@@ -13,8 +14,8 @@ const SLOW: Duration = Duration::from_millis(100);
 
 /// Functions of the program that run in the master, between two events.
 pub struct Hooks {
-    /// Reads the settings again.
-    pub reread: Box<dyn FnMut() -> Result<Policy, String>>,
+    /// Reads the settings again, and has listeners for what they ask for.
+    pub reread: Box<Rereading>,
     /// Whether this program would serve the same once it began anew; else why not.
     pub may_begin_anew: Box<dyn FnMut() -> Result<(), String>>,
     /// Opens the log files again.
@@ -25,6 +26,18 @@ pub struct Hooks {
     pub before_fork: Box<dyn FnMut(Slot)>,
     /// Runs after a worker was reaped.
     pub worker_exited: Box<dyn FnMut(&WorkerExit)>,
+}
+
+/// Reads the settings again, and makes the listeners those that they ask for.
+pub type Rereading = dyn FnMut(&mut Listeners) -> Result<Reread, String>;
+
+/// What settings that were read again mean for a master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reread {
+    /// The limits to obey.
+    pub policy: Policy,
+    /// Where they ask for other listeners than before.
+    pub listeners: Option<Revision>,
 }
 
 /// The end of a worker, as the program is told of it.
@@ -56,8 +69,8 @@ pub struct WorkerExit {
 }
 
 impl Hooks {
-    pub(crate) fn reread(&mut self) -> Result<Policy, String> {
-        guarded("the settings", &mut self.reread, |reread| reread())
+    pub(crate) fn reread(&mut self, listeners: &mut Listeners) -> Result<Reread, String> {
+        guarded("the settings", &mut self.reread, |reread| reread(listeners))
             .unwrap_or_else(|| Err("reading the settings panicked".to_owned()))
     }
 
@@ -87,7 +100,7 @@ impl Default for Hooks {
     /// Hooks that do nothing, and settings that never change.
     fn default() -> Self {
         Self {
-            reread: Box::new(|| Err("this program cannot read its settings again".to_owned())),
+            reread: Box::new(|_| Err("this program cannot read its settings again".to_owned())),
             may_begin_anew: Box::new(|| Ok(())),
             reopen: Box::new(|| {}),
             serving: Box::new(|| {}),

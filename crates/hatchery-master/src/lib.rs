@@ -40,7 +40,7 @@ pub mod role;
 pub mod successor;
 
 pub use driver::{Driver, Setup};
-pub use hooks::{Hooks, WorkerExit};
+pub use hooks::{Hooks, Reread, WorkerExit};
 pub use jobs::{Job, JobRole, JobSeed};
 pub use pid_file::PidFile;
 pub use predecessor::Predecessor;

@@ -133,7 +133,7 @@ impl Legacy<'_> {
         Handoff {
             pid: Pid(process::pid().as_raw()),
             generation: self.generation,
-            listeners: self.listeners.iter().map(handed).collect(),
+            listeners: self.listeners.iter().filter(|listener| !listener.is_closed()).map(handed).collect(),
             link: link.as_fd().as_raw_fd(),
             relay: entry.zip(exit).map(<[i32; 2]>::from),
             back,

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use hatchery_core::ListenMode;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use crate::listener::{Queue, Source};
+use crate::listener::{Queue, Source, Standing};
 use crate::{Address, ListenError, Listener, Spec, unix};
 
 pub(crate) fn bind(spec: &Spec, mode: ListenMode, queues: u16, backlog: u32) -> Result<Listener, ListenError> {
@@ -31,6 +31,7 @@ pub(crate) fn bind(spec: &Spec, mode: ListenMode, queues: u16, backlog: u32) -> 
         file,
         source: Source::Bound,
         backlog,
+        standing: Standing::Asked,
     })
 }
 
@@ -76,7 +77,9 @@ impl Listener {
     pub(crate) fn bind_more(&self, each: u16) -> Result<Vec<Socket>, ListenError> {
         let failed = |(step, source)| failure(&self.bound, step, source);
         let missing = usize::from(each).saturating_sub(self.queues.len());
-        let (Address::Tcp(bound), Some(first), 1..) = (&self.bound, self.queues.first(), missing) else {
+        let (Address::Tcp(bound), Some(first), 1..) =
+            (&self.bound, self.queues.first().filter(|_| self.is_asked()), missing)
+        else {
             return Ok(Vec::new());
         };
         if !SockRef::from(first).reuse_port().map_err(|source| failed(("reading SO_REUSEPORT", source)))? {

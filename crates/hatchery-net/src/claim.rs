@@ -78,7 +78,7 @@ fn take(from: &mut Vec<Inherited>, wanted: impl Fn(&Inherited) -> bool) -> Optio
 }
 
 /// Any number of them may ask for port 0: each gets a port of its own.
-fn refuse_twins(specs: &[Spec]) -> Result<(), ListenError> {
+pub(crate) fn refuse_twins(specs: &[Spec]) -> Result<(), ListenError> {
     for (index, spec) in specs.iter().enumerate() {
         let any_port = matches!(&spec.address, Address::Tcp(address) if address.port() == 0);
         if !any_port && specs[..index].iter().any(|earlier| earlier.address == spec.address) {

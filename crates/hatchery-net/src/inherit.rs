@@ -9,7 +9,7 @@ use std::os::unix::fs::FileTypeExt;
 use socket2::{SockRef, Type};
 
 use crate::error::Fault;
-use crate::listener::{Queue, Source};
+use crate::listener::{Queue, Source, Standing};
 use crate::unix::Identity;
 use crate::{Address, ListenError, Listener, Spec};
 
@@ -42,6 +42,7 @@ pub(crate) fn inherit(spec: &Spec, fds: Vec<OwnedFd>) -> Result<Listener, Listen
         source: Source::Inherited,
         // As many as the kernel allows, if nobody asks for fewer.
         backlog: i32::MAX,
+        standing: Standing::Asked,
     })
 }
 

@@ -27,6 +27,7 @@ mod kept;
 mod listener;
 mod listeners;
 pub mod relay;
+mod revise;
 mod unix;
 
 pub use address::{Address, AddressError};

@@ -32,6 +32,18 @@ pub struct Listener {
     pub(crate) file: Option<Identity>,
     pub(crate) source: Source,
     pub(crate) backlog: i32,
+    pub(crate) standing: Standing,
+}
+
+/// Whether the settings ask for a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// They do.
+    Asked,
+    /// Not any more: those who serve it go on until it is closed.
+    Retired,
+    /// It has no queue any more, and keeps its place, by which others have their numbers.
+    Closed,
 }
 
 /// Where a listener has come from.
@@ -91,10 +103,22 @@ impl Listener {
         &self.bound
     }
 
-    /// Its accept queues, of which there is at least one.
+    /// Its accept queues: at least one, unless it [is closed](Self::is_closed).
     #[must_use]
     pub fn queues(&self) -> &[Queue] {
         &self.queues
+    }
+
+    /// Whether the settings ask for it: who begins now is to serve it.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.standing == Standing::Asked
+    }
+
+    /// Whether it was closed by a reload.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.standing == Standing::Closed
     }
 
     /// Lets so many connections wait in each queue, also in those that are added

@@ -13,7 +13,7 @@ use crate::{Fault, ListenError, Listener, Queue};
 /// A queue's name is its listener's place in that order and its own among the
 /// listener's: a queue that is added changes the name of no other one.
 #[derive(Debug, Default)]
-pub struct Listeners(Vec<Listener>);
+pub struct Listeners(pub(crate) Vec<Listener>);
 
 impl Listeners {
     /// These listeners, in this order.

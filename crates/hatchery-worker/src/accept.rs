@@ -36,7 +36,7 @@ pub struct Accepted {
     pub peer: Peer,
     /// Where its listener listens.
     pub local: Address,
-    /// The index of its listener, counting all of the worker's.
+    /// The number of its listener, by which the [`Permit`] knows it: not its place among [`Worker::listeners`].
     pub listener: usize,
     /// To be held as long as the connection is open.
     pub permit: Permit,

@@ -107,7 +107,7 @@ impl Conn {
     /// ```
     #[must_use]
     pub fn listener(&self) -> usize {
-        self.listener
+        self.permit.place_of(self.listener)
     }
 
     /// Completes when the worker begins to drain: another one accepts, and this connection should come to an end.

@@ -113,6 +113,11 @@ impl Gate {
 }
 
 impl Permit {
+    /// The place of a listener among those that the application serves.
+    pub(crate) fn place_of(&self, listener: usize) -> usize {
+        self.gate.shared.listeners[..listener].iter().filter(|earlier| earlier.is_asked).count()
+    }
+
     /// For a connection from an accept queue.
     pub(crate) fn accepted(gate: &Rc<Gate>, listener: usize, stream: &Stream, journey: &Journey) -> Self {
         gate.shared.counters.accept();

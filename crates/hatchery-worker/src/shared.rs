@@ -104,7 +104,10 @@ impl Shared {
             most_connections: limits.most_connections(),
             open: Cell::new(0),
             short: Cell::new(false),
-            boot: RefCell::new(Boot::Booting { claimed: vec![false; listeners.len()], recycle: false }),
+            boot: RefCell::new(Boot::Booting {
+                claimed: queues.iter().map(|listener| !listener.is_asked()).collect(),
+                recycle: false,
+            }),
             stage: Cell::new(Stage::Serving),
             bond: Cell::new(Bond::Whole),
             services: RefCell::new(vec![None; listeners.len()]),
@@ -123,6 +126,11 @@ impl Shared {
         });
         let _ = shared.counters.meter().worker.set(Rc::downgrade(&shared));
         shared
+    }
+
+    /// The listeners that the application is to serve, of all that the master has numbered.
+    pub(crate) fn scope(&self) -> Rc<[usize]> {
+        (0..self.listeners.len()).filter(|index| self.listeners[*index].is_asked).collect()
     }
 
     pub(crate) fn stage(&self) -> Stage {

@@ -57,16 +57,13 @@ pub struct ListenerInfo {
     pub name: Option<String>,
     /// Where it listens, with its real port.
     pub address: Address,
+    /// Whether the settings ask for it; else it is a number and nothing more.
+    pub(crate) is_asked: bool,
 }
 
 impl Worker {
     pub(crate) fn new(shared: &Rc<Shared>) -> Self {
-        Self {
-            shared: Rc::clone(shared),
-            scope: Ok((0..shared.listeners.len()).collect()),
-            carrying: None,
-            heard: Cell::new(0),
-        }
+        Self { shared: Rc::clone(shared), scope: Ok(shared.scope()), carrying: None, heard: Cell::new(0) }
     }
 
     /// Its place among the workers, counted from 0. Its replacement will have the same.
@@ -508,7 +505,8 @@ impl Worker {
 
 impl ListenerInfo {
     pub(crate) fn of(listener: &Listener) -> Self {
-        Self { name: listener.name().map(str::to_owned), address: listener.bound().clone() }
+        let is_asked = listener.is_asked();
+        Self { name: listener.name().map(str::to_owned), address: listener.bound().clone(), is_asked }
     }
 }
 

@@ -15,13 +15,14 @@ use hatchery_core::Outcome;
 use hatchery_core::companion::MAX_COMPANIONS;
 use hatchery_core::policy::MAX_WORKERS;
 use hatchery_master::{Driver, Hooks, Newborn, Predecessor, Role, Setup};
+use hatchery_net::Spec;
 use hatchery_sys::origin::Origin;
 use hatchery_sys::{limits, process, signals, streams};
 use hatchery_worker::Worker;
 use tracing::{error, warn};
 
 use crate::error::BoxError;
-use crate::hooks::{ExitHook, SlotHook};
+use crate::hooks::{ExitHook, Hooks as Callbacks, SlotHook};
 use crate::{Error, Exit, Server, Settings, logging, starter};
 use companions::{Share, Staff};
 use ground::{Ground, Lain};
@@ -149,7 +150,8 @@ impl<P: 'static> Server<P> {
 
         let staff = Staff::gather(companions, &ground.kept)?;
         let current = Rc::new(RefCell::new(settings));
-        let hooks = hooks(self.hooks.before_fork, self.hooks.on_worker_exit, self.sources, &current, origin.clone());
+        let Callbacks { before_fork, after_fork, on_worker_exit } = self.hooks;
+        let hooks = hooks(before_fork, on_worker_exit, self.sources, self.named, &current, origin.clone());
         let setup = Setup {
             policy: current.borrow().policy(),
             scaled: ground.scaled,
@@ -179,8 +181,8 @@ impl<P: 'static> Server<P> {
                 place::give_up(&privileges, &newborn.channel);
                 let settings = current.borrow().clone();
                 match newborn.slot.as_companion() {
-                    None => work(*newborn, &settings, self.hooks.after_fork, staff, preloaded, app),
-                    Some(index) => staff.work(index, *newborn, &settings, self.hooks.after_fork, preloaded),
+                    None => work(*newborn, &settings, after_fork, staff, preloaded, app),
+                    Some(index) => staff.work(index, *newborn, &settings, after_fork, preloaded),
                 }
             }
         }
@@ -209,6 +211,7 @@ fn hooks(
     before_fork: Vec<SlotHook>,
     on_worker_exit: Vec<ExitHook>,
     sources: crate::settings::Sources,
+    named: Vec<Spec>,
     current: &Rc<RefCell<Settings>>,
     origin: Origin,
 ) -> Hooks {
@@ -217,7 +220,7 @@ fn hooks(
     let same_sources = sources.clone();
     Hooks {
         may_begin_anew: Box::new(move || reread::could_begin_anew(&same_sources, &comparing, &origin)),
-        reread: Box::new(move || reread::again(&sources, &rereading)),
+        reread: Box::new(move |listeners| reread::again(&sources, &named, &rereading, listeners)),
         reopen: Box::new(move || logging::reopen(&reopening.borrow())),
         serving: Box::new(starter::ready),
         before_fork: Box::new(move |slot| before_fork.iter_mut().for_each(|hook| hook(slot))),

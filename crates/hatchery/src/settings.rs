@@ -157,6 +157,14 @@ impl Settings {
         self.bind.iter().map(|address| Spec { name: None, address: address.clone() }).collect()
     }
 
+    /// How many queues a TCP address has that is bound now.
+    pub(crate) fn queues(&self) -> u16 {
+        match self.listen_mode {
+            ListenMode::Shared => 1,
+            ListenMode::Reuseport => self.workers,
+        }
+    }
+
     /// Nothing is set; [`table`] fills in the defaults.
     pub(crate) fn blank() -> Self {
         Self {

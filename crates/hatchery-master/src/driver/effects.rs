@@ -33,10 +33,7 @@ impl Driver {
             Action::Kill { pid } => self.kill(pid, Signal::SIGKILL),
             Action::Terminate { pid } => self.kill(pid, Signal::SIGTERM),
             Action::Reread => {
-                let event = match self.hooks.reread() {
-                    Ok(policy) => Event::Settings(policy),
-                    Err(text) => Event::SettingsRefused { text },
-                };
+                let event = self.reread();
                 self.inbox.waiting.push_front(event);
             }
             Action::Reopen => self.hooks.reopen(),
@@ -85,6 +82,7 @@ impl Driver {
                     listener.remove_file();
                 }
             }
+            Action::CloseListeners { listeners } => self.closing.begin(listeners),
             Action::Log(notice) => self.log(&notice),
             Action::Exit(outcome) => return Turn::Over(outcome),
         }
@@ -173,6 +171,7 @@ impl Driver {
 
     fn bequeath(&mut self, generation: Generation, workers: u16, configured: u16) -> io::Result<(Pid, Channel)> {
         self.relays.for_successor()?;
+        self.handed = self.listeners.open();
         self.legacy(generation, workers, configured).start()
     }
 

@@ -6,7 +6,7 @@ use hatchery_sys::board::Board;
 use hatchery_sys::channel::Channel;
 use tracing::info;
 
-use crate::{Error, ListenMode, Settings};
+use crate::{Error, Settings};
 
 /// Also takes over what the predecessor has counted, and keeps its link.
 pub(super) fn claim(
@@ -24,11 +24,8 @@ pub(super) fn claim(
     };
     let handed: Vec<_> = inherited.iter().map(|listener| listener.address.clone()).zip(places).collect();
     let specs: Vec<Spec> = settings.binds().into_iter().chain(named.iter().cloned()).collect();
-    let queues = match settings.listen_mode {
-        ListenMode::Shared => 1,
-        ListenMode::Reuseport => settings.workers,
-    };
-    let (listeners, unasked) = hatchery_net::claim(&specs, inherited, settings.listen_mode, queues, settings.backlog)?;
+    let (mode, queues, backlog) = (settings.listen_mode, settings.queues(), settings.backlog);
+    let (listeners, unasked) = hatchery_net::claim(&specs, inherited, mode, queues, backlog)?;
     let mut leaves = Vec::new();
     for listener in unasked {
         info!(target: "hatchery", "{} is not served any more: no setting asks for it", listener.address);

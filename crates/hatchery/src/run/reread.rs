@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 
-use hatchery_core::Policy;
-use hatchery_master::Predecessor;
+use hatchery_master::{Predecessor, Reread};
+use hatchery_net::{Listeners, Spec};
 use hatchery_sys::origin::Origin;
 use tracing::{info, warn};
 
@@ -12,16 +12,26 @@ use crate::{Error, Settings, logging};
 
 use super::place;
 
-/// Resolves the settings again; on success they are the current ones.
-pub(super) fn again(sources: &Sources, current: &RefCell<Settings>) -> Result<Policy, String> {
+/// Resolves the settings again, and has listeners for them; on success they are the current ones.
+pub(super) fn again(
+    sources: &Sources,
+    named: &[Spec],
+    current: &RefCell<Settings>,
+    listeners: &mut Listeners,
+) -> Result<Reread, String> {
     let settings = sources.resolve().map_err(|error| Error::from(error).one_line())?;
     for (setting, when) in fixed_ones_that_differ(&current.borrow(), &settings) {
         warn!(target: "hatchery", "`{setting}` has changed: it takes effect at {when}, not at a reload");
     }
     let settings = with_fixed_ones_of(&current.borrow(), settings);
+    let specs: Vec<Spec> = settings.binds().into_iter().chain(named.iter().cloned()).collect();
+    let queues = settings.queues();
+    let listeners = listeners
+        .revise(&specs, settings.listen_mode, queues, settings.backlog)
+        .map_err(|error| Error::from(error).one_line())?;
     let policy = settings.policy();
     current.replace(settings);
-    Ok(policy)
+    Ok(Reread { policy, listeners })
 }
 
 /// Whether this program would find what it has if it began anew now; else why not.
@@ -29,6 +39,9 @@ pub(super) fn could_begin_anew(sources: &Sources, current: &RefCell<Settings>, o
     let settings = sources.resolve().map_err(|error| Error::from(error).one_line())?;
     if let Some((setting, when)) = fixed_ones_that_differ(&current.borrow(), &settings).first() {
         return Err(format!("`{setting}` has changed, which takes effect at {when}"));
+    }
+    if current.borrow().binds() != settings.binds() {
+        return Err("`bind` has changed, which takes effect at a reload".to_owned());
     }
     place::privileges(&settings, sources).map_err(|error| error.one_line())?;
     if let Some(dir) = settings.working_dir.iter().chain([&origin.dir]).find(|dir| !dir.is_dir()) {
@@ -58,9 +71,7 @@ const START: &str = "the next start";
 fn with_fixed_ones_of(old: &Settings, new: Settings) -> Settings {
     let old = old.clone();
     Settings {
-        bind: old.bind,
         listen_mode: old.listen_mode,
-        backlog: old.backlog,
         pid_file: old.pid_file,
         log_format: old.log_format,
         on_demand: old.on_demand,
@@ -78,9 +89,7 @@ fn with_fixed_ones_of(old: &Settings, new: Settings) -> Settings {
 /// What a master cannot change once it runs; [`with_fixed_ones_of`] keeps each of them.
 fn fixed_ones_that_differ(old: &Settings, new: &Settings) -> Vec<(&'static str, &'static str)> {
     [
-        ("bind", UPGRADE, old.binds() != new.binds()),
         ("listen-mode", START, old.listen_mode != new.listen_mode),
-        ("backlog", UPGRADE, old.backlog != new.backlog),
         ("pid-file", UPGRADE, old.pid_file != new.pid_file),
         ("log-format", UPGRADE, old.log_format != new.log_format),
         ("on-demand", UPGRADE, old.on_demand != new.on_demand),
