@@ -36,6 +36,7 @@ pub fn serve() {
         cell: 0,
         limits: Limits::default(),
         quota: None,
+        measure: false,
         drain_timeout: Duration::from_secs(30),
         jobs: Vec::new(),
         kept: hatchery_net::Kept::default(),

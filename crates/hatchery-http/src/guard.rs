@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use hatchery_worker::Stopwatch;
 use hatchery_worker::error::one_line;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Response, StatusCode};
@@ -58,7 +59,7 @@ impl<S: Handle> hyper::service::Service<Request> for Guarded<S> {
         // Not caught here: the detour through `catch_unwind` would copy the
         // request and the future, and nearly no service runs its handler before
         // the first poll. A panic ends the task of this connection alone.
-        let in_flight = Some(InFlight(Rc::clone(line)));
+        let in_flight = Some(InFlight(Rc::clone(line), line.hub.counters.stopwatch()));
         let last_words = LastWords(line);
         // Built in its place: through a variable of its own the future would be copied.
         let guard = Guard::Here { future: self.server.service.handle(&self.seat, request), in_flight };
@@ -95,18 +96,19 @@ fn begin(line: &Line) {
     line.received.set(false);
 }
 
-fn finish(line: &Line) {
+fn finish(line: &Line, stopwatch: Stopwatch) {
     line.in_flight.set(line.in_flight.get() - 1);
     line.received.set(false);
+    line.hub.counters.took(stopwatch);
     line.hub.counters.request_finished();
 }
 
 /// A request in flight, from the service's call to the drop of the response body.
-pub(crate) struct InFlight(Rc<Line>);
+pub(crate) struct InFlight(Rc<Line>, Stopwatch);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        finish(&self.0);
+        finish(&self.0, self.1);
     }
 }
 
@@ -149,7 +151,7 @@ where
             }
         };
         if parting
-            && let Some(InFlight(line)) = in_flight
+            && let Some(InFlight(line, _)) = in_flight
             && is_to_be_held(line)
         {
             hold(line, answer, cx);
@@ -163,7 +165,8 @@ impl<F> Guard<F> {
     /// Begins a request whose service is called within the future that is made.
     pub(crate) fn begin(line: &Rc<Line>, future: impl FnOnce() -> F) -> Self {
         begin(line);
-        Self::Here { future: future(), in_flight: Some(InFlight(Rc::clone(line))) }
+        let stopwatch = line.hub.counters.stopwatch();
+        Self::Here { future: future(), in_flight: Some(InFlight(Rc::clone(line), stopwatch)) }
     }
 }
 
@@ -178,6 +181,9 @@ fn outgoing<B>(answer: Option<Response<B>>, in_flight: Option<InFlight>, parting
             response
         }
     };
+    if let Some(InFlight(line, _)) = &response.body().in_flight {
+        line.hub.counters.answered(response.status().as_u16());
+    }
     if parting {
         part(&mut response);
     }
@@ -220,7 +226,7 @@ fn part<B>(response: &mut Response<Outgoing<B>>) {
 /// told `close` and then be served, nor be told `close` while requests that it
 /// sent before are thrown away.
 fn say_goodbye<B>(response: &mut Response<Outgoing<B>>) {
-    let Some(InFlight(line)) = &response.body().in_flight else { return };
+    let Some(InFlight(line, _)) = &response.body().in_flight else { return };
     // A body that is not read to its end cannot have another request behind it that anybody could find.
     let last = match line.way {
         Way::Ordinary => line.ahead.get() > 0 || (line.ahead.get() == 0 && line.peek() != Peeked::Bytes),

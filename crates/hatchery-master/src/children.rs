@@ -20,10 +20,9 @@ const OUTBOX_LIMIT: usize = 64;
 const MESSAGE_LIMIT: usize = 64 * 1024;
 
 /// All workers that have not been reaped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Children {
     by_pid: BTreeMap<Pid, Child>,
-    free_cells: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -59,32 +58,23 @@ pub enum Delivery {
 }
 
 impl Children {
-    /// Nobody yet, on a board of so many cells.
+    /// Nobody yet.
     #[must_use]
-    pub fn new(cells: usize) -> Self {
-        Self { by_pid: BTreeMap::new(), free_cells: (0..cells).rev().collect() }
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// A cell of the board for the next worker; `None` if there are more of them than cells.
-    #[must_use]
-    pub fn free_cell(&self) -> Option<usize> {
-        self.free_cells.last().copied()
+    /// Takes in a worker that was forked just now, with the cell that was claimed for it.
+    pub fn born(&mut self, pid: Pid, channel: Channel, cell: usize) {
+        let child = Child { channel, cell, speaks: Speaks::Yes, outbox: VecDeque::new() };
+        self.by_pid.insert(pid, child);
     }
 
-    /// Takes in a worker that was forked just now, in the cell that [`free_cell`](Self::free_cell) named.
-    pub fn born(&mut self, pid: Pid, channel: Channel) {
-        if let Some(cell) = self.free_cells.pop() {
-            let child = Child { channel, cell, speaks: Speaks::Yes, outbox: VecDeque::new() };
-            self.by_pid.insert(pid, child);
-        }
-    }
-
-    /// Forgets a worker that was reaped, and keeps what it had counted. Returns
+    /// Forgets a worker that was reaped; the board keeps what it had counted. Returns
     /// whether it was one.
     pub fn reaped(&mut self, pid: Pid, board: &Board) -> bool {
         let Some(child) = self.by_pid.remove(&pid) else { return false };
         board.release(child.cell);
-        self.free_cells.push(child.cell);
         true
     }
 
@@ -103,7 +93,7 @@ impl Children {
             // Of a loop that waits nobody asks whether its process is stopped.
             let stopped = turn % 2 == 1 && process::is_stopped(raw).unwrap_or(false);
             let resident = if weigh { process::resident(raw) } else { None };
-            let (open, accepted) = (cell.open.load(Relaxed), cell.accepted.load(Relaxed));
+            let (open, accepted) = (cell.open.load(Relaxed), cell.accepted());
             Sample { pid: *pid, open, accepted, turn, stopped, resident }
         };
         self.by_pid.iter().map(read).collect()

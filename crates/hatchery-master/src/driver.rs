@@ -6,18 +6,18 @@
 //! ask the core what follows
 //! ```
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use hatchery_core::shutdown::Life;
 use hatchery_core::{
-    Action, Command, Companion, Event, Generation, Lineage, ListenMode, Master, Moment, Outcome, Policy, Readiness,
-    Seed, Slot,
+    Action, Command, Companion, Event, Generation, Lineage, ListenMode, Master, Moment, Outcome, Pid, Policy,
+    Readiness, Seed, Slot,
 };
 use hatchery_net::{Kept, Listener, Listeners};
-use hatchery_sys::board::Board;
+use hatchery_sys::board::{Board, Counter};
 use hatchery_sys::channel::Channel;
 use hatchery_sys::origin::Origin;
 use hatchery_sys::signals::{self, Blocked, SelfPipe, Startup};
@@ -60,7 +60,7 @@ pub struct Setup {
     pub generation: Generation,
     /// The listeners, bound or inherited.
     pub listeners: Listeners,
-    /// The board of this generation.
+    /// The board of all generations.
     pub board: Board,
     /// How this program was started, for its successor.
     pub origin: Origin,
@@ -101,6 +101,8 @@ pub struct Driver {
     listeners: Listeners,
     relays: Relays,
     board: Board,
+    /// Workers that are to be replaced, and what for.
+    due: BTreeMap<Pid, Counter>,
     origin: Origin,
     startup: Startup,
     kept: Kept,
@@ -164,10 +166,11 @@ impl Driver {
             clock: Clock::start(),
             actions: VecDeque::new(),
             inbox,
-            children: Children::new(setup.board.cells()),
+            children: Children::new(),
             listeners: setup.listeners,
             relays: setup.relays,
             board: setup.board,
+            due: BTreeMap::new(),
             origin: setup.origin,
             startup: setup.startup,
             kept: setup.kept,
@@ -229,6 +232,7 @@ impl Driver {
         }
         if event == Event::PredecessorLinkClosed {
             self.relays.forget_predecessor();
+            self.board.sweep();
         }
         let steps = self.core.step(self.now(), event);
         self.actions.extend(steps);

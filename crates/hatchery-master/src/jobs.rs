@@ -50,7 +50,7 @@ pub struct JobSeed {
     pub channel: Channel,
     /// The exit of its queue: no process that sends orders may be kept from seeing it closed.
     pub orders: Channel,
-    /// The generation's board.
+    /// The board of all generations.
     pub board: Board,
     /// Its own cell of the board.
     pub cell: usize,

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
@@ -11,7 +11,6 @@ use hatchery_core::wire::handoff::{Asleep, HandedListener, Handoff, Reading, VAR
 use hatchery_core::wire::upgrade::SuccessorSays;
 use hatchery_core::{Generation, Pid};
 use hatchery_net::{Address, Entry, Inherited, Relay};
-use hatchery_sys::board::{self, Totals};
 use hatchery_sys::channel::Channel;
 use hatchery_sys::signals::Startup;
 use hatchery_sys::{env, inherit, process};
@@ -35,8 +34,8 @@ pub struct Predecessor {
     /// Where each of them stands among all that it has, those of a kind that this
     /// version does not know included.
     pub places: Vec<u16>,
-    /// What its generation, and those before it, have counted.
-    pub totals: Totals,
+    /// Where it, and those before it, have counted.
+    pub board: Option<OwnedFd>,
     /// It was this very process, which had let everything go; there is no link then.
     pub asleep: Option<Slept>,
     /// How many workers an operator has made it run, if that is another number
@@ -110,11 +109,7 @@ impl Predecessor {
             fd: handoff.link,
             source,
         })?;
-        let totals = match handoff.board {
-            // Counters of another version that cannot be read start anew.
-            Some(fd) => board::read_foreign(adopt("the board", fd)?.as_fd()).unwrap_or_default(),
-            None => Totals::default(),
-        };
+        let board = handoff.board.map(|fd| adopt("the board", fd)).transpose()?;
         let relay = handoff.relay.map(relay).transpose()?;
         let back = handoff.back.map(way_back).transpose()?;
         let (mut listeners, mut places) = (Vec::new(), Vec::new());
@@ -134,7 +129,7 @@ impl Predecessor {
             back,
             listeners,
             places,
-            totals,
+            board,
             asleep: handoff.asleep.clone().map(slept).transpose()?,
             scaled: handoff.workers.zip(handoff.configured).filter(|(workers, configured)| workers != configured),
             kept,

@@ -39,7 +39,7 @@ pub struct Newborn {
     pub relay: Relay,
     /// The channel to its master.
     pub channel: Channel,
-    /// The generation's board.
+    /// The board of all generations.
     pub board: Board,
     /// Its own cell of the board.
     pub cell: usize,

@@ -31,7 +31,7 @@ pub struct Legacy<'a> {
     pub listeners: &'a Listeners,
     /// Where connections move to: the successor's relay, and our own for a way back.
     pub relays: &'a Relays,
-    /// The board, whose totals it goes on from.
+    /// The board, on which it counts as well.
     pub board: &'a Board,
     /// What the program keeps open.
     pub kept: &'a Kept,

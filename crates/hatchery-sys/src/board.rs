@@ -1,15 +1,19 @@
-//! The board: memory that all processes of a generation share.
+//! The board: memory that all processes of all generations share.
 //!
-//! One cell a worker process, written by that process alone with plain stores:
-//! counting a request costs what an assignment costs. The header in front of
-//! the cells is what other versions may read, so its layout never changes.
+//! One cell a process, written by that process alone with plain stores: counting
+//! a request costs what an assignment costs. A cell is *claimed* by a master for
+//! a child of its own, and free again when that was reaped; what was counted in
+//! it stays, so that the sum of all cells never goes back. An upgrade hands the
+//! board over. A successor with another idea of cells reads the header of its
+//! predecessor's, whose layout never changes.
 //!
 //! # Safety
 //!
 //! All of the memory is atomics, zero is a value for each, and it stays mapped
 //! for as long as the [`Board`] lives. Another process can write anything at
 //! any time; nothing but a wrong number follows from that. The file behind it
-//! is sealed, so no process can take pages away.
+//! is sealed, so no process can take pages away: one that is not sealed is not
+//! mapped by anybody who has not made it.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -18,10 +22,21 @@ use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
 
 use nix::sys::mman::{self, MapFlags, ProtFlags};
+use nix::sys::signal;
 use nix::unistd::{self, Pid};
+
+use crate::{process, time};
+
+mod cell;
+mod counts;
+
+pub use cell::Cell;
+pub use counts::{Counter, LATENCY_BOUNDS, STEP_BOUNDS, Totals};
 
 /// `hatchery` as a number, which also shows the byte order.
 const MAGIC: u64 = u64::from_be_bytes(*b"hatchery");
@@ -29,61 +44,11 @@ const MAGIC: u64 = u64::from_be_bytes(*b"hatchery");
 /// Of the header. A reader of another version refuses.
 const VERSION: u32 = 1;
 
-/// What has been counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Totals {
-    /// Connections accepted.
-    pub accepted: u64,
-    /// Requests answered.
-    pub requests: u64,
-    /// Handlers that panicked.
-    pub panics: u64,
-    /// Connections that came from another process.
-    pub moved: u64,
-    /// Messages of a relay that were refused.
-    pub refused: u64,
-}
+/// Of everything else: who has another idea of it reads the header only. The oldest one was 0.
+const LAYOUT: u32 = 1;
 
-/// What one worker process does at this moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Sample {
-    /// The process.
-    pub pid: Pid,
-    /// Connections that are open.
-    pub open: u64,
-    /// Turns of its event loop, see [`Cell::turn`].
-    pub turn: u64,
-}
-
-/// What one worker process says about itself.
-///
-/// Only that process stores into it, so a load and a store are enough to count;
-/// everybody may load. A cell never shares a cache line, or the line that the
-/// processor fetches along with it, with another one.
-#[derive(Debug, Default)]
-#[repr(C, align(128))]
-pub struct Cell {
-    /// The process, 0 for a free cell.
-    pub pid: AtomicU64,
-    /// Connections that are open.
-    pub open: AtomicU64,
-    /// Requests that are being answered.
-    pub in_flight: AtomicU64,
-    /// Connections accepted since it started.
-    pub accepted: AtomicU64,
-    /// Requests answered since it started.
-    pub requests: AtomicU64,
-    /// Handlers that panicked since it started.
-    pub panics: AtomicU64,
-    /// Turns of its event loop: even while it waits for something to do, odd while
-    /// it works. An odd number that stays is a loop that is blocked; whoever
-    /// looks has a clock, and the loop need not ask for the time.
-    pub turn: AtomicU64,
-    /// Connections that have come from another process since it started.
-    pub moved: AtomicU64,
-    /// Messages of the relay that it has refused since it started.
-    pub refused: AtomicU64,
-}
+/// How many counts the frozen part of the header has room for.
+const FROZEN: usize = 126;
 
 /// A header and a fixed number of cells, in shared memory.
 ///
@@ -92,28 +57,44 @@ pub struct Board {
     memory: NonNull<Header>,
     cells: usize,
     fd: Option<OwnedFd>,
+    /// The board of a predecessor with another layout.
+    elder: Option<OwnedFd>,
 }
 
-/// Frozen: other versions read it. What was added later stands behind what they
-/// know, where a board of theirs has zeros.
+/// Whom a cell is claimed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// Its place among the processes of its generation.
+    pub slot: u16,
+    /// Its generation.
+    pub generation: u64,
+}
+
+/// Up to `summary` frozen: other versions read it.
 #[repr(C, align(128))]
 struct Header {
     magic: AtomicU64,
     version: AtomicU32,
-    /// Zero, and free for a later version to use.
-    reserved: AtomicU32,
-    accepted: AtomicU64,
-    requests: AtomicU64,
-    panics: AtomicU64,
-    moved: AtomicU64,
-    refused: AtomicU64,
+    /// Zero in the oldest layout, where five counts stand here and cells behind them.
+    layout: AtomicU32,
+    /// All that was counted, as somebody last saw it: for readers of other layouts.
+    summary: [AtomicU64; FROZEN],
+    /// What predecessors with another layout have counted.
+    elders: [AtomicU64; FROZEN],
+    /// What masters count themselves.
+    masters: [AtomicU64; FROZEN],
+    /// Cells from here on were never claimed.
+    used: AtomicU64,
 }
 
-/// The part of the header that every version has, in bytes.
+/// The part of the header that the oldest layout has, in bytes.
 const OLDEST_HEADER: usize = 40;
 
-/// The part of the header that this version reads, in bytes.
-const KNOWN_HEADER: usize = 56;
+/// The counts that the oldest layout has.
+const OLDEST_COUNTS: usize = 5;
+
+/// The frozen part of the header, in bytes.
+const FROZEN_HEADER: usize = 16 + 8 * FROZEN;
 
 // SAFETY: the mapping belongs to the process, not to a thread.
 unsafe impl Send for Board {}
@@ -127,11 +108,31 @@ impl Board {
     /// When there is no memory, or no descriptor, left.
     pub fn create(cells: usize) -> io::Result<Self> {
         let len = length(cells)?;
-        match sealed_file(len).or_else(|_| unlinked_file(len)) {
-            Ok(file) => Self::map(cells, Some(file)),
+        let board = match sealed_file(len).or_else(|_| unlinked_file(len)) {
+            Ok(file) => Self::map(cells, Some(file))?,
             // Nobody outside of this generation can read it then, which costs a successor its totals.
-            Err(_) => Self::map(cells, None),
+            Err(_) => Self::map(cells, None)?,
+        };
+        board.header().magic.store(MAGIC, Relaxed);
+        board.header().version.store(VERSION, Relaxed);
+        board.header().layout.store(LAYOUT, Relaxed);
+        Ok(board)
+    }
+
+    /// The board of a predecessor, by the descriptor that it has handed over: the
+    /// same memory if it has the same layout, and otherwise a new board that goes on
+    /// from what that one says, now and for as long as this process lives.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn inherit(handed: OwnedFd, cells: usize) -> io::Result<Self> {
+        if is_alike(&handed, cells).unwrap_or(false) {
+            return Self::map(cells, Some(handed));
         }
+        let mut board = Self::create(cells)?;
+        board.elder = Some(handed);
+        board.look_at_elder();
+        Ok(board)
     }
 
     /// The cell `i`.
@@ -149,7 +150,13 @@ impl Board {
         self.cells
     }
 
-    /// The descriptor by which another program can read the header.
+    /// The cells that were ever claimed.
+    pub fn used(&self) -> impl Iterator<Item = &Cell> {
+        let used = usize::try_from(self.header().used.load(Acquire)).unwrap_or(usize::MAX);
+        self.all().iter().take(used)
+    }
+
+    /// The descriptor by which a successor can share it.
     ///
     /// `None` where shared memory with a descriptor is not to be had.
     #[must_use]
@@ -157,37 +164,100 @@ impl Board {
         self.fd.as_ref().map(AsFd::as_fd)
     }
 
-    /// Everything that was counted: by live workers, dead ones and predecessors.
+    /// Everything that was counted, by all processes of all generations: never less than before.
+    ///
+    /// It is noted in the header as well, so that a successor with another layout
+    /// has it too. Only masters call this.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        self.all().iter().map(Cell::totals).fold(self.header().totals(), Totals::plus)
+        self.look_at_elder();
+        let header = self.header();
+        let mut totals = read(&header.elders);
+        totals += read(&header.masters);
+        self.used().for_each(|cell| totals += cell.totals());
+        raise(&header.summary, &totals);
+        totals
     }
 
-    /// What every worker process does at this moment; a free cell has no sample.
-    ///
-    /// Three loads a cell. The pid is what the process itself has written.
-    pub fn sample(&self) -> impl Iterator<Item = Sample> {
-        self.all().iter().filter_map(Cell::sample)
+    /// Counts one more. Any master does this, at any time.
+    pub fn note(&self, counter: Counter) {
+        self.header().masters[counter.place()].fetch_add(1, Relaxed);
     }
 
-    /// Adds what the cell `i` has counted to the header and frees the cell.
+    /// Takes a free cell for a child that is forked next; `None` if there is none.
     ///
-    /// Only the master does this, after it has reaped the process: the cell has no writer any more.
+    /// A cell that was used by the same slot before is the first choice, and one
+    /// that was never used the second: what was counted for a slot stays together.
+    #[must_use]
+    pub fn claim(&self, claim: Claim) -> Option<usize> {
+        self.free_cell(claim).or_else(|| {
+            self.sweep();
+            self.free_cell(claim)
+        })
+    }
+
+    /// Frees the cell `i`, whose process is gone or was never forked. What it has counted stays.
+    ///
+    /// Only the master that has claimed it does this, after it has reaped the
+    /// process: the cell has no writer any more.
     ///
     /// # Panics
     /// If the board has no such cell.
     pub fn release(&self, i: usize) {
         let cell = self.cell(i);
-        self.adopt(cell.totals());
-        let Cell { pid, open, in_flight, accepted, requests, panics, turn, moved, refused } = cell;
-        for field in [pid, open, in_flight, accepted, requests, panics, turn, moved, refused] {
-            field.store(0, Relaxed);
+        cell.forget_process();
+        cell.owner.store(0, Release);
+    }
+
+    /// Frees the cells of processes that have outlived their master, and are gone as well.
+    pub fn sweep(&self) {
+        let own = own_pid();
+        for (i, cell) in self.used().enumerate() {
+            let (owner, pid) = (cell.owner.load(Acquire), cell.pid.load(Relaxed));
+            // Of one that is claimed and has no process nobody can tell whether it is being forked.
+            if owner != 0 && owner != own && pid != 0 && is_gone(owner) && is_gone(pid) {
+                self.release(i);
+            }
         }
     }
 
-    /// Adds what a predecessor has counted to the header. Only the master does this.
-    pub fn adopt(&self, totals: Totals) {
-        self.header().store(self.header().totals().plus(totals));
+    fn free_cell(&self, claim: Claim) -> Option<usize> {
+        let slot = u64::from(claim.slot) + 1;
+        let place_of = |wanted: Option<u64>| {
+            let is_free = |cell: &Cell| {
+                wanted.is_none_or(|slot| cell.slot.load(Relaxed) == slot) && cell.owner.load(Relaxed) == 0
+            };
+            let mut free = self.used().enumerate().filter(|(_, cell)| is_free(cell));
+            free.find(|(_, cell)| take(cell)).map(|(i, _)| i)
+        };
+        let i = place_of(Some(slot)).or_else(|| self.fresh_cell()).or_else(|| place_of(None))?;
+        let cell = self.cell(i);
+        cell.slot.store(slot, Relaxed);
+        cell.generation.store(claim.generation, Relaxed);
+        cell.claimed.store(time::monotonic(), Relaxed);
+        let count = |counter| cell.count(counter).load(Relaxed);
+        cell.accepted_before.store(count(Counter::Accepted), Relaxed);
+        cell.requests_before.store(count(Counter::Requests), Relaxed);
+        Some(i)
+    }
+
+    fn fresh_cell(&self) -> Option<usize> {
+        let cells = self.cells as u64;
+        loop {
+            let next = |used: u64| (used < cells).then(|| used + 1);
+            let used = self.header().used.fetch_update(AcqRel, Acquire, next).ok()?;
+            // Another master may have found it free in the moment in between.
+            let i = usize::try_from(used).ok()?;
+            if take(self.cell(i)) {
+                return Some(i);
+            }
+        }
+    }
+
+    fn look_at_elder(&self) {
+        if let Some(Ok(totals)) = self.elder.as_ref().map(|elder| read_foreign(elder.as_fd())) {
+            raise(&self.header().elders, &totals);
+        }
     }
 
     fn map(cells: usize, fd: Option<OwnedFd>) -> io::Result<Self> {
@@ -201,10 +271,7 @@ impl Board {
                 None => mman::mmap_anonymous(None, len, access, MapFlags::MAP_SHARED)?,
             }
         };
-        let board = Self { memory: memory.cast(), cells, fd };
-        board.header().magic.store(MAGIC, Relaxed);
-        board.header().version.store(VERSION, Relaxed);
-        Ok(board)
+        Ok(Self { memory: memory.cast(), cells, fd, elder: None })
     }
 
     fn header(&self) -> &Header {
@@ -234,8 +301,8 @@ impl fmt::Debug for Board {
         f.debug_struct("Board")
             .field("cells", &self.cells)
             .field("fd", &self.fd)
-            .field("totals", &self.totals())
-            .finish()
+            .field("elder", &self.elder)
+            .finish_non_exhaustive()
     }
 }
 
@@ -248,65 +315,62 @@ impl fmt::Debug for Board {
 /// When it is not a board, or one with a header that this version does not know.
 pub fn read_foreign(fd: BorrowedFd<'_>) -> io::Result<Totals> {
     let file = File::from(fd.try_clone_to_owned()?);
-    let mut bytes = [0; KNOWN_HEADER];
+    let mut bytes = [0; FROZEN_HEADER];
     let (oldest, later) = bytes.split_at_mut(OLDEST_HEADER);
     file.read_exact_at(oldest, 0)?;
     // No board is shorter; whatever else it is shows in what was read before.
     let _ = file.read_at(later, OLDEST_HEADER as u64);
-    let word = |i: usize| u64::from_ne_bytes(std::array::from_fn(|byte| bytes[i * 8 + byte]));
-    let version = u32::from_ne_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
-    if word(0) != MAGIC || version != VERSION {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a board, or one of another version"));
-    }
-    Ok(Totals { accepted: word(2), requests: word(3), panics: word(4), moved: word(5), refused: word(6) })
+    let layout = layout_of(&bytes)?;
+    let counts = if layout == 0 { OLDEST_COUNTS } else { FROZEN };
+    Ok(Totals::from_words((0..counts).map(|i| word(&bytes, 2 + i))))
 }
 
-impl Totals {
-    fn plus(self, other: Self) -> Self {
-        Self {
-            accepted: self.accepted.saturating_add(other.accepted),
-            requests: self.requests.saturating_add(other.requests),
-            panics: self.panics.saturating_add(other.panics),
-            moved: self.moved.saturating_add(other.moved),
-            refused: self.refused.saturating_add(other.refused),
-        }
+/// Of a board's header. An error if it is none.
+fn layout_of(bytes: &[u8]) -> io::Result<u32> {
+    let half = |at: usize| u32::from_ne_bytes(std::array::from_fn(|byte| bytes[at + byte]));
+    if word(bytes, 0) == MAGIC && half(8) == VERSION {
+        return Ok(half(12));
     }
+    Err(io::Error::new(io::ErrorKind::InvalidData, "not a board, or one of another version"))
 }
 
-impl Cell {
-    fn sample(&self) -> Option<Sample> {
-        let pid = i32::try_from(self.pid.load(Relaxed)).ok().filter(|pid| *pid > 0)?;
-        Some(Sample { pid: Pid::from_raw(pid), open: self.open.load(Relaxed), turn: self.turn.load(Relaxed) })
-    }
-
-    fn totals(&self) -> Totals {
-        Totals {
-            accepted: self.accepted.load(Relaxed),
-            requests: self.requests.load(Relaxed),
-            panics: self.panics.load(Relaxed),
-            moved: self.moved.load(Relaxed),
-            refused: self.refused.load(Relaxed),
-        }
-    }
+fn word(bytes: &[u8], i: usize) -> u64 {
+    u64::from_ne_bytes(std::array::from_fn(|byte| bytes[i * 8 + byte]))
 }
 
-impl Header {
-    fn totals(&self) -> Totals {
-        Totals {
-            accepted: self.accepted.load(Relaxed),
-            requests: self.requests.load(Relaxed),
-            panics: self.panics.load(Relaxed),
-            moved: self.moved.load(Relaxed),
-            refused: self.refused.load(Relaxed),
-        }
-    }
+/// Whether it can be mapped as a board of this version's with so many cells.
+fn is_alike(handed: &OwnedFd, cells: usize) -> io::Result<bool> {
+    let file = File::from(handed.try_clone()?);
+    let mut bytes = [0; 16];
+    file.read_exact_at(&mut bytes, 0)?;
+    let is_whole = file.metadata()?.len() == length(cells)? as u64;
+    Ok(layout_of(&bytes)? == LAYOUT && is_whole && is_sealed(handed))
+}
 
-    fn store(&self, totals: Totals) {
-        self.accepted.store(totals.accepted, Relaxed);
-        self.requests.store(totals.requests, Relaxed);
-        self.panics.store(totals.panics, Relaxed);
-        self.moved.store(totals.moved, Relaxed);
-        self.refused.store(totals.refused, Relaxed);
+/// Makes the cell this process', unless it is somebody's.
+fn take(cell: &Cell) -> bool {
+    cell.owner.compare_exchange(0, own_pid(), AcqRel, Acquire).is_ok()
+}
+
+fn own_pid() -> u64 {
+    process::pid().as_raw().unsigned_abs().into()
+}
+
+/// Whether there is no such process. One that cannot be asked for is there.
+fn is_gone(pid: u64) -> bool {
+    i32::try_from(pid).is_ok_and(|pid| signal::kill(Pid::from_raw(pid), None) == Err(nix::errno::Errno::ESRCH))
+}
+
+fn read(words: &[AtomicU64; FROZEN]) -> Totals {
+    Totals::from_words(words.iter().map(|word| word.load(Relaxed)))
+}
+
+/// So that none of the words is less than in `totals`.
+fn raise(words: &[AtomicU64; FROZEN], totals: &Totals) {
+    for (known, count) in words.iter().zip(totals.words()) {
+        if known.load(Relaxed) < count {
+            known.fetch_max(count, Relaxed);
+        }
     }
 }
 
@@ -327,6 +391,19 @@ fn sealed_file(len: usize) -> io::Result<OwnedFd> {
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
     fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
     Ok(fd)
+}
+
+#[cfg(target_os = "linux")]
+fn is_sealed(fd: &OwnedFd) -> bool {
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+
+    fcntl(fd, FcntlArg::F_GET_SEALS)
+        .is_ok_and(|seals| SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_SHRINK))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_sealed(_fd: &OwnedFd) -> bool {
+    false
 }
 
 #[cfg(not(target_os = "linux"))]

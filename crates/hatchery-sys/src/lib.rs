@@ -8,7 +8,7 @@
 //! * [`signals`]: the self-pipe, and what is restored before an exec; [`abort`]: last words
 //! * [`channel`], [`poll`], [`inherit`]: descriptors, passed and waited for
 //! * [`accept`], [`socket_file`], [`mod@socket`]: sockets that listen, and connections
-//! * [`board`]: memory that all processes of a generation share
+//! * [`board`]: memory that all processes of all generations share; [`time`]: the clock that they share
 //! * [`origin`], [`mod@env`], [`title`]: how this program was started, how it shows
 //! * [`limits`], [`streams`], [`lock`]: files
 //! * [`mod@sheet`], [`exhausted`]: bytes for another process, and last words without memory
@@ -46,6 +46,7 @@ pub mod socket_file;
 mod start;
 pub mod streams;
 pub mod threads;
+pub mod time;
 pub mod title;
 pub mod user;
 pub mod wait;

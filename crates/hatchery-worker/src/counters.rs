@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hatchery_sys::board::Cell;
+use hatchery_sys::board::{Cell, Counter};
 
 use crate::quota::Meter;
 
@@ -54,7 +54,7 @@ impl Counters {
     /// # let _ = commands;
     /// ```
     pub fn request_started(&self) {
-        add(&self.cell.requests, 1);
+        self.cell.add(Counter::Requests);
         add(&self.cell.in_flight, 1);
         self.turned();
     }
@@ -76,7 +76,7 @@ impl Counters {
     /// ```
     pub fn request_finished(&self) {
         add(&self.cell.in_flight, u64::MAX);
-        self.meter.check(self.requests());
+        self.meter.check(self.cell.count(Counter::Requests).load(Ordering::Relaxed));
     }
 
     /// A handler has panicked.
@@ -95,7 +95,7 @@ impl Counters {
     /// # let _ = watch;
     /// ```
     pub fn panicked(&self) {
-        add(&self.cell.panics, 1);
+        self.cell.add(Counter::Panics);
     }
 
     /// Requests so far, those in flight included.
@@ -111,7 +111,65 @@ impl Counters {
     /// ```
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.cell.requests.load(Ordering::Relaxed)
+        self.cell.requests()
+    }
+
+    /// Counts one of something: a limit that was reached, for example.
+    ///
+    /// ```no_run
+    /// use hatchery_worker::{Counter, Counters};
+    ///
+    /// fn too_slow(counters: &Counters) {
+    ///     counters.count(Counter::HeaderTimeout);
+    /// }
+    /// # let _ = too_slow;
+    /// ```
+    #[inline]
+    pub fn count(&self, counter: Counter) {
+        self.cell.add(counter);
+    }
+
+    /// A request is answered with this status.
+    ///
+    /// ```no_run
+    /// # fn answered(counters: hatchery_worker::Counters) {
+    /// counters.answered(404);
+    /// # }
+    /// ```
+    #[inline]
+    pub fn answered(&self, status: u16) {
+        self.cell.add(match status {
+            200..=299 => Counter::Status2xx,
+            300..=399 => Counter::Status3xx,
+            400..=499 => Counter::Status4xx,
+            ..=199 => Counter::Status1xx,
+            500.. => Counter::Status5xx,
+        });
+    }
+
+    /// When the loop came by last: what a request that begins now was not known before.
+    ///
+    /// Costs nothing: the time is that of the last turn, and there is none where nobody measures.
+    #[must_use]
+    #[inline]
+    pub fn stopwatch(&self) -> Stopwatch {
+        Stopwatch(self.cell.progress())
+    }
+
+    /// What a stopwatch was started for is done; it counts as a request's time.
+    ///
+    /// ```no_run
+    /// # fn timed(counters: hatchery_worker::Counters) {
+    /// let stopwatch = counters.stopwatch();
+    /// // The request is answered here.
+    /// counters.took(stopwatch);
+    /// # }
+    /// ```
+    #[inline]
+    pub fn took(&self, stopwatch: Stopwatch) {
+        if stopwatch.0 != 0 {
+            self.cell.took(stopwatch.0);
+        }
     }
 
     pub(crate) fn meter(&self) -> &'static Meter {
@@ -119,22 +177,22 @@ impl Counters {
     }
 
     pub(crate) fn accepted(&self) -> u64 {
-        self.cell.accepted.load(Ordering::Relaxed)
+        self.cell.accepted()
     }
 
     /// A connection has come from an accept queue.
     pub(crate) fn accept(&self) {
-        add(&self.cell.accepted, 1);
+        self.cell.add(Counter::Accepted);
     }
 
     /// A connection has come from another process.
     pub(crate) fn arrive(&self) {
-        add(&self.cell.moved, 1);
+        self.cell.add(Counter::Moved);
     }
 
     /// What has come from another process was no connection.
     pub(crate) fn refused(&self) {
-        add(&self.cell.refused, 1);
+        self.cell.add(Counter::Refused);
     }
 
     pub(crate) fn opened(&self, open: usize) {
@@ -152,6 +210,10 @@ impl Counters {
     }
 }
 
+/// When something began; see [`Counters::stopwatch`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopwatch(u64);
+
 /// Adds without a locked instruction; `u64::MAX` subtracts one.
 fn add(counter: &AtomicU64, value: u64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(value), Ordering::Relaxed);
@@ -166,7 +228,7 @@ mod tests {
     #[test]
     fn counts_stand_on_the_cell() {
         let cell: &'static Cell = Box::leak(Box::default());
-        let counters = Counters::new(cell, Box::leak(Box::new(Meter::new(None, Slot(0)))));
+        let counters = Counters::new(cell, Box::leak(Box::new(Meter::new(None, Slot(0), 0))));
         counters.request_started();
         counters.clone().request_started();
         counters.request_finished();
@@ -175,8 +237,32 @@ mod tests {
         counters.opened(3);
         counters.closed(2);
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        assert_eq!([read(&cell.requests), read(&cell.in_flight), read(&cell.panics)], [2, 1, 1]);
-        assert_eq!([read(&cell.accepted), read(&cell.open)], [1, 2]);
+        let count = |counter| read(cell.count(counter));
+        assert_eq!([count(Counter::Requests), read(&cell.in_flight), count(Counter::Panics)], [2, 1, 1]);
+        assert_eq!([count(Counter::Accepted), read(&cell.open)], [1, 2]);
         assert_eq!(counters.requests(), 2);
+    }
+
+    #[test]
+    fn answers_count_by_their_class() {
+        let cell: &'static Cell = Box::leak(Box::default());
+        let counters = Counters::new(cell, Box::leak(Box::new(Meter::new(None, Slot(0), 0))));
+        for status in [101, 200, 204, 299, 302, 404, 499, 500, 503, 999] {
+            counters.answered(status);
+        }
+        let classes = Counter::CLASSES.map(|(class, _)| cell.totals()[class]);
+        assert_eq!(classes, [1, 3, 1, 2, 3]);
+    }
+
+    #[test]
+    fn time_is_taken_only_where_somebody_measures() {
+        let cell: &'static Cell = Box::leak(Box::default());
+        let counters = Counters::new(cell, Box::leak(Box::new(Meter::new(None, Slot(0), 0))));
+        counters.took(counters.stopwatch());
+        assert_eq!(cell.totals().latency().iter().sum::<u64>(), 0);
+        cell.measure();
+        counters.took(counters.stopwatch());
+        let totals = cell.totals();
+        assert_eq!((totals.latency().iter().sum::<u64>(), totals.steps().iter().sum::<u64>()), (1, 1));
     }
 }

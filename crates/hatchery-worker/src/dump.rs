@@ -66,7 +66,7 @@ impl Witness {
             false => writeln!(out, "hatchery: worker {slot}: its loop waits for events, it is not blocked")?,
         }
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Relaxed);
-        let (open, in_flight, requests) = (count(&cell.open), count(&cell.in_flight), count(&cell.requests));
+        let (open, in_flight, requests) = (count(&cell.open), count(&cell.in_flight), cell.requests());
         write!(out, "hatchery: worker {slot}: {open} connections, {in_flight} requests in flight, {requests} so far")?;
         if let Some(metrics) = ledger.metrics.get() {
             let (tasks, queued) = (metrics.num_alive_tasks(), metrics.global_queue_depth());

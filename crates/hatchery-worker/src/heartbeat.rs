@@ -15,7 +15,12 @@ use hatchery_sys::board::Cell;
 use tokio::runtime::Builder;
 
 /// Makes the runtime that `builder` builds count its turns in `cell`, and the time until then a turn.
-pub(crate) fn install(builder: &mut Builder, cell: &'static Cell) {
+///
+/// Where somebody can ask for it, it also measures how long the loop is at work.
+pub(crate) fn install(builder: &mut Builder, cell: &'static Cell, measure: bool) {
+    if measure {
+        cell.measure();
+    }
     works(cell);
     builder.on_thread_park(move || waits(cell));
     builder.on_thread_unpark(move || works(cell));
@@ -25,11 +30,13 @@ pub(crate) fn install(builder: &mut Builder, cell: &'static Cell) {
 fn waits(cell: &Cell) {
     let turn = cell.turn.load(Ordering::Relaxed);
     cell.turn.store(turn.wrapping_add(turn & 1), Ordering::Relaxed);
+    cell.came_by();
 }
 
 /// From even to the next odd number.
 fn works(cell: &Cell) {
     cell.turn.store(cell.turn.load(Ordering::Relaxed) | 1, Ordering::Relaxed);
+    cell.woke();
 }
 
 #[cfg(test)]
@@ -42,7 +49,7 @@ mod tests {
     fn a_task_finds_the_loop_at_work_and_a_wait_makes_a_new_turn() {
         let cell: &'static Cell = Box::leak(Box::default());
         let mut builder = Builder::new_current_thread();
-        install(&mut builder, cell);
+        install(&mut builder, cell, true);
         let turn = || cell.turn.load(Ordering::Relaxed);
         assert_eq!(turn(), 1);
         builder.enable_time().build().unwrap().block_on(async {
@@ -55,5 +62,6 @@ mod tests {
         assert_eq!(parked % 2, 0);
         waits(cell);
         assert_eq!(turn(), parked);
+        assert!(cell.totals().steps().iter().sum::<u64>() >= 2);
     }
 }

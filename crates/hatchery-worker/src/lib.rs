@@ -63,10 +63,11 @@ mod shared;
 
 pub use accept::Accepted;
 pub use conn::Conn;
-pub use counters::Counters;
+pub use counters::{Counters, Stopwatch};
 pub use drain_signal::DrainSignal;
 pub use error::ServeError;
 pub use hand_over::{HandOverError, LONGEST_STATE};
+pub use hatchery_sys::board::Counter;
 pub use jobs::{JobDesk, JobError, Jobs};
 pub use ledger::Ledger;
 pub use limits::Limits;

@@ -23,9 +23,10 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn new(quota: Option<Quota>, slot: Slot) -> Self {
+    /// `before` is what others had counted when this worker was forked.
+    pub(crate) fn new(quota: Option<Quota>, slot: Slot, before: u64) -> Self {
         let meter = Self { due: Cell::new(u64::MAX), quota, slot, worker: OnceCell::new() };
-        meter.count_from(0);
+        meter.count_from(before);
         meter
     }
 
@@ -67,7 +68,7 @@ mod tests {
     use super::*;
 
     fn dues(quota: Option<Quota>) -> Vec<u64> {
-        (0..100).map(|_| Meter::new(quota, Slot(0)).due.get()).collect()
+        (0..100).map(|_| Meter::new(quota, Slot(0), 0).due.get()).collect()
     }
 
     #[test]
@@ -76,13 +77,13 @@ mod tests {
         let dues = dues(Some(Quota { requests: 100, jitter: 1000 }));
         assert!(dues.iter().all(|due| (100..=1100).contains(due)));
         assert!(dues.iter().any(|due| due != &dues[0]));
-        let wide = Meter::new(Some(Quota { requests: u64::MAX, jitter: u64::MAX }), Slot(0));
+        let wide = Meter::new(Some(Quota { requests: u64::MAX, jitter: u64::MAX }), Slot(0), 0);
         assert_eq!(wide.due.get(), u64::MAX);
     }
 
     #[test]
     fn it_is_due_again_after_as_many_more() {
-        let meter = Meter::new(Some(Quota { requests: 3, jitter: 0 }), Slot(0));
+        let meter = Meter::new(Some(Quota { requests: 3, jitter: 0 }), Slot(0), 0);
         meter.check(2);
         assert_eq!(meter.due.get(), 3);
         meter.check(4);

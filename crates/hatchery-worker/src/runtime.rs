@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use hatchery_core::wire::worker::WorkerSays;
-use hatchery_sys::board::Board;
+use hatchery_sys::board::{Board, Counter};
 use hatchery_sys::channel::Channel;
 use hatchery_sys::signals::SelfPipe;
 use hatchery_sys::{Signal, process};
@@ -103,6 +103,7 @@ struct Outside {
     signals: SelfPipe,
     reopen: Box<dyn Fn(Option<OwnedFd>)>,
     cell: &'static hatchery_sys::board::Cell,
+    measure: bool,
     /// Where connections of other processes come out.
     exit: Channel,
 }
@@ -119,6 +120,7 @@ fn begin(seed: Seed) -> Result<(Rc<Shared>, Outside), i32> {
         cell,
         limits,
         quota,
+        measure,
         drain_timeout,
         blocked,
         jobs,
@@ -135,7 +137,8 @@ fn begin(seed: Seed) -> Result<(Rc<Shared>, Outside), i32> {
     // The process ends with `_exit`: the board is mapped until then.
     let cell = Box::leak::<'static>(Box::<Board>::new(board)).cell(cell);
     cell.pid.store(process::pid().as_raw().unsigned_abs().into(), Ordering::Relaxed);
-    let counters = Counters::new(cell, Box::leak(Box::new(Meter::new(quota, slot))));
+    let before = cell.count(Counter::Requests).load(Ordering::Relaxed);
+    let counters = Counters::new(cell, Box::leak(Box::new(Meter::new(quota, slot, before))));
     let parts = Parts {
         slot,
         sidecar,
@@ -153,7 +156,7 @@ fn begin(seed: Seed) -> Result<(Rc<Shared>, Outside), i32> {
     shared.entitle("starting");
     let heard = asked.and_then(|()| dump::install(&shared, cell));
     match heard.and_then(|()| control::catch_signals(blocked)) {
-        Ok(signals) => Ok((shared, Outside { signals, reopen, cell, exit: relay.into_exit() })),
+        Ok(signals) => Ok((shared, Outside { signals, reopen, cell, measure, exit: relay.into_exit() })),
         Err(error) => Err(conclude(&shared, End::Failed(format!("cannot install signal handlers: {error}")))),
     }
 }
@@ -161,7 +164,7 @@ fn begin(seed: Seed) -> Result<(Rc<Shared>, Outside), i32> {
 fn build(shared: &Rc<Shared>, outside: Outside) -> io::Result<LocalRuntime> {
     let mut builder = Builder::new_current_thread();
     builder.enable_all();
-    heartbeat::install(&mut builder, outside.cell);
+    heartbeat::install(&mut builder, outside.cell, outside.measure);
     let runtime = builder.build_local(LocalOptions::default())?;
     let _set_once = shared.records.ledger.metrics.set(runtime.handle().metrics());
     let entered = runtime.enter();

@@ -49,7 +49,7 @@ pub struct Seed {
     pub relay: Relay,
     /// The channel to its master.
     pub channel: Channel,
-    /// The generation's board.
+    /// The board of all generations.
     pub board: Board,
     /// Its own cell of the board.
     pub cell: usize,
@@ -57,6 +57,8 @@ pub struct Seed {
     pub limits: Limits,
     /// After how many requests it asks to be replaced; `None` for never.
     pub quota: Option<Quota>,
+    /// Whether it measures how long requests take, and its loop: that costs a look at the clock for each.
+    pub measure: bool,
     /// How long it may drain after its master has gone; a master that lives keeps the time itself.
     pub drain_timeout: Duration,
     /// The mask to return to when the worker has its own handlers.

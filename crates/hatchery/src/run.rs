@@ -36,8 +36,8 @@ mod preload;
 mod relays;
 mod reread;
 
-/// A board has cells for every process that may run, and for as many that drain.
-const BOARD_CELLS: usize = 2 * (MAX_WORKERS + MAX_COMPANIONS) as usize;
+/// A board has cells for every process of the four generations that there may be, and for as many that drain.
+const BOARD_CELLS: usize = 8 * (MAX_WORKERS + MAX_COMPANIONS) as usize;
 
 /// What an application that fails, or panics, outside of a request ends its worker with.
 const PANICKED: i32 = 101;
@@ -267,6 +267,7 @@ fn seed(newborn: Newborn, settings: &Settings, share: Share) -> (hatchery_worker
         board: newborn.board,
         cell: newborn.cell,
         limits: log.limits(),
+        measure: false,
         drain_timeout: newborn.drain_timeout,
         blocked: newborn.blocked,
         jobs: share.jobs,

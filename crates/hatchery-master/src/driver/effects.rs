@@ -2,11 +2,13 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use hatchery_core::notice::Level;
+use hatchery_core::notice::{Cause, Level};
 use hatchery_core::wire::worker::MasterSays;
 use hatchery_core::{Action, Event, Generation, Notice, Pid, Slot};
+use hatchery_sys::board::{Claim, Counter};
 use hatchery_sys::channel::Channel;
 use hatchery_sys::fork::{self, Fork};
 use hatchery_sys::{Signal, process, signals, streams, title};
@@ -134,7 +136,12 @@ impl Driver {
     }
 
     fn fork_worker(&mut self, slot: Slot) -> io::Result<Turn> {
-        let cell = self.children.free_cell().ok_or_else(|| io::Error::other("the board has no free cell"))?;
+        let claim = Claim { slot: slot.0, generation: u64::from(self.core.generation().0) };
+        let cell = self.board.claim(claim).ok_or_else(|| io::Error::other("the board has no free cell"))?;
+        self.fork_into(slot, cell).inspect_err(|_| self.board.release(cell))
+    }
+
+    fn fork_into(&mut self, slot: Slot, cell: usize) -> io::Result<Turn> {
         let (ours, theirs) = Channel::pair()?;
         let master = process::pid();
         streams::flush();
@@ -143,7 +150,9 @@ impl Driver {
             Ok(Fork::Child) => Ok(Turn::Born(Birth { slot, cell, channel: theirs, master, blocked })),
             Ok(Fork::Parent { child }) => {
                 let pid = Pid(child.as_raw());
-                self.children.born(pid, ours);
+                // Its own process does so as well: now it is known also if that ends before.
+                self.board.cell(cell).pid.store(u64::from(child.as_raw().unsigned_abs()), Relaxed);
+                self.children.born(pid, ours, cell);
                 blocked.restore();
                 self.inbox.waiting.push_front(Event::Spawned { slot, pid });
                 Ok(Turn::Go)
@@ -223,9 +232,23 @@ impl Driver {
         }
         match notice {
             Notice::WorkerExited { who, pid, ending, cause } => {
+                let due = self.due.remove(pid);
+                if let Some(restart) = restart(*cause, due) {
+                    self.board.note(restart);
+                }
                 let exit = WorkerExit { who: who.clone(), pid: *pid, generation, ending: *ending, cause: *cause };
                 self.hooks.worker_exited(&exit);
             }
+            Notice::TooOld { pid, .. } => {
+                self.due.insert(*pid, Counter::RestartLifetime);
+            }
+            Notice::TooLarge { pid, .. } => {
+                self.due.insert(*pid, Counter::RestartMemory);
+            }
+            Notice::RecycleBegun { pid, .. } => {
+                self.due.entry(*pid).or_insert(Counter::RestartAsked);
+            }
+            Notice::RecycleFailed { .. } => self.due.clear(),
             // Both come with a predecessor that is gone: TookOver, if it died before it handed over.
             Notice::PredecessorDone | Notice::TookOver { .. } if self.inbox.predecessor.is_none() => {
                 self.burial = Some(Instant::now() + BURIAL);
@@ -234,6 +257,19 @@ impl Driver {
             Notice::TakenBack { .. } => title::set(&format!("hatchery: master gen {generation}")),
             _ => {}
         }
+    }
+}
+
+/// What the end of a worker counts as, if it is no part of an operation; `due` is
+/// what it was to be replaced for.
+fn restart(cause: Cause, due: Option<Counter>) -> Option<Counter> {
+    match cause {
+        Cause::Crashed | Cause::CrashedBooting | Cause::CrashedDraining => Some(Counter::RestartCrash),
+        Cause::BootFailed | Cause::BootTimeout => Some(Counter::RestartBoot),
+        Cause::Blocked => Some(Counter::RestartBlocked),
+        Cause::DrainTimeout => Some(Counter::RestartDrainTimeout),
+        Cause::Drained => due,
+        Cause::Unwanted | Cause::StopNow => None,
     }
 }
 

@@ -4,14 +4,19 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::Relaxed;
 
-use hatchery_sys::board::{Board, Sample, Totals, read_foreign};
+use hatchery_sys::board::{Board, Claim, Counter, Totals, read_foreign};
 use hatchery_sys::wait::Status;
 
 use crate::Case;
 use crate::support::{child, forbid, join, temp_file};
 
 pub(crate) const CASES: &[Case] = &[
-    ("board::is_shared_with_children_and_folds_the_dead", shared),
+    ("board::is_shared_with_children_and_keeps_what_the_dead_have_counted", shared),
+    ("board::a_cell_goes_on_from_what_others_have_counted_in_it", goes_on),
+    ("board::two_masters_never_claim_one_cell", claims),
+    ("board::processes_that_outlive_their_master_are_swept", orphans),
+    ("board::is_handed_over_and_shared", handed_over),
+    ("board::of_another_layout_is_read_again_and_again", elder),
     ("board::cannot_be_resized", sealed),
     ("board::without_memfd_is_a_file_without_a_name", without_memfd),
     ("board::without_any_file_is_shared_all_the_same", without_any_file),
@@ -19,40 +24,140 @@ pub(crate) const CASES: &[Case] = &[
     ("board::cells_do_not_share_cache_lines", cells_are_apart),
     ("board::header_of_an_older_version_is_read", older_header),
     ("board::header_is_read_by_an_older_version", newer_header),
-    ("board::sample_tells_of_live_workers", samples),
 ];
 
-const SOME: Totals = Totals { accepted: 3, requests: 40, panics: 1, moved: 7, refused: 2 };
+const SOME: [(Counter, u64); 5] =
+    [(Counter::Accepted, 3), (Counter::Requests, 40), (Counter::Panics, 1), (Counter::Moved, 7), (Counter::Refused, 2)];
+
+fn some() -> Totals {
+    SOME.iter().fold(Totals::default(), |totals, (counter, count)| totals.with(*counter, *count))
+}
+
+fn claim(board: &Board, slot: u16) -> usize {
+    board.claim(Claim { slot, generation: 1 }).expect("a free cell")
+}
 
 fn shared() {
     let board = Board::create(4).expect("a board");
-    assert_eq!(board.cells(), 4);
+    assert_eq!((board.cells(), board.used().count()), (4, 0));
     work_in_a_child(&board);
-    assert_eq!(read_foreign(board.fd().expect("a descriptor")).expect("a board"), SOME);
-    board.adopt(Totals { accepted: 1, requests: u64::MAX, ..Totals::default() });
-    assert_eq!(board.totals(), Totals { accepted: 4, requests: u64::MAX, ..SOME }, "it does not wrap");
+    assert_eq!(read_foreign(board.fd().expect("a descriptor")).expect("a board"), some());
+    board.note(Counter::RestartCrash);
+    board.note(Counter::RestartCrash);
+    let totals = board.totals();
+    assert_eq!((totals[Counter::RestartCrash], totals.restarts(), totals[Counter::Requests]), (2, 2, 40));
 }
 
-/// A child counts in cell 2; the parent sees it, then folds it into the header.
+/// A child counts in a cell; the parent sees it, also after its end.
 fn work_in_a_child(board: &Board) {
+    let i = claim(board, 2);
     let worker = child(|| {
-        let cell = board.cell(2);
+        let cell = board.cell(i);
         cell.pid.store(77, Relaxed);
         cell.open.store(5, Relaxed);
-        cell.accepted.store(SOME.accepted, Relaxed);
-        cell.requests.store(SOME.requests, Relaxed);
-        cell.panics.store(SOME.panics, Relaxed);
         cell.turn.store(9, Relaxed);
-        cell.moved.store(SOME.moved, Relaxed);
-        cell.refused.store(SOME.refused, Relaxed);
+        SOME.iter().for_each(|(counter, count)| cell.count(*counter).store(*count, Relaxed));
         0
     });
     assert_eq!(join(worker), Status::Exited(0));
-    assert_eq!(board.cell(2).open.load(Relaxed), 5);
-    assert_eq!(board.totals(), SOME);
-    board.release(2);
-    assert_eq!(board.totals(), SOME, "the header has them now");
-    assert_eq!((board.cell(2).pid.load(Relaxed), board.cell(2).turn.load(Relaxed)), (0, 0));
+    let cell = board.cell(i);
+    assert_eq!((cell.open.load(Relaxed), cell.slot(), cell.generation()), (5, Some(2), 1));
+    assert_eq!((cell.accepted(), cell.requests()), (3, 40));
+    assert_eq!(board.totals(), some());
+    board.release(i);
+    assert_eq!(board.totals(), some(), "what it has counted stays");
+    assert_eq!([&cell.pid, &cell.open, &cell.turn].map(|gauge| gauge.load(Relaxed)), [0; 3]);
+}
+
+fn goes_on() {
+    let board = Board::create(3).expect("a board");
+    work_in_a_child(&board);
+    // Another slot has a cell of its own for as long as there are any.
+    assert_eq!((claim(&board, 2), claim(&board, 7), claim(&board, 2)), (0, 1, 2));
+    let cell = board.cell(0);
+    assert_eq!((cell.accepted(), cell.requests()), (0, 0), "its process has not begun");
+    cell.add(Counter::Requests);
+    assert_eq!((cell.requests(), board.totals()[Counter::Requests]), (1, 41));
+    assert_eq!(board.claim(Claim { slot: 9, generation: 1 }), None, "all are taken");
+    board.release(1);
+    assert_eq!(claim(&board, 9), 1, "then any will do");
+}
+
+fn claims() {
+    let board = Board::create(64).expect("a board");
+    let masters: Vec<_> = (0..4)
+        .map(|_| {
+            child(|| {
+                let claimed: Vec<usize> = (0..16).map(|slot| claim(&board, slot)).collect();
+                // Nobody else has had the same ones: each is still as this one has left it.
+                let own = u64::from(hatchery_sys::process::pid().as_raw().unsigned_abs());
+                claimed.iter().for_each(|i| board.cell(*i).pid.store(own, Relaxed));
+                i32::from(claimed.iter().any(|i| board.cell(*i).owner() != own))
+            })
+        })
+        .collect();
+    let owners: Vec<u64> = masters.iter().map(|master| u64::from(master.as_raw().unsigned_abs())).collect();
+    masters.into_iter().for_each(|master| assert_eq!(join(master), Status::Exited(0)));
+    assert_eq!(board.used().count(), 64);
+    for owner in owners {
+        assert_eq!(board.used().filter(|cell| cell.pid.load(Relaxed) == owner).count(), 16);
+    }
+}
+
+fn orphans() {
+    let board = Board::create(3).expect("a board");
+    let (mine, alive) = (claim(&board, 0), u64::from(hatchery_sys::process::pid().as_raw().unsigned_abs()));
+    board.cell(mine).pid.store(alive, Relaxed);
+    let master = child(|| {
+        let (gone, left) = (claim(&board, 1), claim(&board, 2));
+        // One of its children is gone as well, the other is there.
+        let own = u64::from(hatchery_sys::process::pid().as_raw().unsigned_abs());
+        board.cell(gone).pid.store(own, Relaxed);
+        board.cell(left).pid.store(alive, Relaxed);
+        board.cell(gone).open.store(7, Relaxed);
+        board.sweep();
+        i32::from(board.cell(gone).owner() != own)
+    });
+    assert_eq!(join(master), Status::Exited(0));
+    board.sweep();
+    let free: Vec<bool> = board.used().map(|cell| cell.owner() == 0).collect();
+    assert_eq!(free, [false, true, false]);
+    assert_eq!(board.cell(1).open.load(Relaxed), 0);
+}
+
+fn handed_over() {
+    let board = Board::create(4).expect("a board");
+    work_in_a_child(&board);
+    let copy = || board.fd().expect("a descriptor").try_clone_to_owned().expect("a descriptor");
+    let other = Board::inherit(copy(), 4).expect("the same board");
+    assert_eq!(other.totals(), some());
+    let cell = claim(&other, 3);
+    other.cell(cell).add(Counter::Requests);
+    other.note(Counter::RestartBlocked);
+    let totals = board.totals();
+    assert_eq!((totals[Counter::Requests], totals[Counter::RestartBlocked]), (41, 1));
+    // With another number of cells it is another board, which goes on from the first.
+    let longer = Board::inherit(copy(), 8).expect("a board");
+    assert_eq!((longer.cells(), longer.totals()), (8, totals));
+    assert_eq!(longer.used().count(), 0);
+}
+
+fn elder() {
+    let old = header(&[&[3, 40, 1][..], &[0; 100]].concat());
+    let board = Board::inherit(old.try_clone().expect("a descriptor").into(), 4).expect("a board");
+    assert_eq!(board.totals()[Counter::Requests], 40);
+    board.cell(claim(&board, 0)).add(Counter::Requests);
+    let write = |count: u64| {
+        std::os::unix::fs::FileExt::write_all_at(&old, &count.to_ne_bytes(), 24).expect("it can be written");
+    };
+    write(45);
+    assert_eq!(board.totals()[Counter::Requests], 46);
+    // Whatever becomes of that one, nothing goes back.
+    write(2);
+    assert_eq!(board.totals()[Counter::Requests], 46);
+    // And what was read stays for those who come later, and do not know of it.
+    let fd = board.fd().expect("a descriptor").try_clone_to_owned().expect("a descriptor");
+    assert_eq!(Board::inherit(fd, 4).expect("the same board").totals()[Counter::Requests], 46);
 }
 
 fn sealed() {
@@ -65,8 +170,11 @@ fn sealed() {
 fn without_memfd() {
     forbid(&[libc::SYS_memfd_create], libc::ENOSYS);
     let board = Board::create(4).expect("a board");
-    assert!(board.fd().is_some());
     work_in_a_child(&board);
+    // It can be cut, so a successor does not map it.
+    let fd = board.fd().expect("a descriptor").try_clone_to_owned().expect("a descriptor");
+    let next = Board::inherit(fd, 4).expect("a board");
+    assert_eq!((next.totals(), next.used().count()), (some(), 0));
 }
 
 fn without_any_file() {
@@ -97,50 +205,32 @@ fn header(words: &[u64]) -> std::fs::File {
 }
 
 fn older_header() {
-    let old = Totals { moved: 0, refused: 0, ..SOME };
-    let words = [SOME.accepted, SOME.requests, SOME.panics];
+    let old = some().with(Counter::Moved, 0).with(Counter::Refused, 0);
+    let words = [3, 40, 1];
     let board = header(&[&words[..], &[0; 100]].concat());
     assert_eq!(read_foreign(board.as_fd()).expect("a board"), old);
     // Not a byte more than it had.
     assert_eq!(read_foreign(header(&words).as_fd()).expect("a board"), old);
-    // And one that has more than this version knows of.
-    let newer = header(&[3, 40, 1, 7, 2, 99, 99]);
-    assert_eq!(read_foreign(newer.as_fd()).expect("a board"), SOME);
+    // What stands behind its counts are cells.
+    let with_cells = header(&[3, 40, 1, 7, 2, 99, 99]);
+    assert_eq!(read_foreign(with_cells.as_fd()).expect("a board"), some());
 }
 
 fn newer_header() {
     let board = Board::create(1).expect("a board");
-    board.adopt(SOME);
+    work_in_a_child(&board);
     let file = std::fs::File::from(board.fd().expect("a descriptor").try_clone_to_owned().expect("a descriptor"));
-    let mut known = [0; 40];
+    let mut known = [0; 56];
     std::os::unix::fs::FileExt::read_exact_at(&file, &mut known, 0).expect("a header");
     let word = |i: usize| u64::from_ne_bytes(known[i * 8..][..8].try_into().expect("eight bytes"));
     assert_eq!((known[..8].iter().rev().copied().collect::<Vec<u8>>(), known[8]), (b"hatchery".to_vec(), 1));
-    assert_eq!([word(2), word(3), word(4)], [SOME.accepted, SOME.requests, SOME.panics]);
-}
-
-fn samples() {
-    let board = Board::create(4).expect("a board");
-    assert_eq!(board.sample().count(), 0);
-    let worker = child(|| {
-        let cell = board.cell(2);
-        cell.open.store(5, Relaxed);
-        cell.turn.store(9, Relaxed);
-        cell.pid.store(77, Relaxed);
-        // What nobody can be.
-        board.cell(3).pid.store(u64::MAX, Relaxed);
-        0
-    });
-    assert_eq!(join(worker), Status::Exited(0));
-    let expected = Sample { pid: hatchery_sys::Pid::from_raw(77), open: 5, turn: 9 };
-    assert_eq!(board.sample().collect::<Vec<_>>(), [expected]);
-    board.release(2);
-    assert_eq!(board.sample().count(), 0);
+    assert_eq!([word(2), word(3), word(4), word(5), word(6)], SOME.map(|(_, count)| count));
 }
 
 fn cells_are_apart() {
     let board = Board::create(2).expect("a board");
     let apart = std::ptr::from_ref(board.cell(1)).addr() - std::ptr::from_ref(board.cell(0)).addr();
-    assert_eq!(apart, 128);
+    assert_eq!(apart, 896);
+    assert_eq!(apart % 128, 0);
     assert!(std::panic::catch_unwind(|| board.cell(2).pid.load(Relaxed)).is_err());
 }

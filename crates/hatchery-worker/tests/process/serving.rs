@@ -278,7 +278,7 @@ fn a_panic_costs_its_own_connection() {
     assert_eq!(victim.hear(), "");
     assert_eq!(bystander.echo(), child.pid);
     assert_eq!(master.client().echo(), child.pid);
-    assert_eq!(child.cell().panics.load(Ordering::Relaxed), 1);
+    assert_eq!(child.cell().totals()[hatchery_sys::board::Counter::Panics], 1);
     assert!(child.log().contains("told to panic"), "{}", child.log());
     wait_for("only the bystander is left", || child.open() == 1);
 }

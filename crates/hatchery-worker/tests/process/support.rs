@@ -15,7 +15,7 @@ use std::{fs, thread};
 use hatchery_core::wire::worker::{Heir, MasterSays, Whose, WorkerSays};
 use hatchery_core::{Generation, ListenMode, QueueId, Slot, Takes};
 use hatchery_net::{Address, Kept, Listener, Listeners, Relay, Spec};
-use hatchery_sys::board::{Board, Cell};
+use hatchery_sys::board::{Board, Cell, Counter};
 use hatchery_sys::channel::{Channel, Received};
 use hatchery_sys::fork::{Fork, fork};
 use hatchery_sys::{Pid, Signal, poll, process, signals};
@@ -159,6 +159,7 @@ impl Master {
                     cell: 1,
                     limits: Limits { max_connections: options.max_connections, ..Limits::default() },
                     quota: options.quota,
+                    measure: false,
                     drain_timeout: options.drain_timeout.unwrap_or(DEADLINE),
                     blocked,
                     jobs: Vec::new(),
@@ -351,15 +352,15 @@ impl Child {
     }
 
     pub(crate) fn accepted(&self) -> u64 {
-        self.cell().accepted.load(Ordering::Relaxed)
+        self.cell().accepted()
     }
 
     pub(crate) fn moved(&self) -> u64 {
-        self.cell().moved.load(Ordering::Relaxed)
+        self.cell().totals()[Counter::Moved]
     }
 
     pub(crate) fn refused(&self) -> u64 {
-        self.cell().refused.load(Ordering::Relaxed)
+        self.cell().totals()[Counter::Refused]
     }
 
     pub(crate) fn open(&self) -> u64 {

@@ -66,11 +66,13 @@ impl Ground {
         }
         let generation = predecessor.as_ref().map_or(Generation::FIRST, |before| before.generation);
         let scaled = predecessor.as_ref().and_then(|before| reread::kept_scale(before, settings));
-        let board = Board::create(BOARD_CELLS).map_err(Error::Board)?;
+        let handed = predecessor.as_mut().and_then(|before| before.board.take());
+        let board = handed.map_or_else(|| Board::create(BOARD_CELLS), |fd| Board::inherit(fd, BOARD_CELLS));
+        let board = board.map_err(Error::Board)?;
         let relays = relays::claim(predecessor.as_mut()).map_err(Error::Relay)?;
         let anchor = predecessor.as_mut().and_then(|before| before.anchor.take());
         let kept = companions::keep(keeps, predecessor.as_mut())?;
-        let (listeners, link) = listeners::claim(settings, named, predecessor, &board)?;
+        let (listeners, link) = listeners::claim(settings, named, predecessor)?;
         // Nobody listens at the other end of a link to oneself.
         let link = link.filter(|_| !is_anew);
         Ok(Self { generation, scaled, board, listeners, relays, link, pid_file, slept: failures, anchor, kept })

@@ -2,24 +2,19 @@
 
 use hatchery_master::Predecessor;
 use hatchery_net::{Listeners, Spec};
-use hatchery_sys::board::Board;
 use hatchery_sys::channel::Channel;
 use tracing::info;
 
 use crate::{Error, Settings};
 
-/// Also takes over what the predecessor has counted, and keeps its link.
+/// Also keeps the predecessor's link.
 pub(super) fn claim(
     settings: &Settings,
     named: &[Spec],
     predecessor: Option<Predecessor>,
-    board: &Board,
 ) -> Result<(Listeners, Option<Channel>), Error> {
     let (inherited, places, link) = match predecessor {
-        Some(predecessor) => {
-            board.adopt(predecessor.totals);
-            (predecessor.listeners, predecessor.places, Some(predecessor.link))
-        }
+        Some(predecessor) => (predecessor.listeners, predecessor.places, Some(predecessor.link)),
         None => (Vec::new(), Vec::new(), None),
     };
     let handed: Vec<_> = inherited.iter().map(|listener| listener.address.clone()).zip(places).collect();

@@ -52,6 +52,7 @@ pub(crate) fn child() {
         cell: 0,
         limits: granted,
         quota: None,
+        measure: false,
         drain_timeout: super::PATIENCE,
         reopen: Box::new(|_| {}),
         jobs: Vec::new(),
