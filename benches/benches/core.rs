@@ -107,7 +107,12 @@ fn transfer_there_and_back(bencher: Bencher<'_, '_>, unread: usize) {
 
 #[divan::bench]
 fn handoff_there_and_back() {
-    let listener = HandedListener { kind: "tcp".to_owned(), address: b"127.0.0.1:8080".to_vec(), queues: vec![3, 4] };
+    let listener = HandedListener {
+        kind: "tcp".to_owned(),
+        address: b"127.0.0.1:8080".to_vec(),
+        queues: vec![3, 4],
+        passed: None,
+    };
     let handoff = Handoff {
         pid: Pid(4242),
         generation: Generation(2),

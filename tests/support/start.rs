@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -173,6 +174,35 @@ impl Start {
         self.input = Some(input);
         self.output = Some(output);
         self
+    }
+
+    /// Passes it sockets as systemd does, under these names: two at the most.
+    ///
+    /// # Panics
+    /// With more.
+    #[must_use]
+    pub fn passed(self, names: &str, sockets: impl IntoIterator<Item = OwnedFd>) -> Self {
+        let sockets: Vec<OwnedFd> = sockets.into_iter().collect();
+        let count = sockets.len().to_string();
+        let script = "export LISTEN_PID=$$; exec \"$@\"";
+        self.variable("LISTEN_FDS", &count).variable("LISTEN_FDNAMES", names).descriptors(sockets, script)
+    }
+
+    /// Runs it by a shell script that finds these descriptors from 3 on: two at the most.
+    ///
+    /// # Panics
+    /// With more.
+    #[must_use]
+    pub fn descriptors(mut self, descriptors: impl IntoIterator<Item = OwnedFd>, script: &str) -> Self {
+        let mut descriptors = descriptors.into_iter();
+        // Standard streams are what a child is given without further ado.
+        self.input = Some(descriptors.next().map_or_else(Stdio::null, Stdio::from));
+        let second = descriptors.next();
+        let fourth = if second.is_some() { "4>&1" } else { "" };
+        self.output = second.map(Stdio::from);
+        assert!(descriptors.next().is_none(), "there are no more standard streams to pass them by");
+        let script = format!("exec 3<&0 {fourth} </dev/null >&2; {script}");
+        self.launcher(["sh", "-c", &script, "sh"])
     }
 
     /// Gives it another standard error than the log. The addresses it listens on are not known then.

@@ -10,7 +10,7 @@ use hatchery_core::wire::WireError;
 use hatchery_core::wire::handoff::{Asleep, HandedListener, Handoff, Reading, VARIABLE};
 use hatchery_core::wire::upgrade::SuccessorSays;
 use hatchery_core::{Generation, Pid};
-use hatchery_net::{Address, Entry, Inherited, Relay};
+use hatchery_net::{Address, Entry, Holder, Inherited, Relay};
 use hatchery_sys::channel::Channel;
 use hatchery_sys::signals::Startup;
 use hatchery_sys::{env, inherit, process};
@@ -171,7 +171,8 @@ fn inherited(listener: &HandedListener) -> Result<Option<Inherited>, HandoffErro
         kind: listener.kind.clone(),
         address: String::from_utf8_lossy(&listener.address).into_owned(),
     })?;
-    Ok(Some(Inherited { address, fds }))
+    let holder = listener.passed.clone().map_or(Holder::Program, |name| Holder::Manager { name });
+    Ok(Some(Inherited { address, fds, holder }))
 }
 
 fn relay([entry, exit]: [i32; 2]) -> Result<Relay, HandoffError> {

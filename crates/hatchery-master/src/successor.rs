@@ -158,7 +158,8 @@ fn handed(listener: &hatchery_net::Listener) -> HandedListener {
         Address::Unix(path) => ("unix", path.as_os_str().as_bytes().to_vec()),
     };
     let queues = listener.queues().iter().map(|queue| queue.as_fd().as_raw_fd()).collect();
-    HandedListener { kind: kind.to_owned(), address, queues }
+    let passed = listener.holder().name().map(str::to_owned);
+    HandedListener { kind: kind.to_owned(), address, queues, passed }
 }
 
 fn is_handoff(entry: &OsString) -> bool {

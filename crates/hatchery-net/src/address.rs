@@ -10,6 +10,9 @@ use thiserror::Error;
 /// What stands before the path of a unix socket.
 const UNIX: &str = "unix:";
 
+/// What stands before the name of a socket that is passed.
+const PASSED: &str = "fd:";
+
 /// An address to listen on.
 ///
 /// ```
@@ -35,6 +38,48 @@ pub enum Address {
 pub struct AddressError {
     text: String,
     reason: String,
+}
+
+/// What a program is to listen on.
+///
+/// ```
+/// use hatchery_net::Bind;
+///
+/// let bind: Bind = "fd:web".parse()?;
+/// assert_eq!(bind, Bind::Passed("web".to_owned()));
+/// assert_eq!("127.0.0.1:80".parse::<Bind>()?.to_string(), "127.0.0.1:80");
+/// # Ok::<(), hatchery_net::AddressError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Bind {
+    /// This address: a socket that was passed and has it, or a new one.
+    Address(Address),
+    /// Every socket that was passed under this name.
+    Passed(String),
+}
+
+impl FromStr for Bind {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix(PASSED) {
+            Some("") => {
+                let reason = "the name of a socket that is passed has to follow `fd:`".to_owned();
+                Err(AddressError { text: text.to_owned(), reason })
+            }
+            Some(name) => Ok(Self::Passed(name.to_owned())),
+            None => text.parse().map(Self::Address),
+        }
+    }
+}
+
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Passed(name) => write!(f, "{PASSED}{name}"),
+        }
+    }
 }
 
 impl FromStr for Address {
@@ -105,6 +150,16 @@ mod tests {
             let address: Address = text.parse().expect(text);
             assert_eq!(address.to_string(), text);
         }
+    }
+
+    #[test]
+    fn what_is_passed_is_asked_for_by_name() {
+        for text in ["fd:web", "fd:a:b.socket", "127.0.0.1:8080", "unix:/run/x.sock"] {
+            assert_eq!(text.parse::<Bind>().expect(text).to_string(), text);
+        }
+        let error = "fd:".parse::<Bind>().unwrap_err().to_string();
+        assert_eq!(error, "`fd:` is no address: the name of a socket that is passed has to follow `fd:`");
+        assert!("fd".parse::<Bind>().unwrap_err().to_string().starts_with("`fd` is no address: expected IP:PORT"));
     }
 
     #[test]

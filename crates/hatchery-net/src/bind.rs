@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use hatchery_core::ListenMode;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use crate::listener::{Queue, Source, Standing};
+use crate::listener::{Holder, Queue, Source, Standing};
 use crate::{Address, ListenError, Listener, Spec, unix};
 
 pub(crate) fn bind(spec: &Spec, mode: ListenMode, queues: u16, backlog: u32) -> Result<Listener, ListenError> {
@@ -30,6 +30,7 @@ pub(crate) fn bind(spec: &Spec, mode: ListenMode, queues: u16, backlog: u32) -> 
         queues,
         file,
         source: Source::Bound,
+        holder: Holder::Program,
         backlog,
         standing: Standing::Asked,
     })
@@ -76,6 +77,10 @@ impl Listener {
     /// Binds what is missing to `each` queues, if the first one lets others in.
     pub(crate) fn bind_more(&self, each: u16) -> Result<Vec<Socket>, ListenError> {
         let failed = |(step, source)| failure(&self.bound, step, source);
+        // What is passed stays one queue: the service manager would not know of another.
+        if self.holder.outlives_us() {
+            return Ok(Vec::new());
+        }
         let missing = usize::from(each).saturating_sub(self.queues.len());
         let (Address::Tcp(bound), Some(first), 1..) =
             (&self.bound, self.queues.first().filter(|_| self.is_asked()), missing)

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use hatchery_core::ListenMode;
 
 use crate::inherit::serves;
-use crate::{Address, ListenError, Listener, Listeners, Spec};
+use crate::{Address, Holder, ListenError, Listener, Listeners, Spec};
 
 /// A listener that another program has handed over, not looked at yet.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub struct Inherited {
     pub address: Address,
     /// The descriptors of its accept queues.
     pub fds: Vec<OwnedFd>,
+    /// Who keeps it open.
+    pub holder: Holder,
 }
 
 /// Has a listener for each of `specs`, and answers what was handed over and nobody asks for.
@@ -23,7 +25,7 @@ pub struct Inherited {
 /// program that asks for any port keeps the one that its predecessor got. What
 /// is still missing is bound, with `mode`, `queues` and `backlog`
 /// as in [`Listener::bind`]; what was handed over keeps the queues that it has,
-/// and gets the backlog.
+/// and gets the backlog, unless a service manager holds it.
 ///
 /// # Errors
 /// When one of them cannot be had; those that were bound are closed again.
@@ -45,7 +47,9 @@ pub fn claim(
     }
     let mut taken = Vec::with_capacity(specs.len());
     for (spec, found) in specs.iter().zip(found) {
-        let mut listener = found.map(|found| Listener::inherit(spec, found.fds)).transpose()?;
+        let mut listener = found
+            .map(|found| Ok::<_, ListenError>(Listener::inherit(spec, found.fds)?.held_by(found.holder)))
+            .transpose()?;
         if let Some(listener) = &mut listener {
             listener.set_backlog(backlog)?;
         }

@@ -89,6 +89,24 @@ pub enum ListenError {
         /// The address.
         address: Address,
     },
+    /// Nothing that was passed has this name.
+    #[error("fd:{name}: no socket of that name was passed{}", listed(passed))]
+    NotPassed {
+        /// The name.
+        name: String,
+        /// The names that there are.
+        passed: Vec<String>,
+    },
+    /// A socket was passed that nothing asks for.
+    #[error(
+        "the socket passed as `{name}`, on {address}, is asked for by nothing: expected `--bind fd:{name}` or `--bind {address}`"
+    )]
+    NotAskedFor {
+        /// What the service manager calls it.
+        name: String,
+        /// Where it listens.
+        address: Address,
+    },
     /// Anything else that the system refuses.
     #[error("cannot listen on {address}: {step} failed")]
     System {
@@ -99,6 +117,13 @@ pub enum ListenError {
         /// The refusal.
         source: io::Error,
     },
+}
+
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        names => format!(", only {}", names.join(", ")),
+    }
 }
 
 /// What is wrong with a descriptor that was handed over.

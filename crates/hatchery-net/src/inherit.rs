@@ -9,7 +9,7 @@ use std::os::unix::fs::FileTypeExt;
 use socket2::{SockRef, Type};
 
 use crate::error::Fault;
-use crate::listener::{Queue, Source, Standing};
+use crate::listener::{Holder, Queue, Source, Standing};
 use crate::unix::Identity;
 use crate::{Address, ListenError, Listener, Spec};
 
@@ -40,6 +40,7 @@ pub(crate) fn inherit(spec: &Spec, fds: Vec<OwnedFd>) -> Result<Listener, Listen
         queues,
         file,
         source: Source::Inherited,
+        holder: Holder::Program,
         // As many as the kernel allows, if nobody asks for fewer.
         backlog: i32::MAX,
         standing: Standing::Asked,
@@ -57,6 +58,15 @@ impl Listener {
 
 /// The address that a descriptor listens on, if it is as expected.
 fn check(expected: &Address, fd: &OwnedFd) -> Result<Address, Fault> {
+    let found = look_at(fd)?;
+    if !serves(expected, &found) {
+        return Err(Fault::Elsewhere { on: found.to_string() });
+    }
+    Ok(found)
+}
+
+/// The address that a descriptor listens on; it does not block afterwards.
+pub(crate) fn look_at(fd: &OwnedFd) -> Result<Address, Fault> {
     let socket = SockRef::from(fd);
     if !is_socket(fd).map_err(|error| unusable(&error))? {
         return Err(Fault::NotASocket);
@@ -68,9 +78,6 @@ fn check(expected: &Address, fd: &OwnedFd) -> Result<Address, Fault> {
         return Err(Fault::NotListening);
     }
     let found = address_of(&socket)?;
-    if !serves(expected, &found) {
-        return Err(Fault::Elsewhere { on: found.to_string() });
-    }
     // A service manager passes sockets that block and survive an exec.
     socket.set_nonblocking(true).map_err(|error| unusable(&error))?;
     socket.set_cloexec(true).map_err(|error| unusable(&error))?;

@@ -31,6 +31,7 @@ pub struct Listener {
     pub(crate) queues: Vec<Queue>,
     pub(crate) file: Option<Identity>,
     pub(crate) source: Source,
+    pub(crate) holder: Holder,
     pub(crate) backlog: i32,
     pub(crate) standing: Standing,
 }
@@ -53,6 +54,45 @@ pub(crate) enum Source {
     Bound,
     /// A predecessor has, and may still serve it.
     Inherited,
+}
+
+/// Who keeps an address open.
+///
+/// ```
+/// use hatchery_net::Holder;
+///
+/// assert!(Holder::Manager { name: "web".to_owned() }.outlives_us());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Holder {
+    /// This program and its predecessors: it ends with them.
+    #[default]
+    Program,
+    /// A service manager has passed it, and holds a copy for the next start.
+    Manager {
+        /// What the service manager calls it.
+        name: String,
+    },
+}
+
+impl Holder {
+    /// Whether clients may still connect when this program is gone.
+    #[must_use]
+    pub fn outlives_us(&self) -> bool {
+        match self {
+            Self::Program => false,
+            Self::Manager { .. } => true,
+        }
+    }
+
+    /// What the service manager calls it, if one has passed it.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Program => None,
+            Self::Manager { name } => Some(name),
+        }
+    }
 }
 
 /// An accept queue: what connections wait in until they are accepted.
@@ -85,6 +125,13 @@ impl Listener {
         inherit::inherit(spec, fds)
     }
 
+    /// The same, with somebody who keeps it open.
+    #[must_use]
+    pub fn held_by(mut self, holder: Holder) -> Self {
+        self.holder = holder;
+        self
+    }
+
     /// What the program calls it.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
@@ -101,6 +148,12 @@ impl Listener {
     #[must_use]
     pub fn bound(&self) -> &Address {
         &self.bound
+    }
+
+    /// Who keeps it open.
+    #[must_use]
+    pub fn holder(&self) -> &Holder {
+        &self.holder
     }
 
     /// Its accept queues: at least one, unless it [is closed](Self::is_closed).
@@ -124,11 +177,15 @@ impl Listener {
     /// Lets so many connections wait in each queue, also in those that are added
     /// later; the kernel may allow less.
     ///
-    /// It belongs to the queue: it changes for every process that has it.
+    /// It belongs to the queue: it changes for every process that has it. One that a
+    /// service manager holds stays as that has made it.
     ///
     /// # Errors
     /// Those of `listen(2)`.
     pub fn set_backlog(&mut self, backlog: u32) -> Result<(), ListenError> {
+        if self.holder.outlives_us() {
+            return Ok(());
+        }
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
         let set = |queue: &Queue| SockRef::from(queue).listen(backlog);
         self.queues.iter().try_for_each(set).map_err(|source| bind::failure(&self.bound, "listen", source))?;
@@ -140,17 +197,21 @@ impl Listener {
     /// who waits for connections wakes up.
     ///
     /// What is still queued is lost, so it is for the very end. After it the
-    /// address can be bound again, whoever still holds a descriptor.
+    /// address can be bound again, whoever still holds a descriptor. What a service
+    /// manager holds is left alone: clients wait in it for the next start.
     pub fn shut(&self) {
+        if self.holder.outlives_us() {
+            return;
+        }
         for queue in &self.queues {
             // It fails for a queue that another process has shut already.
             let _ = SockRef::from(queue).shutdown(Shutdown::Read);
         }
     }
 
-    /// Removes the file of a unix socket, unless it is somebody else's by now.
+    /// Removes the file of a unix socket, unless it is somebody else's by now, or a service manager's.
     pub fn remove_file(&self) {
-        if let Some(file) = &self.file {
+        if let Some(file) = self.file.as_ref().filter(|_| !self.holder.outlives_us()) {
             file.remove();
         }
     }

@@ -6,7 +6,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use hatchery_net::{Address, Fault, Inherited, ListenError, ListenMode, Listener, Listeners, QueueId, Spec, claim};
+use hatchery_net::{
+    Address, Fault, Holder, Inherited, ListenError, ListenMode, Listener, Listeners, QueueId, Spec, claim,
+};
 use socket2::{Domain, SockRef, Socket, Type};
 
 mod common;
@@ -24,7 +26,7 @@ fn bound_spec(listener: &Listener) -> Spec {
 }
 
 fn handed(listener: &Listener) -> Inherited {
-    Inherited { address: listener.bound().clone(), fds: copies(listener) }
+    Inherited { address: listener.bound().clone(), fds: copies(listener), holder: Holder::Program }
 }
 
 fn fault(spec: &Spec, fd: impl Into<OwnedFd>) -> Fault {

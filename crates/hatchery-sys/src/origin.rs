@@ -46,6 +46,14 @@ impl Origin {
     }
 }
 
+impl Origin {
+    /// Leaves variables out of the environment that the same program will be started with.
+    pub fn forget(&mut self, names: &[&str]) {
+        let is_one = |entry: &OsString| names.iter().any(|name| variable(std::slice::from_ref(entry), name).is_some());
+        self.env.retain(|entry| !is_one(entry));
+    }
+}
+
 /// The zero-terminated strings of a file in /proc; `None` without any.
 fn strings(path: &str) -> Option<Vec<OsString>> {
     let bytes = fs::read(path).ok()?;

@@ -78,10 +78,14 @@ impl<F: FnMut(Accepted)> Acceptor<F> {
             match stage {
                 Stage::Serving => self.take_what_comes(cx),
                 Stage::Lingering => {
+                    self.leave_to_the_next_start();
                     self.take_what_comes(cx);
                     self.linger(cx);
                 }
-                Stage::Emptying(_) => self.empty(cx),
+                Stage::Emptying(_) => {
+                    self.leave_to_the_next_start();
+                    self.empty(cx);
+                }
                 Stage::Draining => {
                     self.keep_intakes(|_| false);
                     let is_over = self.gate.open() == 0 && !self.shared().awaits_relay();
@@ -104,6 +108,12 @@ impl<F: FnMut(Accepted)> Acceptor<F> {
         if again {
             cx.waker().wake_by_ref();
         }
+    }
+
+    /// Nobody will ever shut a queue that a service manager holds: whoever waits there
+    /// waits for the next start.
+    fn leave_to_the_next_start(&mut self) {
+        self.keep_intakes(|intake| !intake.outlives_us);
     }
 
     /// Ends when the queues are shut, or after a while.
@@ -252,6 +262,9 @@ impl<F: FnMut(Accepted)> Acceptor<F> {
             let wanted = Some(usize::from(id.listener)).filter(|index| self.gate.serves(*index));
             let is_known = self.intakes.iter().any(|intake| intake.id == *id);
             if let (Some(index), Some((listener, queue)), false) = (wanted, queues.queue(*id), is_known) {
+                if listener.holder().outlives_us() && shared.stage() != Stage::Serving {
+                    continue;
+                }
                 self.intakes.push(Intake::open(*id, index, listener, queue)?);
             }
         }

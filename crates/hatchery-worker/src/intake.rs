@@ -24,6 +24,8 @@ pub(crate) struct Intake {
     pub(crate) listener: usize,
     /// Where that listens.
     pub(crate) local: Address,
+    /// Whether clients can wait there for the next start.
+    pub(crate) outlives_us: bool,
     socket: Socket,
 }
 
@@ -53,7 +55,13 @@ impl Intake {
             Address::Tcp(_) => Socket::Tcp(TcpListener::from_std(net::TcpListener::from(fd))?),
             Address::Unix(_) => Socket::Unix(UnixDatagram::from_std(unix::net::UnixDatagram::from(fd))?),
         };
-        Ok(Self { id, listener: index, local: listener.bound().clone(), socket })
+        Ok(Self {
+            id,
+            listener: index,
+            local: listener.bound().clone(),
+            outlives_us: listener.holder().outlives_us(),
+            socket,
+        })
     }
 
     /// Accepts a connection, if the event loop has been told that there is one.

@@ -30,6 +30,9 @@ pub enum Error {
     /// A listener could not be had.
     #[error(transparent)]
     Listen(#[from] hatchery_net::ListenError),
+    /// What a service manager has passed is not what it said.
+    #[error(transparent)]
+    Passed(#[from] hatchery_net::PassedError),
     /// The pid file could not be had.
     #[error(transparent)]
     PidFile(#[from] hatchery_master::pid_file::PidFileError),
@@ -125,6 +128,7 @@ impl Error {
             Self::Preload { .. } => 3,
             Self::Settings(_)
             | Self::Listen(_)
+            | Self::Passed(_)
             | Self::PidFile(_)
             | Self::Handoff(_)
             | Self::Log { .. }

@@ -70,7 +70,7 @@ pub use hatchery_core::wire::WireError;
 pub use hatchery_core::{Companion, CompanionKind, ListenMode, Slot, Who};
 pub use hatchery_master::pid_file::PidFileError;
 pub use hatchery_master::predecessor::HandoffError;
-pub use hatchery_net::{Address, AddressError, Fault, JobConfig, ListenError};
+pub use hatchery_net::{Address, AddressError, Bind, Fault, JobConfig, ListenError, PassedError};
 pub use hatchery_worker::Limits as WorkerLimits;
 pub use hatchery_worker::{
     Accepted, Conn, Counters, HandOverError, JobError, Jobs, Journey, LONGEST_STATE, ListenerInfo, Luggage, Peer,

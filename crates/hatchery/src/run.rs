@@ -15,7 +15,7 @@ use hatchery_core::Outcome;
 use hatchery_core::companion::MAX_COMPANIONS;
 use hatchery_core::policy::MAX_WORKERS;
 use hatchery_master::{Driver, Hooks, Newborn, Predecessor, Role, Setup};
-use hatchery_net::Spec;
+use hatchery_net::{Passed, Spec};
 use hatchery_sys::origin::Origin;
 use hatchery_sys::{limits, process, signals, streams};
 use hatchery_worker::Worker;
@@ -100,6 +100,7 @@ impl<P: 'static> Server<P> {
         A: AsyncFn(Worker, &'static P) -> Result<(), E>,
         E: Into<BoxError>,
     {
+        let passed = Passed::from_env()?;
         alone::refuse_runtime()?;
         // Before it slept, this process had noted its own.
         let slept = predecessor.as_ref().and_then(|before| before.asleep.as_ref());
@@ -109,6 +110,7 @@ impl<P: 'static> Server<P> {
             // Where it was found at first: what has that name now may be another file.
             origin.program.clone_from(&slept.program);
         }
+        origin.forget(&Passed::VARIABLES);
         let settings = self.sources.resolve()?;
         let mut companions = self.companions;
         let privileges = place::privileges(&settings, &self.sources)?;
@@ -116,9 +118,9 @@ impl<P: 'static> Server<P> {
             place::detach(&settings, &self.sources)?;
         }
         enter(&settings)?;
-        let moored = place::moor(&settings, predecessor.as_ref())?;
+        let (moored, passed) = place::moor(&settings, predecessor.as_ref(), passed)?;
         let is_first = predecessor.as_ref().is_none_or(|before| before.asleep.is_some());
-        let mut ground = Ground::claim(&settings, &self.named, mem::take(&mut companions.keeps), predecessor)?;
+        let mut ground = Ground::claim(&settings, &self.named, mem::take(&mut companions.keeps), predecessor, passed)?;
         ground.anchor = ground.anchor.take().or(moored);
         let (mut asked, mut caught) = (None, None);
         if settings.on_demand && is_first {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hatchery_core::{ListenMode, Policy};
-use hatchery_net::{Address, Spec};
+use hatchery_net::{Address, Bind};
 use hatchery_worker::{Limits, Quota};
 
 pub use error::{Origin, SettingsError};
@@ -45,8 +45,11 @@ mod value;
 pub struct Settings {
     /// The file that was read, and that a reload reads again.
     pub config: Option<PathBuf>,
-    /// Where to listen.
-    pub bind: Vec<Address>,
+    /// Where to listen. If no operator has said it, in the file, the environment or on the
+    /// command line, sockets that a service manager has passed take the place of this.
+    pub bind: Vec<Bind>,
+    /// Whether an operator has said where to listen.
+    pub(crate) bind_given: bool,
     /// Worker processes: 1 to 512. By default as many as there are CPUs that
     /// this process may use.
     pub workers: u16,
@@ -152,11 +155,6 @@ impl Settings {
         (requests > 0).then(|| Quota { requests, jitter: jitter.unwrap_or(requests / 10) })
     }
 
-    /// The addresses of `bind` as listeners without a name.
-    pub(crate) fn binds(&self) -> Vec<Spec> {
-        self.bind.iter().map(|address| Spec { name: None, address: address.clone() }).collect()
-    }
-
     /// How many queues a TCP address has that is bound now.
     pub(crate) fn queues(&self) -> u16 {
         match self.listen_mode {
@@ -170,6 +168,7 @@ impl Settings {
         Self {
             config: None,
             bind: Vec::new(),
+            bind_given: false,
             workers: 1,
             listen_mode: ListenMode::default(),
             backlog: 1,
@@ -209,8 +208,11 @@ impl Settings {
         for path in [&mut self.config, &mut self.pid_file, &mut self.log, &mut self.working_dir].into_iter().flatten() {
             *path = start.join(&*path);
         }
-        for address in &mut self.bind {
-            absolute(address, start);
+        for bind in &mut self.bind {
+            match bind {
+                Bind::Address(address) => absolute(address, start),
+                Bind::Passed(_) => {}
+            }
         }
     }
 }

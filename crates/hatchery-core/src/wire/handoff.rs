@@ -23,12 +23,13 @@ pub const VERSION: u64 = 1;
 pub const OLDEST: u64 = 1;
 
 /// The keys of this version.
-const KNOWN: [&str; 16] = [
+const KNOWN: [&str; 17] = [
     "v",
     "min",
     "pid",
     "gen",
     "listen",
+    "passed",
     "link",
     "relay",
     "back",
@@ -99,6 +100,8 @@ pub struct HandedListener {
     pub address: Vec<u8>,
     /// The descriptors of its accept queues.
     pub queues: Vec<i32>,
+    /// What the service manager calls it, if one has passed it.
+    pub passed: Option<String>,
 }
 
 /// What a reader makes of the variable.
@@ -124,6 +127,10 @@ impl Handoff {
             .with_number("gen", self.generation.0);
         for listener in &self.listeners {
             line = line.with("listen", listener.encode());
+        }
+        for (name, fd) in self.listeners.iter().filter_map(|it| it.passed.as_ref().zip(it.queues.first())) {
+            // No `#` before the number: who does not know this key closes what it takes for descriptors.
+            line = line.with("passed", format!("{name}@{fd}"));
         }
         line = line.with("link", self.link.to_string());
         if let Some([entry, exit]) = self.relay {
@@ -187,6 +194,12 @@ impl Handoff {
             asleep: line.bytes("asleep").map(|value| asleep(value, &line)).transpose()?,
             strays: line.others(&KNOWN).flat_map(descriptors_in).collect(),
         };
+        for value in line.all("passed") {
+            let (name, fd) = passed(value)?;
+            for listener in handoff.listeners.iter_mut().filter(|listener| listener.queues.first() == Some(&fd)) {
+                listener.passed = Some(name.clone());
+            }
+        }
         handoff.keep_owners_apart()?;
         Ok(Reading::Ours(handoff))
     }
@@ -231,6 +244,7 @@ impl HandedListener {
             kind: String::from_utf8_lossy(&value[..at]).into_owned(),
             address: value[at + 1..hash].to_vec(),
             queues: queues.collect::<Result<_, _>>()?,
+            passed: None,
         })
     }
 }
@@ -256,6 +270,13 @@ fn kept(value: &[u8]) -> Result<(String, i32), WireError> {
     let hash = value.iter().rposition(|b| *b == b'#').ok_or_else(broken)?;
     let name = std::str::from_utf8(&value[..hash]).map_err(|_| broken())?;
     Ok((name.to_owned(), descriptor("fd", &value[hash + 1..])?))
+}
+
+fn passed(value: &[u8]) -> Result<(String, i32), WireError> {
+    let broken = || WireError::new(format!("`passed={}` is not NAME@FD", String::from_utf8_lossy(value)));
+    let at = value.iter().rposition(|b| *b == b'@').ok_or_else(broken)?;
+    let name = String::from_utf8_lossy(&value[..at]).into_owned();
+    Ok((name, descriptor("passed", &value[at + 1..])?))
 }
 
 fn asleep(value: &[u8], line: &Fields) -> Result<Asleep, WireError> {
@@ -299,11 +320,17 @@ mod tests {
             pid: Pid(4242),
             generation: Generation(2),
             listeners: vec![
-                HandedListener { kind: "tcp".to_owned(), address: b"127.0.0.1:8080".to_vec(), queues: vec![3, 4] },
+                HandedListener {
+                    kind: "tcp".to_owned(),
+                    address: b"127.0.0.1:8080".to_vec(),
+                    queues: vec![3, 4],
+                    passed: Some("we#b;@5".to_owned()),
+                },
                 HandedListener {
                     kind: "unix".to_owned(),
                     address: b"/run/a;b=c#1@\xff.sock".to_vec(),
                     queues: vec![9],
+                    passed: None,
                 },
             ],
             link: 5,
@@ -369,6 +396,7 @@ mod tests {
         assert_eq!(error("v=1;pid=7;gen=3;link=5;fd=6"), "`fd=6` is not NAME#FD");
         assert_eq!(error("v=1;pid=7;gen=3;link=5;fd=a#6;fd=b#6"), "descriptor 6 is named twice");
         assert_eq!(error("v=1;pid=7;gen=3;link=5;anchor=5"), "descriptor 5 is named twice");
+        assert_eq!(error("v=1;pid=7;gen=3;link=5;passed=web"), "`passed=web` is not NAME@FD");
         assert_eq!(error("hello"), "`hello` has no `=`");
     }
 

@@ -5,7 +5,7 @@ use hatchery_master::anchor::Line;
 use hatchery_master::dormant::{self, Wake};
 use hatchery_master::successor::Legacy;
 use hatchery_master::{PidFile, Predecessor, Relays};
-use hatchery_net::{Kept, Listeners, Spec};
+use hatchery_net::{Kept, Listeners, Passed, Spec};
 use hatchery_sys::Signal;
 use hatchery_sys::board::Board;
 use hatchery_sys::channel::Channel;
@@ -51,6 +51,7 @@ impl Ground {
         named: &[Spec],
         keeps: Vec<(String, Box<Make>)>,
         mut predecessor: Option<Predecessor>,
+        passed: Passed,
     ) -> Result<Self, Error> {
         let mut pid_file = settings.pid_file.clone().map(PidFile::at);
         // This very process, before it had let everything go.
@@ -72,7 +73,7 @@ impl Ground {
         let relays = relays::claim(predecessor.as_mut()).map_err(Error::Relay)?;
         let anchor = predecessor.as_mut().and_then(|before| before.anchor.take());
         let kept = companions::keep(keeps, predecessor.as_mut())?;
-        let (listeners, link) = listeners::claim(settings, named, predecessor)?;
+        let (listeners, link) = listeners::claim(settings, named, predecessor, passed)?;
         // Nobody listens at the other end of a link to oneself.
         let link = link.filter(|_| !is_anew);
         Ok(Self { generation, scaled, board, listeners, relays, link, pid_file, slept: failures, anchor, kept })

@@ -1,7 +1,8 @@
-//! The listeners of this generation: its predecessor's where the address is the same, others bound anew.
+//! The listeners of this generation: its predecessor's where the address is the same, a
+//! service manager's where one has passed them, others bound anew.
 
 use hatchery_master::Predecessor;
-use hatchery_net::{Listeners, Spec};
+use hatchery_net::{Address, Bind, Inherited, ListenError, Listeners, Passed, Spec};
 use hatchery_sys::channel::Channel;
 use tracing::info;
 
@@ -12,15 +13,24 @@ pub(super) fn claim(
     settings: &Settings,
     named: &[Spec],
     predecessor: Option<Predecessor>,
+    passed: Passed,
 ) -> Result<(Listeners, Option<Channel>), Error> {
-    let (inherited, places, link) = match predecessor {
+    let is_first = predecessor.is_none();
+    let (mut inherited, places, link) = match predecessor {
         Some(predecessor) => (predecessor.listeners, predecessor.places, Some(predecessor.link)),
         None => (Vec::new(), Vec::new(), None),
     };
     let handed: Vec<_> = inherited.iter().map(|listener| listener.address.clone()).zip(places).collect();
-    let specs: Vec<Spec> = settings.binds().into_iter().chain(named.iter().cloned()).collect();
+    inherited.extend(passed.into_inherited());
+    let known: Vec<Known<'_>> =
+        inherited.iter().map(|it| Known { name: it.passed_as(), address: &it.address }).collect();
+    let specs = wanted(settings, named, &known)?;
     let (mode, queues, backlog) = (settings.listen_mode, settings.queues(), settings.backlog);
     let (listeners, unasked) = hatchery_net::claim(&specs, inherited, mode, queues, backlog)?;
+    if is_first && let Some(error) = unasked.iter().find_map(not_asked_for) {
+        listeners.abandon();
+        return Err(error.into());
+    }
     let mut leaves = Vec::new();
     for listener in unasked {
         info!(target: "hatchery", "{} is not served any more: no setting asks for it", listener.address);
@@ -31,4 +41,59 @@ pub(super) fn claim(
         hatchery_master::predecessor::leaves(link, leaves);
     }
     Ok((listeners, link))
+}
+
+/// A listener that there is, and what the service manager calls it, if one has passed it.
+struct Known<'a> {
+    name: Option<&'a str>,
+    address: &'a Address,
+}
+
+/// What new settings ask for, of a server that has these listeners.
+pub(super) fn wanted_anew(
+    settings: &Settings,
+    named: &[Spec],
+    listeners: &Listeners,
+) -> Result<Vec<Spec>, ListenError> {
+    let open = listeners.iter().filter(|listener| !listener.is_closed());
+    let known: Vec<Known<'_>> =
+        open.map(|listener| Known { name: listener.holder().name(), address: listener.bound() }).collect();
+    wanted(settings, named, &known)
+}
+
+/// What is asked for, with the addresses of what was passed in the place of its names.
+fn wanted(settings: &Settings, named: &[Spec], known: &[Known<'_>]) -> Result<Vec<Spec>, ListenError> {
+    let passed = || known.iter().filter_map(|it| Some((it.name?, it.address)));
+    let spec = |address: &Address| Spec { name: None, address: address.clone() };
+    let nameless: Vec<Spec> = passed().map(|(_, address)| spec(address)).filter(|spec| !asks(named, spec)).collect();
+    let mut specs = Vec::new();
+    if !settings.bind_given && !nameless.is_empty() {
+        specs = nameless;
+    } else {
+        for bind in &settings.bind {
+            match bind {
+                Bind::Address(address) => specs.push(spec(address)),
+                Bind::Passed(name) => {
+                    let before = specs.len();
+                    specs.extend(passed().filter(|(known, _)| known == name).map(|(_, address)| spec(address)));
+                    if specs.len() == before {
+                        let passed = passed().map(|(known, _)| known.to_owned()).collect();
+                        return Err(ListenError::NotPassed { name: name.clone(), passed });
+                    }
+                }
+            }
+        }
+    }
+    specs.extend(named.iter().cloned());
+    Ok(specs)
+}
+
+fn asks(specs: &[Spec], wanted: &Spec) -> bool {
+    specs.iter().any(|spec| spec.address == wanted.address)
+}
+
+/// Clients would wait in it for ever.
+fn not_asked_for(inherited: &Inherited) -> Option<ListenError> {
+    let name = inherited.passed_as()?.to_owned();
+    Some(ListenError::NotAskedFor { name, address: inherited.address.clone() })
 }

@@ -4,6 +4,7 @@ use hatchery_core::wire::worker::WorkerSays;
 use hatchery_master::anchor::{self, Line};
 use hatchery_master::daemon::{self, Fate};
 use hatchery_master::{Predecessor, Privileges};
+use hatchery_net::Passed;
 use hatchery_sys::channel::Channel;
 use hatchery_sys::user::{self, Identity};
 use hatchery_sys::wait::Status;
@@ -70,20 +71,24 @@ pub(super) fn detach(settings: &Settings, sources: &Sources) -> Result<(), Error
     }
 }
 
+/// The line to the anchor, and what the master alone holds.
+type Moored = (Option<Line>, Passed);
+
 /// Puts an anchor before the first master, if there is to be one. It never returns from here.
-pub(super) fn moor(settings: &Settings, predecessor: Option<&Predecessor>) -> Result<Option<Line>, Error> {
+pub(super) fn moor(settings: &Settings, predecessor: Option<&Predecessor>, passed: Passed) -> Result<Moored, Error> {
     let is_wanted = match settings.anchor {
         Anchor::Always => true,
         Anchor::Never => false,
         Anchor::Auto => !settings.daemonize && anchor::is_called_for(),
     };
     if !is_wanted || predecessor.is_some() {
-        return Ok(None);
+        return Ok((None, passed));
     }
     alone::check()?;
     match anchor::cast().map_err(Error::Anchor)? {
-        anchor::Side::Master(line) => Ok(Some(line)),
+        anchor::Side::Master(line) => Ok((Some(line), passed)),
         anchor::Side::Anchor(anchor) => {
+            drop(passed);
             starter::forget();
             let code = anchor.hold(|| logging::reopen(settings));
             streams::flush();

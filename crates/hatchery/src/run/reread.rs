@@ -24,7 +24,8 @@ pub(super) fn again(
         warn!(target: "hatchery", "`{setting}` has changed: it takes effect at {when}, not at a reload");
     }
     let settings = with_fixed_ones_of(&current.borrow(), settings);
-    let specs: Vec<Spec> = settings.binds().into_iter().chain(named.iter().cloned()).collect();
+    let specs =
+        super::listeners::wanted_anew(&settings, named, listeners).map_err(|error| Error::from(error).one_line())?;
     let queues = settings.queues();
     let listeners = listeners
         .revise(&specs, settings.listen_mode, queues, settings.backlog)
@@ -40,7 +41,7 @@ pub(super) fn could_begin_anew(sources: &Sources, current: &RefCell<Settings>, o
     if let Some((setting, when)) = fixed_ones_that_differ(&current.borrow(), &settings).first() {
         return Err(format!("`{setting}` has changed, which takes effect at {when}"));
     }
-    if current.borrow().binds() != settings.binds() {
+    if current.borrow().bind != settings.bind {
         return Err("`bind` has changed, which takes effect at a reload".to_owned());
     }
     place::privileges(&settings, sources).map_err(|error| error.one_line())?;

@@ -273,7 +273,7 @@ impl<P: 'static> Server<P> {
 
 #[cfg(test)]
 mod tests {
-    use hatchery_net::Address;
+    use hatchery_net::{Address, Bind};
     use hatchery_sys::origin::Origin as Start;
 
     use super::*;
@@ -320,7 +320,8 @@ mod tests {
         let start = Start::capture().unwrap().dir;
         let expected = Settings {
             config: None,
-            bind: vec!["127.0.0.1:1".parse().unwrap(), Address::Unix(start.join("app.sock"))],
+            bind: vec!["127.0.0.1:1".parse().unwrap(), Bind::Address(Address::Unix(start.join("app.sock")))],
+            bind_given: false,
             workers: 2,
             listen_mode: ListenMode::Reuseport,
             backlog: 3,

@@ -1,6 +1,6 @@
 //! Settings that are right one by one, but not together.
 
-use hatchery_net::Address;
+use hatchery_net::{Address, Bind};
 
 use super::Settings;
 use super::error::SettingsError;
@@ -34,12 +34,13 @@ fn idle_on_demand(settings: &Settings) -> Result<(), SettingsError> {
 }
 
 fn one_listener_an_address(settings: &Settings, named: &[Address]) -> Result<(), SettingsError> {
-    let all: Vec<&Address> = settings.bind.iter().chain(named).collect();
-    for (index, address) in all.iter().enumerate() {
+    let named: Vec<Bind> = named.iter().cloned().map(Bind::Address).collect();
+    let all: Vec<&Bind> = settings.bind.iter().chain(&named).collect();
+    for (index, bind) in all.iter().enumerate() {
         // Port 0 is another port each time.
-        let any_port = matches!(address, Address::Tcp(address) if address.port() == 0);
-        if !any_port && all[..index].contains(address) {
-            let reason = format!("{address} is there twice; expected each address once");
+        let any_port = matches!(bind, Bind::Address(Address::Tcp(address)) if address.port() == 0);
+        if !any_port && all[..index].contains(bind) {
+            let reason = format!("{bind} is there twice; expected each address once");
             return Err(SettingsError::Contradiction { settings: "bind", reason });
         }
     }

@@ -60,6 +60,9 @@ impl Sources {
         for given in self.program.iter().chain(&in_file).chain(&self.environment).chain(&self.command_line) {
             given.put(&mut settings)?;
         }
+        // What the program says about it is a default as well.
+        let mut operators = in_file.iter().chain(&self.environment).chain(&self.command_line);
+        settings.bind_given = operators.any(|given| given.setting.kind == Kind::List);
         // An empty list cannot be given, so nobody has said where to listen.
         if settings.bind.is_empty() && self.named.is_empty() {
             TABLE.iter().filter(|setting| setting.kind == Kind::List).for_each(|list| put_default(list, &mut settings));

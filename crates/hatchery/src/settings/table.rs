@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use hatchery_core::policy::MAX_WORKERS;
-use hatchery_net::{Address, AddressError};
+use hatchery_net::{AddressError, Bind};
 
 use super::Settings;
 use super::value;
@@ -73,12 +73,13 @@ pub(crate) const TABLE: &[Setting] = &[
     Setting {
         name: "bind",
         value: "ADDR",
-        help: "Address to listen on: 127.0.0.1:8080, [::1]:8080, unix:/run/x.sock; may be repeated",
+        help: "Address to listen on: 127.0.0.1:8080, [::1]:8080, unix:/run/x.sock, or fd:NAME, what a service \
+               manager has passed by that name; may be repeated",
         unset: Unset::Text("127.0.0.1:8080"),
         kind: Kind::List,
         put: |settings, text| {
-            let address: Address = text.parse().map_err(|error: AddressError| error.to_string())?;
-            settings.bind.push(address);
+            let bind: Bind = text.parse().map_err(|error: AddressError| error.to_string())?;
+            settings.bind.push(bind);
             Ok(())
         },
     },

@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::sources::Given;
 use super::table::{Kind, Setting, TABLE, Unset};
+use hatchery_net::Bind;
+
 use super::*;
 
 /// Sources with settings from a command line, an environment, a file and a program.
@@ -66,7 +68,7 @@ fn defaults_are_those_of_the_crates_that_obey_them() {
         (limits.head, limits.body, limits.send, limits.idle, limits.max_connections),
         (default.head, default.body, default.send, default.idle, default.max_connections)
     );
-    assert_eq!(settings.binds(), [Spec { name: None, address: "127.0.0.1:8080".parse().unwrap() }]);
+    assert_eq!(settings.bind, ["127.0.0.1:8080".parse().unwrap()]);
     assert_eq!((settings.backlog, settings.listen_mode), (4096, ListenMode::Shared));
     assert!((1..=512).contains(&settings.workers));
     assert_eq!(settings.header_timeout, Duration::from_secs(15));
@@ -198,7 +200,7 @@ fn paths_begin_where_the_program_was_started() {
     assert_eq!(settings.pid_file, Some(dir.join("app.pid")));
     assert_eq!(settings.log, Some("/var/log/app".into()));
     assert_eq!(settings.working_dir, Some(dir.join("work")));
-    assert_eq!(settings.bind, [Address::Unix(dir.join("run/app.sock"))]);
+    assert_eq!(settings.bind, [Bind::Address(Address::Unix(dir.join("run/app.sock")))]);
 }
 
 #[test]
