@@ -11,6 +11,7 @@
 //! * [`log`]: every log line that a test relies on
 //! * [`namespace`]: a server as pid 1
 //! * [`neighbour`]: nginx and haproxy, from the files in `examples/deploy`
+//! * [`network`]: hosts with a network between them
 //! * [`limit`]: resources that a running process is denied
 //! * [`pty`], [`pipe`]: a server under a terminal, or with a log that somebody reads
 //! * [`wait`]: waiting for an event under a deadline, the one place that sleeps
@@ -25,6 +26,7 @@ pub mod load;
 pub mod log;
 pub mod namespace;
 pub mod neighbour;
+pub mod network;
 pub mod pipe;
 pub mod procfs;
 pub mod program;

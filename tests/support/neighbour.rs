@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::client::Client;
-use crate::procfs;
+use crate::procfs::{self, Process};
 use crate::wait;
 
 /// A proxy in a process group of its own, which is killed when this is dropped.
@@ -93,15 +93,23 @@ impl Neighbour {
         let said = File::create(folder.path().join("said")).expect("a log");
         command.stdin(Stdio::null()).stdout(said.try_clone().expect("a descriptor")).stderr(said).process_group(0);
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let mut neighbour = Self { child, folder };
+        let neighbour = Self { child, folder };
         if let Some(address) = listens {
             wait::until("it listens", || {
-                let ended = neighbour.child.try_wait().expect("a child");
-                assert!(ended.is_none(), "it has ended:\n{}", neighbour.log());
+                neighbour.assert_runs();
                 Client::connect(address).ok()
             });
         }
         neighbour
+    }
+
+    /// Asserts that it has not ended.
+    ///
+    /// # Panics
+    /// When it has; what it said is printed.
+    pub fn assert_runs(&self) {
+        let runs = Process::read(self.pid()).is_some_and(|process| !process.is_zombie());
+        assert!(runs, "it has ended:\n{}", self.log());
     }
 
     /// Its first process.
