@@ -13,6 +13,7 @@
 //! * [`neighbour`]: nginx and haproxy, from the files in `examples/deploy`
 //! * [`network`]: hosts with a network between them
 //! * [`limit`]: resources that a running process is denied
+//! * [`tools`]: programs that check what is no Rust
 //! * [`pty`], [`pipe`]: a server under a terminal, or with a log that somebody reads
 //! * [`wait`]: waiting for an event under a deadline, the one place that sleeps
 #![forbid(unsafe_code)]
@@ -33,6 +34,7 @@ pub mod program;
 pub mod pty;
 pub mod start;
 pub mod storm;
+pub mod tools;
 pub mod wait;
 
 pub use lab::{End, Lab, Whoami};
