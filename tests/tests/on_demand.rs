@@ -150,7 +150,7 @@ fn other_addresses_wait_for_a_reload() {
     assert_eq!(lab.whoami().generation, 1);
     lab.until("it waits in its place", || lab.log().contains("`bind` has changed, which takes effect at a reload"));
     lab.signal(Signal::SIGHUP);
-    lab.until_logged(log::DORMANT, 2);
+    lab.until_logged(log::RELOAD_DONE, 1);
     let addresses: BTreeSet<_> = log::listening(&lab.log()).into_iter().collect();
     assert_eq!(addresses.len(), 2, "{}", lab.log());
     for address in addresses {
