@@ -9,6 +9,7 @@ use hatchery_sys::origin::Origin as Start;
 use hatchery_sys::{process, streams};
 
 use crate::exit::complain;
+use crate::settings::asked::Asked;
 use crate::settings::sources::Given;
 use crate::settings::table::{Kind, Setting, TABLE, Unset};
 use crate::settings::{Origin, Settings};
@@ -40,6 +41,7 @@ use crate::settings::{Origin, Settings};
 #[derive(Clone, Debug, Default)]
 pub struct ServerArgs {
     pub(crate) given: Vec<Given>,
+    pub(crate) asked: Option<Asked>,
 }
 
 /// Parses the command line of the process.
@@ -88,7 +90,8 @@ pub fn parse<T: Parser>() -> T {
 
 impl Args for ServerArgs {
     fn augment_args(command: Command) -> Command {
-        TABLE.iter().fold(command, |command, setting| command.arg(flag(setting)))
+        let command = TABLE.iter().fold(command, |command, setting| command.arg(flag(setting)));
+        QUESTIONS.iter().fold(command, |command, (name, help, _)| command.arg(question(name, help)))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -104,6 +107,11 @@ impl FromArgMatches for ServerArgs {
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        for (name, _, asked) in QUESTIONS {
+            if matches.get_flag(name) {
+                self.asked = Some(asked);
+            }
+        }
         for setting in TABLE {
             let Some(values) = matches.get_many::<OsString>(&id(setting)) else { continue };
             let given = Given { setting, values: values.cloned().collect(), origin: Origin::CommandLine };
@@ -115,6 +123,16 @@ impl FromArgMatches for ServerArgs {
         }
         Ok(())
     }
+}
+
+/// Flags that ask for something to be told, instead of serving.
+const QUESTIONS: [(&str, &str, Asked); 2] = [
+    ("check-config", "Print the settings that would be used and where each comes from, and end", Asked::Check),
+    ("sample-config", "Print a settings file with every setting in it, commented out, and end", Asked::Sample),
+];
+
+fn question(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help).help_heading("Server")
 }
 
 /// The table's row as clap wants it. Its values are not parsed by clap, so that

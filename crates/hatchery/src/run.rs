@@ -23,6 +23,7 @@ use tracing::{error, warn};
 
 use crate::error::BoxError;
 use crate::hooks::{ExitHook, Hooks as Callbacks, SlotHook};
+use crate::settings::Sources;
 use crate::{Error, Exit, Server, Settings, logging, starter};
 use companions::{Share, Staff};
 use ground::{Ground, Lain};
@@ -111,13 +112,16 @@ impl<P: 'static> Server<P> {
             origin.program.clone_from(&slept.program);
         }
         origin.forget(&Passed::VARIABLES);
+        if let Some(asked) = self.sources.asked {
+            return place::answer(asked, &self.sources).map(|()| Outcome::Drained);
+        }
         let settings = self.sources.resolve()?;
         let mut companions = self.companions;
         let privileges = place::privileges(&settings, &self.sources)?;
         if predecessor.is_none() {
             place::detach(&settings, &self.sources)?;
         }
-        enter(&settings)?;
+        enter(&settings, &self.sources)?;
         let (moored, passed) = place::moor(&settings, predecessor.as_ref(), passed)?;
         let is_first = predecessor.as_ref().is_none_or(|before| before.asleep.is_some());
         let mut ground = Ground::claim(&settings, &self.named, mem::take(&mut companions.keeps), predecessor, passed)?;
@@ -192,7 +196,7 @@ impl<P: 'static> Server<P> {
 }
 
 /// What the settings say about the process itself.
-fn enter(settings: &Settings) -> Result<(), Error> {
+fn enter(settings: &Settings, sources: &Sources) -> Result<(), Error> {
     if let Some(mask) = settings.umask {
         process::set_umask(mask);
     }
@@ -201,6 +205,9 @@ fn enter(settings: &Settings) -> Result<(), Error> {
         process::set_working_dir(dir).map_err(|source| Error::WorkingDir { path: dir.clone(), source })?;
     }
     logging::install(settings)?;
+    for stray in &sources.strays {
+        warn!(target: "hatchery", "{stray}");
+    }
     // The most connections of a worker follow from it. The hard limit stays, so
     // the next program in line finds what this one has found.
     if let Err(reason) = limits::raise_open_files() {
@@ -212,7 +219,7 @@ fn enter(settings: &Settings) -> Result<(), Error> {
 fn hooks(
     before_fork: Vec<SlotHook>,
     on_worker_exit: Vec<ExitHook>,
-    sources: crate::settings::Sources,
+    sources: Sources,
     named: Vec<Spec>,
     current: &Rc<RefCell<Settings>>,
     origin: Origin,

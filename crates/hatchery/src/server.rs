@@ -102,7 +102,9 @@ impl Server {
     pub fn from_args(args: ServerArgs) -> Self {
         let mut server = Self::new();
         server.sources.command_line = args.given;
+        server.sources.asked = args.asked;
         server.sources.environment = Given::in_environment();
+        server.sources.strays = settings::sources::strays();
         server
     }
 

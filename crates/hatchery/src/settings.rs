@@ -16,6 +16,7 @@ pub(crate) use sources::Sources;
 pub(crate) use value::spell;
 pub use value::{Anchor, LogFormat, UnknownAnchor, UnknownLogFormat};
 
+pub(crate) mod asked;
 mod contradictions;
 mod error;
 mod file;

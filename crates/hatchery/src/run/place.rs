@@ -1,5 +1,7 @@
 //! Where a master stands among the other processes: detached or not, behind an anchor or not, and who its workers are.
 
+use std::io::{self, Write};
+
 use hatchery_core::wire::worker::WorkerSays;
 use hatchery_master::anchor::{self, Line};
 use hatchery_master::daemon::{self, Fate};
@@ -11,6 +13,7 @@ use hatchery_sys::wait::Status;
 use hatchery_sys::{process, streams};
 
 use super::alone;
+use crate::settings::asked::{self, Asked};
 use crate::settings::{Anchor, Sources};
 use crate::{Error, Settings, exit, logging, starter};
 
@@ -41,6 +44,27 @@ pub(super) fn privileges(settings: &Settings, sources: &Sources) -> Result<Privi
     alone::check()?;
     privileges.rehearse().map_err(|error| sources.wrong(name, format!("it does not work here: {error}")))?;
     Ok(privileges)
+}
+
+/// Answers a question of the command line instead of serving. Nothing is bound or opened for good.
+pub(super) fn answer(asked: Asked, sources: &Sources) -> Result<(), Error> {
+    let text = match asked {
+        Asked::Sample => asked::sample(),
+        Asked::Check => {
+            let (settings, report) = (sources.resolve()?, asked::report(sources)?);
+            privileges(&settings, sources)?;
+            if let Some(dir) = settings.working_dir.as_ref().filter(|dir| !dir.is_dir()) {
+                return Err(sources.wrong("working-dir", format!("{} is not a folder", dir.display())).into());
+            }
+            if let Some(log) = &settings.log {
+                logging::try_append(log)?;
+            }
+            report
+        }
+    };
+    // A reader that has gone has read what it wanted.
+    let _ = io::stdout().write_all(text.as_bytes());
+    Ok(())
 }
 
 /// Lets go of the terminal, if that is wanted. The process that was started never

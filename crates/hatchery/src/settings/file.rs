@@ -88,7 +88,7 @@ fn expected_keys(wrong: &str) -> String {
 }
 
 /// How many letters have to be changed, added or removed to make one of the other.
-fn distance(one: &str, other: &str) -> usize {
+pub(super) fn distance(one: &str, other: &str) -> usize {
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (i, a) in one.bytes().enumerate() {
         let mut diagonal = row[0];

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::{env, thread};
 
 use hatchery_core::policy::MAX_WORKERS;
+use hatchery_core::wire::handoff::VARIABLE;
 use hatchery_net::Address;
 
+use super::asked::Asked;
 use super::error::{Origin, SettingsError};
 use super::table::{Kind, Setting, TABLE, Unset};
 use super::{Settings, contradictions, file};
@@ -23,6 +25,10 @@ pub(crate) struct Sources {
     pub(crate) start: PathBuf,
     /// Addresses that the program listens on by name, beside `bind`.
     pub(crate) named: Vec<Address>,
+    /// Variables that look like settings and are none, as one line each.
+    pub(crate) strays: Vec<String>,
+    /// What is to be said instead of serving.
+    pub(crate) asked: Option<Asked>,
     /// What the program has asked for and cannot have: a setting, and why.
     pub(crate) refused: Option<(String, String)>,
 }
@@ -48,10 +54,7 @@ impl Sources {
             let (setting, reason) = (setting.clone(), reason.clone());
             return Err(SettingsError::Value { setting, origin: Origin::Program, reason });
         }
-        let in_file = match self.file()? {
-            Some((path, named_by)) => file::read(&path, &named_by)?,
-            None => Vec::new(),
-        };
+        let in_file = self.in_file()?;
         let mut settings = Settings::blank();
         for setting in TABLE.iter().filter(|setting| setting.kind != Kind::List) {
             put_default(setting, &mut settings);
@@ -88,6 +91,14 @@ impl Sources {
             Some(given) => given.error(reason),
             // Several settings, or its default, which nobody has given.
             None => SettingsError::Contradiction { settings: name, reason },
+        }
+    }
+
+    /// What the settings file says now; nothing if there is none.
+    pub(super) fn in_file(&self) -> Result<Vec<Given>, SettingsError> {
+        match self.file()? {
+            Some((path, named_by)) => file::read(&path, &named_by),
+            None => Ok(Vec::new()),
         }
     }
 
@@ -151,6 +162,21 @@ impl Given {
     }
 }
 
+/// Variables that look like settings and are none, each with what may be meant.
+pub(crate) fn strays() -> Vec<String> {
+    let known = |name: &str| name == VARIABLE || TABLE.iter().any(|setting| setting.variable() == name);
+    let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let strays = names.filter(|name| name.starts_with("HATCHERY_") && !known(name));
+    strays
+        .map(|name| {
+            let near = TABLE.iter().map(Setting::variable).min_by_key(|known| file::distance(known, &name));
+            let near = near.filter(|known| file::distance(known, &name) <= 2);
+            let meant = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            format!("{name} in the environment is no setting{meant}")
+        })
+        .collect()
+}
+
 fn put_default(setting: &Setting, settings: &mut Settings) {
     match setting.unset {
         Unset::Off => {}
@@ -163,7 +189,7 @@ fn put_default(setting: &Setting, settings: &mut Settings) {
 }
 
 /// How many CPUs this process may use, by its affinity and its control group.
-fn cpus() -> u16 {
+pub(super) fn cpus() -> u16 {
     let cpus = thread::available_parallelism().map_or(1, usize::from);
     u16::try_from(cpus).unwrap_or(MAX_WORKERS).min(MAX_WORKERS)
 }

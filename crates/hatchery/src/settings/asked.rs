@@ -1,0 +1,145 @@
+//! What is answered instead of serving: `--check-config` and `--sample-config`.
+
+use std::fmt::Write as _;
+
+use super::error::SettingsError;
+use super::sources::{Given, Sources};
+use super::table::{Kind, Setting, TABLE, Unset};
+
+/// What a command line asks to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// Which settings would be used, and where each comes from.
+    Check,
+    /// A settings file with every setting, each commented out.
+    Sample,
+}
+
+/// A settings file with every setting and its default, each commented out.
+pub(crate) fn sample() -> String {
+    let mut text = String::from(
+        "# Settings of a hatchery server: remove the `#` in front of what is to differ.\n\
+         # Each is also a flag (--pid-file) and an environment variable (HATCHERY_PID_FILE);\n\
+         # the command line decides before the environment, and that before this file.\n",
+    );
+    for setting in TABLE.iter().filter(|setting| setting.kind != Kind::File) {
+        let default = match setting.unset {
+            Unset::Off => "off unless it is given".to_owned(),
+            Unset::Text(_) => "the default".to_owned(),
+            Unset::Cpus => "by default as many as there are CPUs".to_owned(),
+        };
+        let _ = write!(text, "\n# {}\n# ({default})\n# {} = {}\n", setting.help, setting.key(), setting.example());
+    }
+    text
+}
+
+/// The settings as a file in TOML, with the source of each behind it.
+pub(crate) fn report(sources: &Sources) -> Result<String, SettingsError> {
+    let given = sources.deciding()?;
+    let mut text = String::new();
+    for setting in TABLE {
+        let line = match given.iter().find(|given| given.setting.name == setting.name) {
+            Some(given) => format!("{} = {}  # {}", setting.key(), given.as_toml(), given.origin),
+            // Nobody has said where to listen, and the program has listeners of its own.
+            None if setting.name == "bind" && !sources.named.is_empty() => format!("# {} is not set", setting.key()),
+            None => match setting.unset {
+                Unset::Off => format!("# {} is not set", setting.key()),
+                Unset::Text(_) => format!("{} = {}  # default", setting.key(), setting.example()),
+                Unset::Cpus => format!("{} = {}  # default: CPUs", setting.key(), super::sources::cpus()),
+            },
+        };
+        // The file cannot name itself.
+        let mark = if setting.kind == Kind::File && !line.starts_with('#') { "# " } else { "" };
+        let _ = writeln!(text, "{mark}{line}");
+    }
+    for address in &sources.named {
+        let _ = writeln!(text, "# the program itself listens on {address}");
+    }
+    for stray in &sources.strays {
+        let _ = writeln!(text, "# {stray}");
+    }
+    Ok(text)
+}
+
+impl Setting {
+    /// A value as the file has it: the default, or what stands for one.
+    pub(super) fn example(&self) -> String {
+        match self.unset {
+            Unset::Text(default) => self.as_toml([default]),
+            Unset::Cpus => "4".to_owned(),
+            Unset::Off => match self.kind {
+                Kind::Number => "0".to_owned(),
+                Kind::Switch => "true".to_owned(),
+                Kind::Text | Kind::File | Kind::List => self.as_toml([self.value]),
+            },
+        }
+    }
+
+    fn as_toml<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> String {
+        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let mut texts = texts.into_iter();
+        match self.kind {
+            Kind::List => format!("[{}]", texts.map(quoted).collect::<Vec<_>>().join(", ")),
+            Kind::Number => texts.next().unwrap_or_default().to_owned(),
+            Kind::Switch => (texts.next() == Some("on")).to_string(),
+            Kind::Text | Kind::File => quoted(texts.next().unwrap_or_default()),
+        }
+    }
+}
+
+impl Given {
+    fn as_toml(&self) -> String {
+        let texts: Vec<_> = self.values.iter().map(|value| value.to_string_lossy()).collect();
+        self.setting.as_toml(texts.iter().map(AsRef::as_ref))
+    }
+}
+
+impl Sources {
+    /// What was given for each setting, as far as nothing outranks it; all of it is right.
+    fn deciding(&self) -> Result<Vec<Given>, SettingsError> {
+        self.resolve()?;
+        let in_file = self.in_file()?;
+        let all = self.program.iter().chain(&in_file).chain(&self.environment).chain(&self.command_line);
+        let mut deciding: Vec<Given> = Vec::new();
+        for given in all {
+            deciding.retain(|earlier| earlier.setting.name != given.setting.name);
+            deciding.push(given.clone());
+        }
+        Ok(deciding)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Origin;
+
+    #[test]
+    fn the_sample_is_a_settings_file_with_every_key() {
+        let text = sample();
+        let active: String = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# "))
+            .filter(|line| TABLE.iter().any(|setting| line.starts_with(&format!("{} = ", setting.key()))))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let table: toml::Table = active.parse().expect("TOML");
+        for setting in TABLE.iter().filter(|setting| setting.kind != Kind::File) {
+            assert!(table.contains_key(&setting.key()), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn a_report_names_each_source() {
+        let setting = Setting::named("workers");
+        let sources = Sources {
+            command_line: vec![Given { setting, values: vec!["3".into()], origin: Origin::CommandLine }],
+            program: vec![Given { setting, values: vec!["2".into()], origin: Origin::Program }],
+            ..Sources::default()
+        };
+        let report = report(&sources).expect("right settings");
+        assert!(report.contains("workers = 3  # command line\n"), "{report}");
+        assert!(report.contains("drain_timeout = \"30s\"  # default\n"), "{report}");
+        assert!(report.contains("# pid_file is not set\n"), "{report}");
+    }
+}
