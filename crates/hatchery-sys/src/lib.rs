@@ -48,6 +48,7 @@ pub mod streams;
 pub mod threads;
 pub mod time;
 pub mod title;
+pub mod turn;
 pub mod user;
 pub mod wait;
 

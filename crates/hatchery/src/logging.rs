@@ -1,18 +1,20 @@
 //! Logs: one line, one write, on standard error or in `--log`.
 
 use std::fs::OpenOptions;
-use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use hatchery_sys::{poll, process, streams};
-use tracing::{Level, error};
+use hatchery_core::{Generation, Slot};
+use hatchery_sys::{process, streams};
+use tracing::{Level, Span, error, error_span};
 use tracing_subscriber::EnvFilter;
 
 use crate::settings::LogFormat;
 use crate::{Error, Settings, starter};
+
+use lines::Lines;
+
+mod lines;
 
 /// Sends the standard streams to the log, if there is one, and installs a
 /// subscriber, unless the program has set its own.
@@ -36,40 +38,6 @@ pub(crate) fn install(settings: &Settings) -> Result<(), Error> {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     Ok(())
-}
-
-/// Standard error, for whole lines, and without waiting for long: a reader that stands
-/// still costs lines. It would keep a master from supervising, and a worker from serving.
-struct Lines;
-
-/// For how long a line may wait, if none was lost before it.
-const PATIENCE: Duration = Duration::from_millis(100);
-
-/// Lines that nobody has taken, since the last one that somebody did.
-static LOST: AtomicU64 = AtomicU64::new(0);
-
-impl Write for Lines {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let lost = LOST.load(Ordering::Relaxed);
-        let patience = if lost == 0 { PATIENCE } else { Duration::ZERO };
-        let mut stderr = io::stderr();
-        if !poll::is_writable(stderr.as_fd(), patience) {
-            LOST.store(lost + 1, Ordering::Relaxed);
-            return Ok(line.len());
-        }
-        LOST.store(0, Ordering::Relaxed);
-        if lost > 0 {
-            // With the line that follows in one write: there may be room for one only.
-            let mut both = format!("hatchery: {lost} log lines of pid {} were lost\n", process::pid()).into_bytes();
-            both.extend_from_slice(line);
-            return stderr.write_all(&both).map(|()| line.len());
-        }
-        stderr.write_all(line).map(|()| line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Whether the log could be opened, as a start would do.
@@ -103,8 +71,24 @@ pub(crate) fn take(settings: &Settings, sent: Option<OwnedFd>) {
 
 /// What `RUST_LOG` says, or everything from info on.
 fn filter() -> Result<EnvFilter, Error> {
-    EnvFilter::builder()
+    let filter = EnvFilter::builder()
         .with_default_directive(Level::INFO.into())
         .from_env()
-        .map_err(|source| Error::LogFilter { source: source.into() })
+        .map_err(|source| Error::LogFilter { source: source.into() })?;
+    // Whatever else is filtered, what is left says which process it comes from.
+    Ok(match "hatchery::process=error".parse() {
+        Ok(process) => filter.add_directive(process),
+        Err(_) => filter,
+    })
+}
+
+/// What every event of a forked process has in it, its application's too: which process it is.
+///
+/// It is entered once, for the rest of the process' life, and costs what is not logged nothing.
+pub(crate) fn this_process(who: &str, slot: Slot, generation: Generation) -> Span {
+    let (pid, generation) = (process::pid().as_raw(), generation.0);
+    match slot.as_companion() {
+        None => error_span!(target: "hatchery::process", "worker", slot = slot.0, pid, generation),
+        Some(_) => error_span!(target: "hatchery::process", "companion", name = who, pid, generation),
+    }
 }

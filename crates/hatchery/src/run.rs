@@ -253,6 +253,7 @@ where
     P: 'static,
 {
     let ran = catch_unwind(AssertUnwindSafe(move || {
+        let _for_life = logging::this_process("", newborn.slot, newborn.generation).entered();
         let mut after_fork = after_fork;
         after_fork.iter_mut().for_each(|hook| hook(newborn.slot));
         let (seed, _presence) = seed(newborn, settings, staff.share());

@@ -92,6 +92,8 @@ impl<P: 'static> Staff<P> {
         preloaded: &'static P,
     ) -> ! {
         let ran = catch_unwind(AssertUnwindSafe(move || {
+            let name = self.posts.get(index).map_or("", Post::name);
+            let _for_life = logging::this_process(name, newborn.slot, newborn.generation).entered();
             let mut after_fork = after_fork;
             after_fork.iter_mut().for_each(|hook| hook(newborn.slot));
             if index >= self.posts.len() {
@@ -119,6 +121,12 @@ impl<P: 'static> Staff<P> {
 }
 
 impl<P: 'static> Post<P> {
+    fn name(&self) -> &str {
+        match self {
+            Self::Jobs { name, .. } | Self::Sidecar { name, .. } => name,
+        }
+    }
+
     /// What the program's own functions hold may well reach outside when it is
     /// dropped, and it is the master's: so they are forgotten.
     fn into_desk(self) -> Option<JobDesk> {
