@@ -37,6 +37,9 @@ mod preload;
 mod relays;
 mod reread;
 
+#[cfg(test)]
+pub(crate) use reread::takes_effect_at;
+
 /// A board has cells for every process of the four generations that there may be, and for as many that drain.
 const BOARD_CELLS: usize = 8 * (MAX_WORKERS + MAX_COMPANIONS) as usize;
 

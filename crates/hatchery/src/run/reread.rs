@@ -89,7 +89,24 @@ fn with_fixed_ones_of(old: &Settings, new: Settings) -> Settings {
 
 /// What a master cannot change once it runs; [`with_fixed_ones_of`] keeps each of them.
 fn fixed_ones_that_differ(old: &Settings, new: &Settings) -> Vec<(&'static str, &'static str)> {
-    [
+    fixed_ones(old, new).into_iter().filter_map(|(name, when, differs)| differs.then_some((name, when))).collect()
+}
+
+/// When a change of this setting takes effect.
+#[cfg(test)]
+pub(crate) fn takes_effect_at(name: &str) -> &'static str {
+    let same = Settings::blank();
+    match fixed_ones(&same, &same).into_iter().find(|(fixed, ..)| *fixed == name) {
+        Some((_, UPGRADE, _)) => "an upgrade",
+        Some((_, _, _)) => "a start",
+        // Nothing but the command line and the environment can name the file.
+        None if name == "config" => "a start",
+        None => "a reload",
+    }
+}
+
+fn fixed_ones(old: &Settings, new: &Settings) -> Vec<(&'static str, &'static str, bool)> {
+    vec![
         ("listen-mode", START, old.listen_mode != new.listen_mode),
         ("pid-file", UPGRADE, old.pid_file != new.pid_file),
         ("log-format", UPGRADE, old.log_format != new.log_format),
@@ -102,7 +119,4 @@ fn fixed_ones_that_differ(old: &Settings, new: &Settings) -> Vec<(&'static str, 
         ("no-new-privileges", UPGRADE, old.no_new_privileges != new.no_new_privileges),
         ("working-dir", UPGRADE, old.working_dir != new.working_dir),
     ]
-    .into_iter()
-    .filter_map(|(name, when, differs)| differs.then_some((name, when)))
-    .collect()
 }

@@ -33,6 +33,32 @@ pub(crate) fn sample() -> String {
     text
 }
 
+/// The chapter of the guide that lists the settings.
+#[cfg(test)]
+fn chapter() -> String {
+    let mut text = String::from(
+        "# Settings\n\n\
+         Every setting is a flag, an environment variable and a key of the settings file: `--pid-file`,\n\
+         `HATCHERY_PID_FILE` and `pid_file`. The command line decides before the environment, that before\n\
+         the file, and that before what the program sets itself. `--check-config` tells what would be used and\n\
+         where each value comes from, `--sample-config` prints a [file](hatchery.toml) with all of them.\n\n\
+         `DUR` is `500ms`, `10s`, `2m`, `1h`; `SIZE` is `512KiB`, `1GiB`. A list is repeated on the command line,\n\
+         separated by commas in the environment, and an array in the file.\n\n\
+         | flag | meaning | default | a change takes effect at |\n|---|---|---|---|\n",
+    );
+    for setting in TABLE {
+        let default = match setting.unset {
+            Unset::Off => "none".to_owned(),
+            Unset::Text(default) => format!("`{default}`"),
+            Unset::Cpus => "number of CPUs".to_owned(),
+        };
+        let when = crate::run::takes_effect_at(setting.name);
+        let (value, help) = (setting.value.replace('|', "\\|"), setting.help.replace('|', "\\|"));
+        let _ = writeln!(text, "| `--{} {value}` | {help} | {default} | {when} |", setting.name);
+    }
+    text
+}
+
 /// The settings as a file in TOML, with the source of each behind it.
 pub(crate) fn report(sources: &Sources) -> Result<String, SettingsError> {
     let given = sources.deciding()?;
@@ -127,6 +153,22 @@ mod tests {
         for setting in TABLE.iter().filter(|setting| setting.kind != Kind::File) {
             assert!(table.contains_key(&setting.key()), "{}", setting.name);
         }
+    }
+
+    /// Compares a file of the repository with what it is made of, or writes it where that is wanted.
+    fn generated(path: &str, text: &str) {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+        if std::env::var_os("WRITE_DOCS").is_some() {
+            std::fs::write(&path, text).expect("the repository can be written to");
+        }
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(found == text, "{} is old: WRITE_DOCS=1 cargo test -p hatchery --lib generated", path.display());
+    }
+
+    #[test]
+    fn the_generated_files_are_those_of_the_table() {
+        generated("docs/settings.md", &chapter());
+        generated("docs/hatchery.toml", &sample());
     }
 
     #[test]
