@@ -4,6 +4,7 @@
 //! * [`lab`]: a running server in a process group of its own, [`start`]: how it is started
 //! * [`chores`]: a server with jobs, a sidecar and something that it keeps
 //! * [`program`]: where the examples are, and what can stand in for a new version
+//! * [`control`]: an operator at the control socket
 //! * [`client`], [`load`]: one careful client, and many at once
 //! * [`eve`]: the moment before connections move
 //! * [`storm`]: clients of every kind at once, on one event loop
@@ -20,6 +21,7 @@
 
 pub mod chores;
 pub mod client;
+pub mod control;
 pub mod eve;
 pub mod lab;
 pub mod limit;

@@ -1,5 +1,7 @@
 //! How a server is.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::VERSION;
@@ -40,6 +42,8 @@ pub enum MasterState {
     Degraded,
     /// Its workers were sent away; it keeps the queues until a reload.
     Resting,
+    /// On demand: it waits for somebody, with nothing but the sockets.
+    Dormant,
     /// It stops, or its successor serves.
     Draining,
 }
@@ -66,6 +70,9 @@ pub struct Predecessor {
     pub master: i32,
     /// Its generation.
     pub generation: u32,
+    /// Where it can be asked itself, above all for its connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<PathBuf>,
 }
 
 /// One worker process.

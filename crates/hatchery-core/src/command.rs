@@ -4,6 +4,7 @@
 
 use crate::action::Action;
 use crate::event::Command;
+use crate::ids::Slot;
 use crate::lineage::Lineage;
 use crate::master::{Actions, Master};
 use crate::notice::Notice;
@@ -14,6 +15,7 @@ use crate::time::Moment;
 use crate::upgrade::Upgrade;
 use crate::wire::upgrade::SuccessorSays;
 use crate::wire::worker::MasterSays;
+use crate::worker::Renewal;
 
 /// What a master is busy with, as far as commands are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +54,8 @@ impl Master {
                     self.wake(out);
                     self.carry_out(command, now, out);
                 }
-                Command::Rest | Command::Fewer | Command::Reopen => {
+                Command::Scale(workers) => self.scale_as_told(workers, out),
+                Command::Rest | Command::Fewer | Command::Reopen | Command::Recycle(_) => {
                     Self::refuse(command, "no worker is there", out);
                 }
             },
@@ -73,13 +76,22 @@ impl Master {
             Busy::Booting => match command {
                 Command::Reload | Command::Upgrade => self.postpone(command, "the boot", out),
                 Command::Rest => Self::refuse(command, "still booting", out),
-                Command::Stop | Command::More | Command::Fewer | Command::Reopen => self.carry_out(command, now, out),
+                Command::Stop
+                | Command::More
+                | Command::Fewer
+                | Command::Reopen
+                | Command::Scale(_)
+                | Command::Recycle(_) => self.carry_out(command, now, out),
             },
             Busy::Reloading => match command {
                 Command::Reload | Command::Upgrade => self.postpone(command, "the reload", out),
-                Command::Stop | Command::Rest | Command::More | Command::Fewer | Command::Reopen => {
-                    self.carry_out(command, now, out);
-                }
+                Command::Stop
+                | Command::Rest
+                | Command::More
+                | Command::Fewer
+                | Command::Reopen
+                | Command::Scale(_)
+                | Command::Recycle(_) => self.carry_out(command, now, out),
             },
             Busy::No => self.carry_out(command, now, out),
         }
@@ -115,6 +127,8 @@ impl Master {
             Command::Rest => self.rest(now, out),
             Command::More => self.more(out),
             Command::Fewer => self.fewer(out),
+            Command::Scale(workers) => self.scale_as_told(workers, out),
+            Command::Recycle(slot) => self.recycle(slot, out),
         }
     }
 
@@ -164,6 +178,23 @@ impl Master {
             return Self::refuse(Command::Fewer, "one worker is the least", out);
         }
         self.scale_to(self.target - 1, out);
+    }
+
+    fn scale_as_told(&mut self, workers: u16, out: &mut Actions) {
+        if !(1..=MAX_WORKERS).contains(&workers) {
+            return Self::refuse(Command::Scale(workers), "1 to 512 workers can run", out);
+        }
+        self.wake(out);
+        self.scale_to(workers, out);
+    }
+
+    /// The same as if the worker had asked for it itself.
+    fn recycle(&mut self, slot: Slot, out: &mut Actions) {
+        let newest = self.roster.newest_ready().get(&slot).copied();
+        match newest.and_then(|pid| self.roster.get_mut(pid)) {
+            Some(worker) => worker.renewal = Renewal::Due,
+            None => Self::refuse(Command::Recycle(slot), "no worker is ready there", out),
+        }
     }
 
     fn scale_to(&mut self, target: u16, out: &mut Actions) {

@@ -63,7 +63,9 @@ impl fmt::Display for Who {
 }
 
 impl Master {
-    pub(crate) fn who(&self, slot: Slot) -> Who {
+    /// Who has this slot, as people know it.
+    #[must_use]
+    pub fn who(&self, slot: Slot) -> Who {
         Who { slot, companion: slot.as_companion().and_then(|index| self.companions.get(index)).cloned() }
     }
 

@@ -112,6 +112,10 @@ pub enum Command {
     More,
     /// One worker less.
     Fewer,
+    /// So many workers, 1 to 512.
+    Scale(u16),
+    /// Another worker in the place of this one.
+    Recycle(Slot),
 }
 
 /// How a process ended.
@@ -153,6 +157,8 @@ impl std::fmt::Display for Command {
             Self::Rest => "rest",
             Self::More => "one worker more",
             Self::Fewer => "one worker less",
+            Self::Scale(workers) => return write!(f, "scale to {workers}"),
+            Self::Recycle(slot) => return write!(f, "recycle of slot {slot}"),
         })
     }
 }

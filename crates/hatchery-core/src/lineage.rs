@@ -136,9 +136,12 @@ impl Master {
                     self.aborted(now, out);
                 }
             }
-            // Said twice, or too late to matter.
+            // Said twice, or too late to matter; or it matters to the clients of the control socket alone.
             (
-                PredecessorSays::Commit { .. } | PredecessorSays::Abort | PredecessorSays::Behind { .. },
+                PredecessorSays::Commit { .. }
+                | PredecessorSays::Abort
+                | PredecessorSays::Behind { .. }
+                | PredecessorSays::Answered,
                 Lineage::First
                 | Lineage::Awaiting(_)
                 | Lineage::Heir

@@ -6,7 +6,7 @@
 //! crash in the middle of a roll-out during a boot is a crash, and settling does
 //! the rest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::action::{Action, Outcome};
 use crate::companion::{Companion, MAX_COMPANIONS};
@@ -21,7 +21,7 @@ use crate::queues::{Hands, Intake, Queues};
 use crate::rollout::Rollout;
 use crate::roster::Roster;
 use crate::shutdown::Life;
-use crate::throttle::Throttle;
+use crate::throttle::{Throttle, Trust};
 use crate::time::Moment;
 use crate::upgrade::Upgrade;
 use crate::wire::worker::MasterSays;
@@ -159,6 +159,24 @@ impl Master {
     #[must_use]
     pub fn rollout(&self) -> Rollout {
         self.rollout
+    }
+
+    /// Whether a reload or an upgrade waits for its turn.
+    #[must_use]
+    pub fn has_postponed(&self, command: Command) -> bool {
+        self.postponed.contains(&command)
+    }
+
+    /// Whether workers do not stay up.
+    #[must_use]
+    pub fn is_degraded(&self) -> bool {
+        self.throttle.trust() == Trust::Degraded
+    }
+
+    /// The ready worker of each slot, the newest where there are two.
+    #[must_use]
+    pub fn ready(&self) -> BTreeMap<Slot, Pid> {
+        self.roster.newest_ready()
     }
 
     /// The limits that it obeys now.

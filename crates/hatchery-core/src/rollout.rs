@@ -80,7 +80,16 @@ impl Master {
             Some(Command::Reload) => self.begin_reload(out),
             Some(Command::Upgrade) => self.begin_upgrade(out),
             // Nothing else is ever postponed.
-            Some(Command::Stop | Command::Reopen | Command::Rest | Command::More | Command::Fewer) | None => {}
+            Some(
+                Command::Stop
+                | Command::Reopen
+                | Command::Rest
+                | Command::More
+                | Command::Fewer
+                | Command::Scale(_)
+                | Command::Recycle(_),
+            )
+            | None => {}
         }
     }
 

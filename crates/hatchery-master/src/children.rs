@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use hatchery_core::wire::worker::{MasterSays, WorkerSays};
 use hatchery_core::{Event, Pid, Sample};
@@ -29,6 +30,7 @@ pub struct Children {
 struct Child {
     channel: Channel,
     cell: usize,
+    born: Instant,
     speaks: Speaks,
     outbox: VecDeque<Letter>,
 }
@@ -66,7 +68,7 @@ impl Children {
 
     /// Takes in a worker that was forked just now, with the cell that was claimed for it.
     pub fn born(&mut self, pid: Pid, channel: Channel, cell: usize) {
-        let child = Child { channel, cell, speaks: Speaks::Yes, outbox: VecDeque::new() };
+        let child = Child { channel, cell, born: Instant::now(), speaks: Speaks::Yes, outbox: VecDeque::new() };
         self.by_pid.insert(pid, child);
     }
 
@@ -97,6 +99,12 @@ impl Children {
             Sample { pid: *pid, open, accepted, turn, stopped, resident }
         };
         self.by_pid.iter().map(read).collect()
+    }
+
+    /// The cell of a worker that was not reaped, and how long ago it was forked.
+    #[must_use]
+    pub fn cell(&self, pid: Pid) -> Option<(usize, Duration)> {
+        self.by_pid.get(&pid).map(|child| (child.cell, child.born.elapsed()))
     }
 
     /// Whom to wait for.

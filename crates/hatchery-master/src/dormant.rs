@@ -14,13 +14,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use hatchery_core::Command;
-use hatchery_net::Listeners;
+use hatchery_sys::poll::{self, Interest};
 use hatchery_sys::signals::{Caught, SelfPipe, Sender, Startup};
-use hatchery_sys::{Signal, poll, wait};
+use hatchery_sys::{Signal, wait};
 use tracing::{info, warn};
 
 use crate::anchor::Line;
 use crate::commands::{self, SIGNALS};
+use crate::control::{Awoken, Control, Dormant};
 
 /// Whoever comes waits at the most for so long before it tries to load once more.
 const LONGEST_REST: Duration = Duration::from_secs(10);
@@ -34,6 +35,8 @@ pub enum Wake {
     Stop,
     /// An operator wants something that takes a master with workers: it boots, and then obeys.
     Command(Command),
+    /// The same, over the control socket, where it is still to be heard.
+    Asked,
 }
 
 /// Waits for somebody, before anything is loaded.
@@ -44,9 +47,9 @@ pub enum Wake {
 /// # Errors
 /// When the self-pipe cannot be made, or the kernel has no memory left.
 pub fn lie_low(
-    listeners: &Listeners,
     startup: &Startup,
     anchor: Option<&Line>,
+    asks: (&mut Control, &Dormant<'_>),
     failures: u32,
     reopen: impl FnMut(),
 ) -> io::Result<(Wake, SelfPipe)> {
@@ -55,14 +58,14 @@ pub fn lie_low(
     startup.restore_mask()?;
     caught.let_through()?;
     let outlives_terminal = startup.ignores(Signal::SIGHUP);
-    let wake = wait_for_somebody(listeners, &mut caught, anchor, outlives_terminal, rest(failures), reopen)?;
+    let wake = wait_for_somebody(&mut caught, anchor, asks, outlives_terminal, rest(failures), reopen)?;
     Ok((wake, caught))
 }
 
 pub(crate) fn wait_for_somebody(
-    listeners: &Listeners,
     caught: &mut SelfPipe,
     anchor: Option<&Line>,
+    (control, dormant): (&mut Control, &Dormant<'_>),
     outlives_terminal: bool,
     rest: Duration,
     mut reopen: impl FnMut(),
@@ -70,15 +73,27 @@ pub(crate) fn wait_for_somebody(
     info!(target: "hatchery", "on demand: waiting for the first connection");
     let rests_until = Instant::now() + rest;
     loop {
+        match control.while_dormant(dormant, &mut reopen) {
+            Some(Awoken::ToStop) => return Ok(Wake::Stop),
+            Some(Awoken::ToObey) => return Ok(Wake::Asked),
+            None => {}
+        }
         let rest = rests_until.saturating_duration_since(Instant::now());
         let mut sources: Vec<BorrowedFd<'_>> = vec![caught.as_fd()];
         sources.extend(anchor.map(AsFd::as_fd));
         let others = sources.len();
         // Whoever has come meanwhile waits in the queue.
         if rest.is_zero() {
-            sources.extend(listeners.iter().flat_map(hatchery_net::Listener::queues).map(AsFd::as_fd));
+            sources.extend(dormant.listeners.iter().flat_map(hatchery_net::Listener::queues).map(AsFd::as_fd));
         }
-        let readable = poll::readable(&sources, Some(rest).filter(|rest| !rest.is_zero()))?;
+        let mut sources: Vec<_> = sources.into_iter().map(|fd| (fd, Interest::Read)).collect();
+        let doors = sources.len();
+        sources.extend(control.sources());
+        let until_clients = control.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        let timeout = Some(rest).filter(|rest| !rest.is_zero()).into_iter().chain(until_clients).min();
+        let mut readable = poll::ready(&sources, timeout)?;
+        control.take_in(&readable.split_off(doors));
+        control.pass_deadlines();
         if anchor.is_some_and(Line::is_cut) {
             warn!(target: "hatchery", "the anchor is gone: stopping");
             return Ok(Wake::Stop);
@@ -113,7 +128,7 @@ pub fn heed(caught: &[Caught], outlives_terminal: bool, reopen: &mut impl FnMut(
             Command::Stop => return Some(Wake::Stop),
             Command::Upgrade | Command::Reload => wake = Some(Wake::Command(command)),
             Command::Reopen => reopen(),
-            Command::Rest | Command::More | Command::Fewer => {
+            Command::Rest | Command::More | Command::Fewer | Command::Scale(_) | Command::Recycle(_) => {
                 warn!(target: "hatchery", "{command} refused: no worker is there before the first connection");
             }
         }

@@ -12,6 +12,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use hatchery_core::shutdown::Life;
+use hatchery_core::wire::upgrade::PredecessorSays;
 use hatchery_core::{
     Action, Command, Companion, Event, Generation, Lineage, ListenMode, Master, Moment, Outcome, Pid, Policy,
     Readiness, Seed, Slot,
@@ -21,7 +22,7 @@ use hatchery_sys::board::{Board, Counter};
 use hatchery_sys::channel::Channel;
 use hatchery_sys::origin::Origin;
 use hatchery_sys::signals::{self, Blocked, SelfPipe, Startup};
-use hatchery_sys::{Signal, process, title};
+use hatchery_sys::{Signal, process, socket, title};
 use tracing::{error, info, warn};
 
 use crate::anchor::Line;
@@ -29,6 +30,7 @@ use crate::anchor::echo::Echo;
 use crate::children::Children;
 use crate::clock::Clock;
 use crate::commands::SIGNALS;
+use crate::control::{Control, Endpoint, Order, View};
 use crate::hooks::Hooks;
 use crate::inbox::Inbox;
 use crate::pid_file::PidFile;
@@ -88,6 +90,8 @@ pub struct Setup {
     pub kept: Kept,
     /// The line to the anchor, if there is one.
     pub anchor: Option<Line>,
+    /// Who asks over the control socket.
+    pub control: Control,
 }
 
 /// A master: the core's state and everything that it decides about.
@@ -113,6 +117,13 @@ pub struct Driver {
     closing: Closing,
     /// The listeners that the successor was given, in the order in which it knows them.
     handed: Vec<u16>,
+    control: Control,
+    /// Whose order the core is hearing.
+    order: Option<Order>,
+    /// The successor that was started last.
+    heir: Option<Pid>,
+    /// The predecessor that has started this one.
+    elder: Option<Pid>,
 }
 
 /// What performing an action, or a whole turn, leads to.
@@ -152,6 +163,12 @@ impl Driver {
             scaled: setup.scaled,
             companions: setup.companions,
         });
+        let elder = setup.predecessor.as_ref().and_then(|link| socket::credentials(link.as_fd()).ok());
+        let elder = elder.map(|who| Pid(who.pid));
+        let control = match (elder, setup.generation.0.checked_sub(1)) {
+            (Some(pid), Some(before)) => setup.control.behind(pid, Generation(before)),
+            _ => setup.control,
+        };
         let inbox = Inbox {
             waiting: [Event::Begin].into_iter().chain(setup.asked.map(Event::Command)).collect(),
             signals: setup.signals.map_or_else(|| SelfPipe::install(&SIGNALS), Ok)?,
@@ -179,6 +196,10 @@ impl Driver {
             hooks: setup.hooks,
             closing: Closing::default(),
             handed: Vec::new(),
+            control,
+            order: None,
+            heir: None,
+            elder,
         })
     }
 
@@ -222,6 +243,8 @@ impl Driver {
                 other @ (Turn::Born(_) | Turn::Over(_)) => return other,
             }
         }
+        self.control.looks(self.order.take(), &self.core);
+        self.tell_of_answers();
         let event = self.next_event();
         let event = self.translated(event);
         if let Event::Exited { pid, .. } = event {
@@ -229,10 +252,18 @@ impl Driver {
             if let Some(pid_file) = self.pid_file.as_ref().filter(|_| !was_worker) {
                 pid_file.remove_draft_of(pid);
             }
+            if !was_worker {
+                self.control.bury(pid);
+            }
+        }
+        if event == Event::Predecessor(PredecessorSays::Answered) {
+            self.control.predecessor_answered();
         }
         if event == Event::PredecessorLinkClosed {
             self.relays.forget_predecessor();
             self.board.sweep();
+            self.control.predecessor_gone();
+            self.elder.into_iter().for_each(|pid| self.control.bury(pid));
         }
         let steps = self.core.step(self.now(), event);
         self.actions.extend(steps);
@@ -244,22 +275,31 @@ impl Driver {
             let unfinished = self.children.flush() | self.bury() | self.relays.salvage() | self.close_listeners();
             let until_deadline = self.core.deadline().map(|deadline| deadline.since(self.now()));
             let timeout = if unfinished { Some(until_deadline.unwrap_or(RETRY).min(RETRY)) } else { until_deadline };
-            let timeout = Clock::at_most(timeout);
+            let until_clients = self.control.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+            let timeout = Clock::at_most(timeout.into_iter().chain(until_clients).min());
             // Somebody may come while everything is being let go.
             let doors = match self.core.life() {
                 Life::Dozing => self.listeners.iter().flat_map(Listener::queues).map(AsFd::as_fd).collect(),
                 _ => Vec::new(),
             };
-            if let Err(failure) = self.inbox.fill(&mut self.children, &doors, timeout) {
+            if let Err(failure) = self.inbox.fill(&mut self.children, &doors, &mut self.control, timeout) {
                 // Out of memory for a moment: nothing was taken in, nothing is lost.
                 error!(target: "hatchery", "waiting for events failed: {failure}");
             }
             self.clock.waited(timeout);
+            self.control.pass_deadlines();
             self.look_at_anchor();
         }
         // Time passes last: what has happened by now, above all a death, is known
         // before a deadline decides something.
-        self.inbox.waiting.pop_front().unwrap_or(Event::Tick)
+        self.inbox.waiting.pop_front().or_else(|| self.take_order()).unwrap_or(Event::Tick)
+    }
+
+    /// What somebody asks for over the control socket, behind all that has happened.
+    fn take_order(&mut self) -> Option<Event> {
+        let Self { core, children, listeners, board, .. } = self;
+        self.order = self.control.next_order(View { core, children, listeners, board });
+        self.order.map(|order| Event::Command(order.command))
     }
 
     /// Without its anchor nobody attends to this master: whoever had started the
@@ -271,6 +311,7 @@ impl Driver {
             if let Some(pid_file) = &mut self.pid_file {
                 pid_file.remove();
             }
+            self.control.endpoint().into_iter().for_each(Endpoint::remove);
             self.inbox.waiting.push_back(Event::Command(Command::Stop));
         }
     }
@@ -328,6 +369,12 @@ impl Driver {
         match &mut self.pid_file {
             Some(pid_file) if is_given_back => pid_file.release(),
             Some(pid_file) => pid_file.remove(),
+            None => {}
+        }
+        self.control.farewell(outcome, self.core.upgrade().is_handed_over());
+        match self.control.endpoint() {
+            Some(endpoint) if is_given_back => endpoint.release(),
+            Some(endpoint) => endpoint.remove(),
             None => {}
         }
     }

@@ -8,14 +8,16 @@ use std::time::{Duration, Instant};
 use hatchery_core::wire::upgrade::{PredecessorSays, SuccessorSays};
 use hatchery_core::{Ending, Event, Pid};
 use hatchery_sys::channel::{Channel, Received, Speaker};
+use hatchery_sys::poll::{self, Interest};
 use hatchery_sys::signals::{SelfPipe, Sender};
-use hatchery_sys::{Signal, poll, wait};
+use hatchery_sys::{Signal, wait};
 use tracing::warn;
 
 use crate::anchor::Line;
 use crate::anchor::echo::Echo;
 use crate::children::Children;
 use crate::commands;
+use crate::control::Control;
 
 const MESSAGE_LIMIT: usize = 64 * 1024;
 
@@ -48,6 +50,7 @@ impl Inbox {
         &mut self,
         children: &mut Children,
         doors: &[BorrowedFd<'_>],
+        control: &mut Control,
         timeout: Option<Duration>,
     ) -> io::Result<()> {
         let speakers: Vec<Pid> = children.speakers().map(|(pid, _)| pid).collect();
@@ -59,7 +62,12 @@ impl Inbox {
             // Only its end is ever heard, which the driver looks for.
             sources.extend(self.anchor.as_ref().map(AsFd::as_fd));
             sources.extend(doors);
-            poll::readable(&sources, timeout)?
+            let mut sources: Vec<_> = sources.into_iter().map(|fd| (fd, Interest::Read)).collect();
+            let others = sources.len();
+            sources.extend(control.sources());
+            let mut ready = poll::ready(&sources, timeout)?;
+            control.take_in(&ready.split_off(others));
+            ready
         };
         let knocked = readable[readable.len() - doors.len()..].contains(&true);
         let mut readable = readable.into_iter();

@@ -18,6 +18,7 @@
 //! * [`jobs`]: what runs jobs, a process of its own
 //! * [`pid_file`]: who holds it, and who takes it next
 //! * [`commands`]: which signal asks for what
+//! * [`control`]: what operators ask for over a socket, and are told
 //! * [`daemon`], [`anchor`]: processes before the first master
 //! * [`privileges`]: what a forked child gives up
 #![forbid(unsafe_code)]
@@ -26,6 +27,7 @@ pub mod anchor;
 pub mod children;
 mod clock;
 pub mod commands;
+pub mod control;
 pub mod daemon;
 pub mod dormant;
 pub mod driver;
@@ -39,6 +41,7 @@ pub mod relays;
 pub mod role;
 pub mod successor;
 
+pub use control::{Control, Endpoint};
 pub use driver::{Driver, Setup};
 pub use hooks::{Hooks, Reread, WorkerExit};
 pub use jobs::{Job, JobRole, JobSeed};

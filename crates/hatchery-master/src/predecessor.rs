@@ -45,6 +45,12 @@ pub struct Predecessor {
     pub kept: Vec<(String, OwnedFd)>,
     /// The line to the anchor that stands before all generations, if there is one.
     pub anchor: Option<Line>,
+    /// The control socket of this very process, before it slept.
+    pub control: Option<OwnedFd>,
+    /// Clients of the control socket: those that wait for this upgrade or, before a sleep, all.
+    pub clients: Vec<OwnedFd>,
+    /// Older masters, which drained behind the predecessor when it began the upgrade.
+    pub before: Vec<(Pid, Generation)>,
 }
 
 /// What this process has kept while it had let everything else go.
@@ -134,6 +140,9 @@ impl Predecessor {
             scaled: handoff.workers.zip(handoff.configured).filter(|(workers, configured)| workers != configured),
             kept,
             anchor: handoff.anchor.map(line).transpose()?,
+            control: handoff.control.map(|fd| adopt("the control socket", fd)).transpose()?,
+            clients: handoff.clients.iter().map(|fd| adopt("a control client", *fd)).collect::<Result<_, _>>()?,
+            before: handoff.before.clone(),
         })
     }
 }

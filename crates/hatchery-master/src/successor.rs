@@ -18,6 +18,7 @@ use hatchery_sys::origin::Origin;
 use hatchery_sys::{process, signals, streams};
 
 use crate::anchor::Line;
+use crate::control::Control;
 use crate::relays::Relays;
 
 /// What a successor is started from and with.
@@ -37,6 +38,8 @@ pub struct Legacy<'a> {
     pub kept: &'a Kept,
     /// The line to the anchor, if there is one.
     pub anchor: Option<&'a Line>,
+    /// Who asks over the control socket.
+    pub control: &'a Control,
     /// Which generation it will be.
     pub generation: Generation,
     /// How many workers run here.
@@ -94,6 +97,8 @@ impl Legacy<'_> {
         };
         let mut handoff = self.handoff(&link);
         handoff.asleep = Some(asleep);
+        handoff.control = self.control.socket().map(|fd| fd.as_raw_fd());
+        handoff.clients = self.control.everybody().map(|fd| fd.as_raw_fd()).collect();
         (handoff.relay, handoff.back) = (None, None);
         // The program that runs, whatever its path leads to by now.
         self.become_program(Path::new("/proc/self/exe"), &link, &handoff, pid_file)
@@ -119,6 +124,10 @@ impl Legacy<'_> {
         keep.extend(pid_file);
         keep.extend(self.kept.iter().map(|(_, fd)| fd));
         keep.extend(self.anchor.map(AsFd::as_fd));
+        match handoff.asleep {
+            Some(_) => keep.extend(self.control.socket().into_iter().chain(self.control.everybody())),
+            None => keep.extend(self.control.upgraders()),
+        }
         let mut env: Vec<OsString> = self.origin.env.iter().filter(|entry| !is_handoff(entry)).cloned().collect();
         env.push(format!("{VARIABLE}={}", handoff.encode()).into());
         let program =
@@ -143,6 +152,9 @@ impl Legacy<'_> {
             kept: self.kept.iter().map(|(name, fd)| (name.to_owned(), fd.as_raw_fd())).collect(),
             anchor: self.anchor.map(|line| line.as_fd().as_raw_fd()),
             asleep: None,
+            control: None,
+            clients: self.control.upgraders().map(|fd| fd.as_raw_fd()).collect(),
+            before: self.control.elders().collect(),
             strays: Vec::new(),
         }
     }

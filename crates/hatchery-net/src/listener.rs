@@ -174,6 +174,12 @@ impl Listener {
         self.standing == Standing::Closed
     }
 
+    /// How many connections may wait in each queue, as far as was asked for.
+    #[must_use]
+    pub fn backlog(&self) -> u32 {
+        self.backlog.unsigned_abs()
+    }
+
     /// Lets so many connections wait in each queue, also in those that are added
     /// later; the kernel may allow less.
     ///

@@ -15,9 +15,35 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 /// # Errors
 /// When the kernel has no memory left.
 pub fn readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Vec<bool>> {
-    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+    // Every flag that the kernel may set means that a read will not block: data, end, error.
+    let fds: Vec<_> = fds.iter().map(|fd| (*fd, Interest::Read)).collect();
+    ready(&fds, timeout)
+}
+
+/// What a descriptor is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Interest {
+    /// Something to be read, or the end.
+    Read,
+    /// Room for what is written.
+    Write,
+    /// Nothing but the end of it, from both sides.
+    End,
+}
+
+/// Waits as [`readable`] does, for each descriptor's own event.
+///
+/// # Errors
+/// When the kernel has no memory left.
+pub fn ready(fds: &[(BorrowedFd<'_>, Interest)], timeout: Option<Duration>) -> io::Result<Vec<bool>> {
+    let flags = |interest| match interest {
+        Interest::Read => PollFlags::POLLIN,
+        Interest::Write => PollFlags::POLLOUT,
+        // An error and a hang-up are told without being asked for.
+        Interest::End => PollFlags::empty(),
+    };
+    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|(fd, interest)| PollFd::new(*fd, flags(*interest))).collect();
     match poll(&mut polled, timeout.map_or(PollTimeout::NONE, millis)) {
-        // Every flag that the kernel may set means that a read will not block: data, end, error.
         Ok(_) => Ok(polled.iter().map(|fd| fd.revents().is_none_or(|flags| !flags.is_empty())).collect()),
         Err(Errno::EINTR) => Ok(vec![false; fds.len()]),
         Err(errno) => Err(errno.into()),

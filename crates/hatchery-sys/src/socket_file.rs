@@ -4,8 +4,74 @@
 //! is still its own, or was put there by somebody else since, only the kernel
 //! can tell: by its socket diagnostics, which are a netlink protocol.
 
+use std::fs::{self, Permissions};
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
+
+use crate::socket::{self as ends, Credentials};
+
+/// What has a path that a socket is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occupant {
+    /// Nothing.
+    Nobody,
+    /// A socket that nobody listens on.
+    Dead,
+    /// A socket that somebody listens on, and who has begun to, if the kernel tells.
+    Alive(Option<Credentials>),
+    /// Something that is no socket.
+    NoSocket,
+}
+
+/// Makes a stream socket at `path` that takes `backlog` connections, never waits, and may
+/// be connected to by whom `mode` lets write. Before that is so nobody can connect.
+///
+/// # Errors
+/// When the path is taken or too long, or the system refuses.
+pub fn listen_at(path: &Path, mode: u32, backlog: i32) -> io::Result<UnixListener> {
+    let socket = stream()?;
+    bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    let listening = fs::set_permissions(path, Permissions::from_mode(mode))
+        .and_then(|()| Ok(listen(&socket, Backlog::new(backlog).unwrap_or(Backlog::MAXCONN))?));
+    if let Err(error) = listening {
+        let _ = fs::remove_file(path);
+        return Err(error);
+    }
+    Ok(socket.into())
+}
+
+/// Looks at what has a path. Where somebody listens it is one connection for it, closed at once.
+///
+/// # Errors
+/// When the path cannot be looked at, or must not be connected to.
+pub fn occupant(path: &Path) -> io::Result<Occupant> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => return Ok(Occupant::NoSocket),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Occupant::Nobody),
+        Err(error) => return Err(error),
+    }
+    let socket = stream()?;
+    match connect(socket.as_raw_fd(), &UnixAddr::new(path)?) {
+        Ok(()) => Ok(Occupant::Alive(ends::credentials(socket.as_fd()).ok())),
+        Err(Errno::ECONNREFUSED) => Ok(Occupant::Dead),
+        Err(Errno::ENOENT) => Ok(Occupant::Nobody),
+        // Its queue is full.
+        Err(Errno::EAGAIN) => Ok(Occupant::Alive(None)),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// A stream socket that neither waits nor outlives an exec.
+fn stream() -> nix::Result<OwnedFd> {
+    socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)
+}
 
 /// The inode number of the file that a unix socket is bound to, as far as the
 /// kernel tells it: the lower 32 bits.
@@ -14,10 +80,8 @@ use std::os::fd::BorrowedFd;
 /// When the system has no such diagnostics, or the socket is not bound to a file.
 #[cfg(target_os = "linux")]
 pub fn inode(socket: BorrowedFd<'_>) -> io::Result<u32> {
-    use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType};
-    use nix::sys::socket::{recv, sendto, socket as open};
+    use nix::sys::socket::{MsgFlags, NetlinkAddr, SockProtocol, recv, sendto, socket as open};
     use std::fs::File;
-    use std::os::fd::AsRawFd;
     use std::os::unix::fs::MetadataExt;
 
     let number = File::from(socket.try_clone_to_owned()?).metadata()?.ino();
@@ -112,6 +176,22 @@ mod tests {
         assert_eq!(u64::from(told), number & 0xffff_ffff);
         fs::remove_file(&path).expect("it is there");
         assert_eq!(inode(listener.as_fd()).expect("diagnostics"), told);
+    }
+
+    #[test]
+    fn who_has_a_path_is_known_dead_or_alive() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ctl");
+        assert_eq!(occupant(&path).expect("a look"), Occupant::Nobody);
+        let listener = listen_at(&path, 0o640, 4).expect("nothing is there");
+        assert_eq!(fs::metadata(&path).expect("the file").mode() & 0o777, 0o640);
+        let Ok(Occupant::Alive(Some(who))) = occupant(&path) else { panic!("somebody listens") };
+        assert_eq!(u32::try_from(who.pid), Ok(std::process::id()));
+        assert!(listen_at(&path, 0o600, 4).is_err(), "taken");
+        drop(listener);
+        assert_eq!(occupant(&path).expect("a look"), Occupant::Dead);
+        fs::remove_file(&path).and_then(|()| fs::write(&path, "text")).expect("a file");
+        assert_eq!(occupant(&path).expect("a look"), Occupant::NoSocket);
     }
 
     #[test]

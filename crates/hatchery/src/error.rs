@@ -36,6 +36,9 @@ pub enum Error {
     /// The pid file could not be had.
     #[error(transparent)]
     PidFile(#[from] hatchery_master::pid_file::PidFileError),
+    /// The control socket could not be had.
+    #[error(transparent)]
+    Control(#[from] hatchery_master::control::ControlError),
     /// What a predecessor handed over is not what it said.
     #[error(transparent)]
     Handoff(#[from] hatchery_master::predecessor::HandoffError),
@@ -130,6 +133,7 @@ impl Error {
             | Self::Listen(_)
             | Self::Passed(_)
             | Self::PidFile(_)
+            | Self::Control(_)
             | Self::Handoff(_)
             | Self::Log { .. }
             | Self::LogFilter { .. }

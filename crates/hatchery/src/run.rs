@@ -141,7 +141,7 @@ impl<P: 'static> Server<P> {
         }
         let preloaded = preload::once(self.preload).and_then(|preloaded| {
             alone::check()?;
-            ground.reserve_pid_file()?;
+            ground.reserve()?;
             Ok(preloaded)
         });
         let preloaded: &'static P = match preloaded {
@@ -149,6 +149,7 @@ impl<P: 'static> Server<P> {
             // It has served, so the next try may well go better.
             Err(error) if ground.slept.is_some() => {
                 error!(target: "hatchery", "{}: whoever waits goes on waiting for the next try", error.one_line());
+                ground.control.cannot_wake(&error.one_line());
                 return ground.sleep_on(&settings, &origin, &startup, caught.as_mut()).map(|()| Outcome::Drained);
             }
             Err(error) => {
@@ -177,6 +178,7 @@ impl<P: 'static> Server<P> {
             has_served: ground.slept.is_some(),
             signals: caught,
             anchor: ground.anchor,
+            control: ground.control,
             kept: ground.kept,
             hooks,
             companions: staff.list(),

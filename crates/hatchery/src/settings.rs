@@ -61,6 +61,10 @@ pub struct Settings {
     pub backlog: u32,
     /// The file with the pid of the serving master.
     pub pid_file: Option<PathBuf>,
+    /// The socket by which operators ask, and are told.
+    pub control: Option<PathBuf>,
+    /// Who may connect to it, as mode bits; 0600 by default.
+    pub control_mode: u32,
     /// From the start of a worker, or of a successor, to ready; 30 s by default.
     pub boot_timeout: Duration,
     /// From the order to drain to SIGKILL; 30 s by default.
@@ -174,6 +178,8 @@ impl Settings {
             listen_mode: ListenMode::default(),
             backlog: 1,
             pid_file: None,
+            control: None,
+            control_mode: 0o600,
             boot_timeout: Duration::ZERO,
             drain_timeout: Duration::ZERO,
             header_timeout: Duration::ZERO,
@@ -206,7 +212,8 @@ impl Settings {
     /// Makes every path absolute, so that neither `working-dir` nor a later
     /// master changes what it means.
     fn make_absolute(&mut self, start: &Path) {
-        for path in [&mut self.config, &mut self.pid_file, &mut self.log, &mut self.working_dir].into_iter().flatten() {
+        let paths = [&mut self.config, &mut self.pid_file, &mut self.control, &mut self.log, &mut self.working_dir];
+        for path in paths.into_iter().flatten() {
             *path = start.join(&*path);
         }
         for bind in &mut self.bind {

@@ -22,7 +22,7 @@ const STATES: [&str; 13] = [
     "stopping",
     "giving up",
 ];
-const COMMANDS: [&str; 7] = ["stop", "reload", "upgrade", "reopen", "rest", "more", "fewer"];
+const COMMANDS: [&str; 9] = ["stop", "reload", "upgrade", "reopen", "rest", "more", "fewer", "scale", "recycle"];
 
 /// A master with workers 1 and 2, busy with each thing that it can be busy with.
 fn in_state(state: &str) -> Master {
@@ -79,6 +79,8 @@ fn command(name: &str) -> Command {
         "rest" => Command::Rest,
         "more" => Command::More,
         "fewer" => Command::Fewer,
+        "scale" => Command::Scale(3),
+        "recycle" => Command::Recycle(Slot(0)),
         _ => unreachable!(),
     }
 }
@@ -109,6 +111,8 @@ serving          | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
 serving          | rest    | resting  | Resting, 1: drain as last, 2: drain as last, shut relay
 serving          | more    | serving  | Scaled, fork 2
 serving          | fewer   | serving  | Scaled, 2: drain to own
+serving          | scale   | serving  | Scaled, fork 2
+serving          | recycle | serving  | RecycleBegun, fork 0
 
 one worker       | stop    | stopping | StopBegun, 1: finish
 one worker       | reload  | serving  | ReloadBegun, reread
@@ -117,6 +121,8 @@ one worker       | reopen  | serving  | reopen, Reopened, 1: reopen
 one worker       | rest    | resting  | Resting, 1: drain as last, shut relay
 one worker       | more    | serving  | Scaled, fork 1
 one worker       | fewer   | serving  | Refused
+one worker       | scale   | serving  | Scaled, fork 1, fork 2
+one worker       | recycle | serving  | RecycleBegun, fork 0
 
 resting          | stop    | over     | StopBegun, shut, Stopped, exit 0
 resting          | reload  | resting  | ReloadBegun, reread
@@ -125,6 +131,8 @@ resting          | reopen  | resting  | reopen, Reopened
 resting          | rest    | resting  | Refused
 resting          | more    | serving  | Woken, fork 0, fork 1
 resting          | fewer   | resting  | Refused
+resting          | scale   | serving  | Woken, Scaled, fork 0, fork 1, fork 2
+resting          | recycle | resting  | Refused
 
 two drain behind | stop    | stopping | StopBegun, 1: finish, 2: finish
 two drain behind | reload  | serving  | ReloadBegun, reread
@@ -133,6 +141,8 @@ two drain behind | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
 two drain behind | rest    | resting  | Resting, 1: drain as last, 2: drain as last, shut relay
 two drain behind | more    | serving  | Scaled, fork 2
 two drain behind | fewer   | serving  | Scaled, 2: drain to own
+two drain behind | scale   | serving  | Scaled, fork 2
+two drain behind | recycle | serving  | RecycleBegun, fork 0
 
 booting          | stop    | stopping | StopBegun, kill 1, kill 2, shut
 booting          | reload  | booting  | Postponed
@@ -141,6 +151,8 @@ booting          | reopen  | booting  | reopen, Reopened, 1: reopen, 2: reopen
 booting          | rest    | booting  | Refused
 booting          | more    | booting  | Scaled, fork 2
 booting          | fewer   | booting  | Scaled
+booting          | scale   | booting  | Scaled, fork 2
+booting          | recycle | booting  | Refused
 
 rereading        | stop    | stopping | StopBegun, 1: finish, 2: finish
 rereading        | reload  | serving  | Postponed
@@ -149,6 +161,8 @@ rereading        | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
 rereading        | rest    | resting  | Resting, 1: drain as last, 2: drain as last, shut relay
 rereading        | more    | serving  | Scaled
 rereading        | fewer   | serving  | Scaled, 2: drain to own
+rereading        | scale   | serving  | Scaled, fork 2
+rereading        | recycle | serving  | RecycleBegun, fork 0
 
 rolling          | stop    | stopping | StopBegun, 1: finish, 2: finish, kill 3
 rolling          | reload  | serving  | Postponed
@@ -157,6 +171,8 @@ rolling          | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen, 
 rolling          | rest    | resting  | Resting, 1: drain as last, 2: drain as last, kill 3, shut relay
 rolling          | more    | serving  | Scaled, fork 2
 rolling          | fewer   | serving  | Scaled, 2: drain to own
+rolling          | scale   | serving  | Scaled, fork 2
+rolling          | recycle | serving  | 
 
 preparing        | stop    | stopping | StopBegun, ABORT, term 9, 1: finish, 2: finish
 preparing        | reload  | serving  | Refused
@@ -165,6 +181,8 @@ preparing        | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
 preparing        | rest    | serving  | Refused
 preparing        | more    | serving  | Refused
 preparing        | fewer   | serving  | Refused
+preparing        | scale   | serving  | Refused
+preparing        | recycle | serving  | Refused
 
 committed        | stop    | stopping | StopBegun, ABORT, 1: finish, 2: finish
 committed        | reload  | serving  | Refused
@@ -173,6 +191,8 @@ committed        | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
 committed        | rest    | serving  | Refused
 committed        | more    | serving  | Refused
 committed        | fewer   | serving  | Refused
+committed        | scale   | serving  | Refused
+committed        | recycle | serving  | Refused
 
 awaiting         | stop    | stopping | FAILED, StopBegun, 1: drain as last, 2: drain as last, shut relay
 awaiting         | reload  | booting  | Refused
@@ -181,6 +201,8 @@ awaiting         | reopen  | booting  | reopen, Reopened, 1: reopen, 2: reopen
 awaiting         | rest    | booting  | Refused
 awaiting         | more    | booting  | Refused
 awaiting         | fewer   | booting  | Refused
+awaiting         | scale   | booting  | Refused
+awaiting         | recycle | booting  | Refused
 
 probation        | stop    | serving  | Refused
 probation        | reload  | serving  | Refused
@@ -189,6 +211,8 @@ probation        | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
 probation        | rest    | serving  | Retiring, 1: drain as last, 2: drain as last, shut relay
 probation        | more    | serving  | Refused
 probation        | fewer   | serving  | Refused
+probation        | scale   | serving  | Refused
+probation        | recycle | serving  | Refused
 
 stopping         | stop    | stopping | StopNow, kill 1, kill 2, shut
 stopping         | reload  | stopping | Refused
@@ -197,6 +221,8 @@ stopping         | reopen  | stopping | reopen, Reopened, 1: reopen, 2: reopen
 stopping         | rest    | stopping | Refused
 stopping         | more    | stopping | Refused
 stopping         | fewer   | stopping | Refused
+stopping         | scale   | stopping | Refused
+stopping         | recycle | stopping | Refused
 
 giving up        | stop    | givingup | StopNow, kill 1, kill 2
 giving up        | reload  | givingup | Refused
@@ -205,4 +231,6 @@ giving up        | reopen  | givingup | reopen, Reopened, 1: reopen, 2: reopen
 giving up        | rest    | givingup | Refused
 giving up        | more    | givingup | Refused
 giving up        | fewer   | givingup | Refused
+giving up        | scale   | givingup | Refused
+giving up        | recycle | givingup | Refused
 ";

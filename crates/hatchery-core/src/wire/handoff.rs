@@ -23,7 +23,7 @@ pub const VERSION: u64 = 1;
 pub const OLDEST: u64 = 1;
 
 /// The keys of this version.
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 20] = [
     "v",
     "min",
     "pid",
@@ -41,6 +41,9 @@ const KNOWN: [&str; 17] = [
     "anchor",
     "startup",
     "program",
+    "control",
+    "asks",
+    "before",
 ];
 
 /// What a predecessor hands to its successor.
@@ -72,6 +75,13 @@ pub struct Handoff {
     /// The reader is the writer itself: it had let everything go, and became the
     /// program anew to wait for the next connection.
     pub asleep: Option<Asleep>,
+    /// The control socket of the writer, if it is the reader itself.
+    pub control: Option<i32>,
+    /// Clients of the control socket: those that wait for this upgrade or, where the
+    /// writer is the reader, all.
+    pub clients: Vec<i32>,
+    /// Masters that drained behind the writer.
+    pub before: Vec<(Pid, Generation)>,
     /// What stands under keys that this version does not know, as far as it may
     /// be descriptors: a later version hands over more. Never written.
     pub strays: Vec<i32>,
@@ -108,7 +118,7 @@ pub struct HandedListener {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading {
     /// It is for this process.
-    Ours(Handoff),
+    Ours(Box<Handoff>),
     /// It is for another process: leave everything alone.
     Foreign {
         /// The process it is for.
@@ -154,6 +164,17 @@ impl Handoff {
         if let Some(anchor) = self.anchor {
             line = line.with("anchor", anchor.to_string());
         }
+        if let Some(control) = self.control {
+            line = line.with("control", control.to_string());
+        }
+        if !self.clients.is_empty() {
+            let fds: Vec<String> = self.clients.iter().map(ToString::to_string).collect();
+            line = line.with("asks", fds.join(","));
+        }
+        if !self.before.is_empty() {
+            let masters: Vec<String> = self.before.iter().map(|(pid, number)| format!("{pid}:{number}")).collect();
+            line = line.with("before", masters.join(","));
+        }
         if let Some(Asleep { pid_file, startup: [ignored, blocked], program, failures }) = &self.asleep {
             let lock = pid_file.map_or_else(|| "-".to_owned(), |fd| fd.to_string());
             line = line.with("asleep", format!("{lock},f{failures}"));
@@ -192,6 +213,9 @@ impl Handoff {
             kept: line.all("fd").map(kept).collect::<Result<_, _>>()?,
             anchor: line.bytes("anchor").map(|value| descriptor("anchor", value)).transpose()?,
             asleep: line.bytes("asleep").map(|value| asleep(value, &line)).transpose()?,
+            control: line.bytes("control").map(|value| descriptor("control", value)).transpose()?,
+            clients: line.bytes("asks").map(clients).transpose()?.unwrap_or_default(),
+            before: line.bytes("before").map(before).transpose()?.unwrap_or_default(),
             strays: line.others(&KNOWN).flat_map(descriptors_in).collect(),
         };
         for value in line.all("passed") {
@@ -201,7 +225,7 @@ impl Handoff {
             }
         }
         handoff.keep_owners_apart()?;
-        Ok(Reading::Ours(handoff))
+        Ok(Reading::Ours(Box::new(handoff)))
     }
 }
 
@@ -213,7 +237,7 @@ impl Handoff {
         let kept = self.kept.iter().map(|(_, fd)| fd);
         let pid_file = self.asleep.iter().filter_map(|asleep| asleep.pid_file.as_ref());
         let others = self.relay.iter().flatten().chain(&self.back).chain(&self.board).chain(kept).chain(pid_file);
-        let others = others.chain(&self.anchor);
+        let others = others.chain(&self.anchor).chain(&self.control).chain(&self.clients);
         for fd in queues.chain([&self.link]).chain(others) {
             if !named.insert(*fd) {
                 return Err(WireError::new(format!("descriptor {fd} is named twice")));
@@ -262,6 +286,20 @@ fn relay(value: &[u8]) -> Result<[i32; 2], WireError> {
     let ends = value.split(|b| *b == b',').map(|fd| descriptor("relay", fd)).collect::<Result<Vec<_>, _>>()?;
     let broken = || WireError::new(format!("`relay={}` is not ENTRY,EXIT", String::from_utf8_lossy(value)));
     <[i32; 2]>::try_from(ends).map_err(|_| broken())
+}
+
+fn clients(value: &[u8]) -> Result<Vec<i32>, WireError> {
+    value.split(|b| *b == b',').map(|fd| descriptor("asks", fd)).collect()
+}
+
+fn before(value: &[u8]) -> Result<Vec<(Pid, Generation)>, WireError> {
+    let broken = || WireError::new(format!("`before={}` is not PID:GENERATION", String::from_utf8_lossy(value)));
+    let master = |text: &str| {
+        let (pid, generation) = text.split_once(':')?;
+        Some((Pid(pid.parse().ok()?), Generation(generation.parse().ok()?)))
+    };
+    let text = std::str::from_utf8(value).map_err(|_| broken())?;
+    text.split(',').map(master).collect::<Option<_>>().ok_or_else(broken)
 }
 
 /// The name ends at the last `#`.
@@ -347,6 +385,9 @@ mod tests {
                 program: b"/srv/app;1".to_vec(),
                 failures: 2,
             }),
+            control: Some(15),
+            clients: vec![16, 17],
+            before: vec![(Pid(41), Generation(1)), (Pid(42), Generation(2))],
             strays: vec![],
         }
     }
@@ -355,7 +396,7 @@ mod tests {
     fn what_is_written_is_read() {
         let value = sample().encode();
         assert!(value.is_ascii());
-        assert_eq!(Handoff::decode(value.as_bytes(), Pid(4242)), Ok(Reading::Ours(sample())));
+        assert_eq!(Handoff::decode(value.as_bytes(), Pid(4242)), Ok(Reading::Ours(Box::new(sample()))));
     }
 
     #[test]
@@ -397,6 +438,8 @@ mod tests {
         assert_eq!(error("v=1;pid=7;gen=3;link=5;fd=a#6;fd=b#6"), "descriptor 6 is named twice");
         assert_eq!(error("v=1;pid=7;gen=3;link=5;anchor=5"), "descriptor 5 is named twice");
         assert_eq!(error("v=1;pid=7;gen=3;link=5;passed=web"), "`passed=web` is not NAME@FD");
+        assert_eq!(error("v=1;pid=7;gen=3;link=5;asks=6,5"), "descriptor 5 is named twice");
+        assert_eq!(error("v=1;pid=7;gen=3;link=5;before=6"), "`before=6` is not PID:GENERATION");
         assert_eq!(error("hello"), "`hello` has no `=`");
     }
 

@@ -21,6 +21,8 @@ pub enum PredecessorSays {
         /// How many there are now.
         draining: u8,
     },
+    /// Whoever waited for this upgrade, and was entrusted to the successor, has been answered.
+    Answered,
 }
 
 /// What a successor tells its predecessor.
@@ -62,6 +64,7 @@ impl PredecessorSays {
                 takes.write(Fields::default().with_number("draining", *draining)).message("commit")
             }
             Self::Abort => Fields::default().message("abort"),
+            Self::Answered => Fields::default().message("answered"),
             Self::Behind { draining } => Fields::default().with_number("draining", *draining).message("behind"),
         }
     }
@@ -76,6 +79,7 @@ impl PredecessorSays {
         Ok(match verb {
             "commit" => Some(Self::Commit { draining: draining()?, takes: Takes::read(&fields)? }),
             "abort" => Some(Self::Abort),
+            "answered" => Some(Self::Answered),
             "behind" => Some(Self::Behind { draining: draining()? }),
             _ => None,
         })
@@ -134,6 +138,7 @@ mod tests {
             PredecessorSays::Commit { draining: 1, takes: takes.clone() },
             PredecessorSays::Abort,
             PredecessorSays::Behind { draining: 0 },
+            PredecessorSays::Answered,
         ] {
             assert_eq!(PredecessorSays::decode(&said.encode()), Ok(Some(said)));
         }

@@ -192,7 +192,13 @@ impl World {
         match command {
             Command::Stop => self.stop_comes(index),
             Command::Rest => self.clean = false,
-            Command::Reload | Command::Upgrade | Command::Reopen | Command::More | Command::Fewer => {}
+            Command::Reload
+            | Command::Upgrade
+            | Command::Reopen
+            | Command::More
+            | Command::Fewer
+            | Command::Scale(_)
+            | Command::Recycle(_) => {}
         }
         self.tell_master(index, Event::Command(command), stage)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hatchery_core::{Command, CompanionKind};
+use hatchery_core::{Command, CompanionKind, Slot};
 
 use crate::choice::Deed;
 use crate::scope::{Budget, Looks, Scope};
@@ -17,10 +17,25 @@ const NO_LOOKS: Looks =
 /// The heartbeat is a multiple of a second, so that looks and deadlines meet.
 const HEARTBEAT: Looks = Looks { heartbeat: Duration::from_secs(4), ..NO_LOOKS };
 
-const ALONE: &[Command] = &[Command::Stop, Command::Reload, Command::Rest, Command::More, Command::Fewer];
+const ALONE: &[Command] = &[
+    Command::Stop,
+    Command::Reload,
+    Command::Rest,
+    Command::More,
+    Command::Fewer,
+    Command::Scale(2),
+    Command::Recycle(Slot(0)),
+];
 
-const ALL: &[Command] =
-    &[Command::Upgrade, Command::Stop, Command::Reload, Command::Rest, Command::More, Command::Fewer];
+const ALL: &[Command] = &[
+    Command::Upgrade,
+    Command::Stop,
+    Command::Reload,
+    Command::Rest,
+    Command::More,
+    Command::Fewer,
+    Command::Recycle(Slot(0)),
+];
 
 const HANGS: &[Deed] = &[Deed::Stand, Deed::Halt, Deed::Turn];
 

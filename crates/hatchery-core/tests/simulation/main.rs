@@ -8,7 +8,7 @@ mod world;
 use std::time::Duration;
 
 use hatchery_core::wire::worker::WorkerSays;
-use hatchery_core::{Command, Companion, CompanionKind, Ending, Pid, Policy};
+use hatchery_core::{Command, Companion, CompanionKind, Ending, Pid, Policy, Slot};
 use proptest::prelude::*;
 
 use crate::world::{Luck, Source, World};
@@ -57,6 +57,8 @@ fn chance() -> impl Strategy<Value = Chance> {
         1 => Just(Command::Rest),
         2 => Just(Command::More),
         2 => Just(Command::Fewer),
+        1 => (0u16..5).prop_map(Command::Scale),
+        1 => (0u16..3).prop_map(|slot| Command::Recycle(Slot(slot))),
     ];
     let settings = prop::option::weighted(0.8, 1u16..4);
     let luck =

@@ -1,11 +1,13 @@
 //! What the driver does about each action: every effect that a master has is below.
 
+use std::error::Error;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use hatchery_core::notice::{Cause, Level};
+use hatchery_core::wire::upgrade::PredecessorSays;
 use hatchery_core::wire::worker::MasterSays;
 use hatchery_core::{Action, Event, Generation, Notice, Pid, Slot};
 use hatchery_sys::board::{Claim, Counter};
@@ -52,11 +54,13 @@ impl Driver {
             Action::TellPredecessor(says) => tell(self.inbox.predecessor.as_ref(), &says.encode()),
             Action::TakePidFile => {
                 self.take_pid_file();
+                self.take_control(self.elder);
                 self.tell_who_serves();
                 self.hooks.serving();
             }
             Action::TakeBackPidFile => {
                 self.with_pid_file(PidFile::take_back);
+                self.take_control(self.heir);
                 self.tell_who_serves();
             }
             Action::Abort { pid } => self.kill(pid, Signal::SIGABRT),
@@ -168,6 +172,7 @@ impl Driver {
         let event = match self.bequeath(generation, workers, configured) {
             Ok((pid, link)) => {
                 self.inbox.successor = Some(Successor { pid, link });
+                self.heir = Some(pid);
                 Event::SuccessorStarted { pid }
             }
             Err(failure) => {
@@ -194,6 +199,7 @@ impl Driver {
             board: &self.board,
             kept: &self.kept,
             anchor: self.inbox.anchor.as_ref(),
+            control: &self.control,
             generation,
             workers,
             configured,
@@ -208,6 +214,21 @@ impl Driver {
         }
     }
 
+    /// As with the pid file.
+    fn take_control(&mut self, other: Option<Pid>) {
+        if let Some(Err(failure)) = self.control.endpoint().map(|endpoint| endpoint.take(other)) {
+            let reason = failure.source().map(|source| format!(": {source}")).unwrap_or_default();
+            error!(target: "hatchery", "{failure}{reason}; serving goes on without it");
+        }
+    }
+
+    /// Whom this master has answered its successor need not.
+    pub(super) fn tell_of_answers(&mut self) {
+        if self.control.take_upgrade_answered() {
+            tell(self.inbox.successor.as_ref().map(|successor| &successor.link), &PredecessorSays::Answered.encode());
+        }
+    }
+
     fn tell_who_serves(&self) {
         if let Some(anchor) = &self.inbox.anchor {
             anchor.serving();
@@ -215,7 +236,7 @@ impl Driver {
     }
 
     /// A pid file that cannot be written is said, and costs nobody the service.
-    fn with_pid_file<E: std::error::Error>(&mut self, change: impl FnOnce(&mut PidFile) -> Result<(), E>) {
+    fn with_pid_file<E: Error>(&mut self, change: impl FnOnce(&mut PidFile) -> Result<(), E>) {
         if let Some(Err(failure)) = self.pid_file.as_mut().map(change) {
             let reason = failure.source().map(|source| format!(": {source}")).unwrap_or_default();
             error!(target: "hatchery", "{failure}{reason}; serving goes on without it");
@@ -230,6 +251,8 @@ impl Driver {
             Level::Warn => warn!(target: LOG, generation = generation.0, "{notice}"),
             Level::Error => error!(target: LOG, generation = generation.0, "{notice}"),
         }
+        self.control.hears(notice, &self.core);
+        self.tell_of_answers();
         match notice {
             Notice::WorkerExited { who, pid, ending, cause } => {
                 let due = self.due.remove(pid);

@@ -8,6 +8,7 @@ use hatchery_sys::{signals, title};
 use tracing::{error, info, warn};
 
 use super::{Driver, LOG, Turn};
+use crate::control::Dormant;
 use crate::dormant::{self, Wake};
 use crate::pid_file::PidFile;
 
@@ -47,7 +48,9 @@ impl Driver {
         let (inbox, hooks) = (&mut self.inbox, &mut self.hooks);
         let (signals, anchor, outlives_terminal) = (&mut inbox.signals, inbox.anchor.as_ref(), inbox.outlives_terminal);
         let reopen = || hooks.reopen();
-        match dormant::wait_for_somebody(&self.listeners, signals, anchor, outlives_terminal, Duration::ZERO, reopen) {
+        let (generation, listeners, board) = (self.core.generation(), &self.listeners, &self.board);
+        let asks = (&mut self.control, &Dormant { generation, listeners, board });
+        match dormant::wait_for_somebody(signals, anchor, asks, outlives_terminal, Duration::ZERO, reopen) {
             Ok(wake) => self.wake(wake),
             Err(failure) => self.cannot_go_on(&format!("cannot wait for connections: {failure}")),
         }
@@ -55,7 +58,7 @@ impl Driver {
 
     fn wake(&mut self, wake: Wake) -> Turn {
         match wake {
-            Wake::Connection => self.come_back([Event::Begin]),
+            Wake::Connection | Wake::Asked => self.come_back([Event::Begin]),
             Wake::Command(command) => self.come_back([Event::Begin, Event::Command(command)]),
             Wake::Stop => {
                 self.shut();

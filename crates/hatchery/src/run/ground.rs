@@ -1,10 +1,11 @@
 //! What a master stands on before anything is loaded: sockets, a board, and who came before.
 
-use hatchery_core::{Command, Generation};
+use hatchery_core::{Command, Generation, Outcome};
 use hatchery_master::anchor::Line;
+use hatchery_master::control::Dormant;
 use hatchery_master::dormant::{self, Wake};
 use hatchery_master::successor::Legacy;
-use hatchery_master::{PidFile, Predecessor, Relays};
+use hatchery_master::{Control, Endpoint, PidFile, Predecessor, Relays};
 use hatchery_net::{Kept, Listeners, Passed, Spec};
 use hatchery_sys::Signal;
 use hatchery_sys::board::Board;
@@ -34,6 +35,8 @@ pub(super) struct Ground {
     pub(super) anchor: Option<Line>,
     /// What the program keeps open across upgrades.
     pub(super) kept: Kept,
+    /// Who asks over the control socket.
+    pub(super) control: Control,
 }
 
 /// What follows from waiting for somebody.
@@ -65,6 +68,7 @@ impl Ground {
         if let Some(pid_file) = pid_file.as_ref().filter(|pid_file| !has_predecessor && !pid_file.is_held()) {
             pid_file.check()?;
         }
+        let control = control(settings, predecessor.as_mut(), is_anew)?;
         let generation = predecessor.as_ref().map_or(Generation::FIRST, |before| before.generation);
         let scaled = predecessor.as_ref().and_then(|before| reread::kept_scale(before, settings));
         let handed = predecessor.as_mut().and_then(|before| before.board.take());
@@ -76,7 +80,19 @@ impl Ground {
         let (listeners, link) = listeners::claim(settings, named, predecessor, passed)?;
         // Nobody listens at the other end of a link to oneself.
         let link = link.filter(|_| !is_anew);
-        Ok(Self { generation, scaled, board, listeners, relays, link, pid_file, slept: failures, anchor, kept })
+        Ok(Self {
+            generation,
+            scaled,
+            board,
+            listeners,
+            relays,
+            link,
+            pid_file,
+            slept: failures,
+            anchor,
+            kept,
+            control,
+        })
     }
 
     /// On demand: waits for the first connection with nothing but this.
@@ -86,6 +102,9 @@ impl Ground {
             pid_file.reserve()?;
             pid_file.take_first()?;
         }
+        if let Some(endpoint) = self.control.endpoint().filter(|endpoint| !endpoint.is_held()) {
+            endpoint.take(None)?;
+        }
         hatchery_sys::title::set(&format!("hatchery: master gen {} on demand", self.generation));
         for listener in &self.listeners {
             info!(target: "hatchery", "listening on {}", listener.bound());
@@ -93,8 +112,10 @@ impl Ground {
         starter::settle();
         starter::ready();
         self.anchor.iter().for_each(Line::serving);
-        match dormant::lie_low(&self.listeners, startup, self.anchor.as_ref(), failures, || logging::reopen(settings)) {
-            Ok((Wake::Connection, signals)) => Ok(Lain::Woken(None, signals)),
+        let (generation, listeners, board) = (self.generation, &self.listeners, &self.board);
+        let asks = (&mut self.control, &Dormant { generation, listeners, board });
+        match dormant::lie_low(startup, self.anchor.as_ref(), asks, failures, || logging::reopen(settings)) {
+            Ok((Wake::Connection | Wake::Asked, signals)) => Ok(Lain::Woken(None, signals)),
             Ok((Wake::Command(command), signals)) => Ok(Lain::Woken(Some(command), signals)),
             Ok((Wake::Stop, _)) => {
                 self.leave();
@@ -134,6 +155,7 @@ impl Ground {
             board: &self.board,
             kept: &self.kept,
             anchor: self.anchor.as_ref(),
+            control: &self.control,
             generation: self.generation,
             workers,
             configured,
@@ -143,8 +165,12 @@ impl Ground {
         Err(Error::Anew(legacy.sleep(lock, failures)))
     }
 
-    /// Keeps others from starting with the same pid file. Last of all: only the driver's end removes it.
-    pub(super) fn reserve_pid_file(&mut self) -> Result<(), Error> {
+    /// Keeps others from starting with the same pid file, and makes what it will have
+    /// the control socket's name. Last of all: only the driver's end removes it.
+    pub(super) fn reserve(&mut self) -> Result<(), Error> {
+        if let Some(endpoint) = self.control.endpoint().filter(|endpoint| !endpoint.is_held()) {
+            endpoint.prepare()?;
+        }
         match &mut self.pid_file {
             Some(pid_file) if pid_file.is_held() => {}
             Some(pid_file) if self.link.is_none() => pid_file.reserve()?,
@@ -160,6 +186,8 @@ impl Ground {
         if let Some(pid_file) = &mut self.pid_file {
             pid_file.remove();
         }
+        self.control.farewell(&Outcome::Drained, false);
+        self.control.endpoint().into_iter().for_each(Endpoint::remove);
     }
 
     /// What was loaded cannot be used: nothing of this was ever served.
@@ -168,5 +196,24 @@ impl Ground {
         if let Some(pid_file) = self.pid_file.as_mut().filter(|pid_file| pid_file.is_held()) {
             pid_file.remove();
         }
+        self.control.endpoint().into_iter().for_each(Endpoint::remove);
     }
+}
+
+/// The control socket's end: not made yet, or kept over a sleep; and whoever waits there.
+fn control(settings: &Settings, predecessor: Option<&mut Predecessor>, is_anew: bool) -> Result<Control, Error> {
+    let mut endpoint = settings.control.clone().map(|path| Endpoint::at(path, settings.control_mode));
+    let Some(predecessor) = predecessor else {
+        endpoint.iter().try_for_each(Endpoint::check)?;
+        return Ok(Control::new(endpoint));
+    };
+    if let Some((endpoint, socket)) = endpoint.as_mut().zip(predecessor.control.take()) {
+        endpoint.go_on_with(socket);
+    }
+    let clients = std::mem::take(&mut predecessor.clients);
+    let control = predecessor
+        .before
+        .iter()
+        .fold(Control::new(endpoint), |control, (pid, generation)| control.behind(*pid, *generation));
+    Ok(if is_anew { control.with_clients(clients) } else { control.entrusted_with(clients) })
 }

@@ -74,6 +74,8 @@ fn with_fixed_ones_of(old: &Settings, new: Settings) -> Settings {
     Settings {
         listen_mode: old.listen_mode,
         pid_file: old.pid_file,
+        control: old.control,
+        control_mode: old.control_mode,
         log_format: old.log_format,
         on_demand: old.on_demand,
         daemonize: old.daemonize,
@@ -109,6 +111,8 @@ fn fixed_ones(old: &Settings, new: &Settings) -> Vec<(&'static str, &'static str
     vec![
         ("listen-mode", START, old.listen_mode != new.listen_mode),
         ("pid-file", UPGRADE, old.pid_file != new.pid_file),
+        ("control", UPGRADE, old.control != new.control),
+        ("control-mode", UPGRADE, old.control_mode != new.control_mode),
         ("log-format", UPGRADE, old.log_format != new.log_format),
         ("on-demand", UPGRADE, old.on_demand != new.on_demand),
         ("daemonize", START, old.daemonize != new.daemonize),

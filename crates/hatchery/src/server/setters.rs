@@ -59,6 +59,30 @@ impl<P: 'static> Server<P> {
         self.set("pid-file", path.as_ref())
     }
 
+    /// Where the socket is by which operators ask for the server's status, and for
+    /// reloads, upgrades and the like: with the `hatchery` command, or in JSON.
+    ///
+    /// ```
+    /// let settings = hatchery::Server::new().control("/run/app.ctl").settings()?;
+    /// assert_eq!(settings.control, Some("/run/app.ctl".into()));
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn control(self, path: impl AsRef<Path>) -> Self {
+        self.set("control", path.as_ref())
+    }
+
+    /// Who may connect to the [control socket](Self::control), as mode bits; by default
+    /// 0600. Root and the user of the master may ask in any case.
+    ///
+    /// ```
+    /// let settings = hatchery::Server::new().control_mode(0o660).settings()?;
+    /// assert_eq!(settings.control_mode, 0o660);
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn control_mode(self, mode: u32) -> Self {
+        self.set("control-mode", format!("{mode:03o}"))
+    }
+
     /// From the start of a worker, or of a successor, to ready; by default 30 s.
     ///
     /// Timeouts are kept in milliseconds, rounded up.
@@ -289,6 +313,8 @@ mod tests {
             .listen_mode(ListenMode::Reuseport)
             .backlog(3)
             .pid_file("app.pid")
+            .control("app.ctl")
+            .control_mode(0o640)
             .boot_timeout(ms(4))
             .drain_timeout(ms(5))
             .header_timeout(ms(6))
@@ -326,6 +352,8 @@ mod tests {
             listen_mode: ListenMode::Reuseport,
             backlog: 3,
             pid_file: Some(start.join("app.pid")),
+            control: Some(start.join("app.ctl")),
+            control_mode: 0o640,
             boot_timeout: ms(4),
             drain_timeout: ms(5),
             header_timeout: ms(6),

@@ -10,7 +10,27 @@ pub(super) fn refuse(settings: &Settings, named: &[Address]) -> Result<(), Setti
     one_listener_an_address(settings, named)?;
     jitter_of_something(settings)?;
     idle_on_demand(settings)?;
-    files_of_their_own(settings)
+    files_of_their_own(settings)?;
+    socket_of_its_own(settings, named)
+}
+
+/// The system has room for so many bytes of a socket's path, and the names beside it
+/// have a pid at their end.
+const LONGEST_CONTROL: usize = 107 - ".4194304".len();
+
+fn socket_of_its_own(settings: &Settings, named: &[Address]) -> Result<(), SettingsError> {
+    let Some(path) = &settings.control else { return Ok(()) };
+    let len = path.as_os_str().len();
+    if len > LONGEST_CONTROL {
+        let reason = format!("{} has {len} bytes; expected a path of {LONGEST_CONTROL} at most", path.display());
+        return Err(SettingsError::Contradiction { settings: "control", reason });
+    }
+    let is_bound = |address: &Address| matches!(address, Address::Unix(bound) if bound == path);
+    if settings.bind.iter().chain(named).any(is_bound) {
+        let reason = format!("both are {}; expected a socket each", path.display());
+        return Err(SettingsError::Contradiction { settings: "bind and control", reason });
+    }
+    Ok(())
 }
 
 fn jitter_of_something(settings: &Settings) -> Result<(), SettingsError> {
@@ -53,6 +73,9 @@ fn files_of_their_own(settings: &Settings) -> Result<(), SettingsError> {
         ("config and pid-file", &settings.config, &settings.pid_file),
         ("config and log", &settings.config, &settings.log),
         ("pid-file and log", &settings.pid_file, &settings.log),
+        ("config and control", &settings.config, &settings.control),
+        ("pid-file and control", &settings.pid_file, &settings.control),
+        ("control and log", &settings.control, &settings.log),
     ];
     for (settings, one, other) in pairs {
         if let Some(path) = one

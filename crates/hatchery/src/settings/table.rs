@@ -116,6 +116,22 @@ pub(crate) const TABLE: &[Setting] = &[
         put: |settings, text| value::path(text).map(|path| settings.pid_file = Some(path)),
     },
     Setting {
+        name: "control",
+        value: "PATH",
+        help: "Socket for the `hatchery` command: status, upgrade, reload, scale, stop",
+        unset: Unset::Off,
+        kind: Kind::Text,
+        put: |settings, text| value::path(text).map(|path| settings.control = Some(path)),
+    },
+    Setting {
+        name: "control-mode",
+        value: "MODE",
+        help: "Who may connect to the control socket, as mode bits in octal; root and the server's own user always may",
+        unset: Unset::Text("0600"),
+        kind: Kind::Text,
+        put: |settings, text| value::mode(text).map(|mode| settings.control_mode = mode),
+    },
+    Setting {
         name: "boot-timeout",
         value: "DUR",
         help: "From the start of a worker, or of a successor, to ready",
