@@ -125,6 +125,9 @@ fn handoff_there_and_back() {
         configured: Some(4),
         kept: Vec::new(),
         anchor: None,
+        control: None,
+        clients: Vec::new(),
+        before: Vec::new(),
         asleep: None,
         strays: Vec::new(),
     };

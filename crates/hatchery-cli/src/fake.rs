@@ -105,7 +105,7 @@ pub(crate) fn status() -> Status {
         generation: 3,
         state: MasterState::Serving,
         operation: Some(Operation::Reload),
-        predecessors: vec![Predecessor { master: 4100, generation: 2 }],
+        predecessors: vec![Predecessor { master: 4100, generation: 2, control: None }],
         workers: vec![
             worker(0, 4243, 3, WorkerState::Ready, 90_210),
             worker(1, 4244, 3, WorkerState::Draining, 90_111),
