@@ -161,8 +161,8 @@ rereading        | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
 rereading        | rest    | resting  | Resting, 1: drain as last, 2: drain as last, shut relay
 rereading        | more    | serving  | Scaled
 rereading        | fewer   | serving  | Scaled, 2: drain to own
-rereading        | scale   | serving  | Scaled, fork 2
-rereading        | recycle | serving  | RecycleBegun, fork 0
+rereading        | scale   | serving  | Scaled
+rereading        | recycle | serving  | 
 
 rolling          | stop    | stopping | StopBegun, 1: finish, 2: finish, kill 3
 rolling          | reload  | serving  | Postponed

@@ -50,7 +50,7 @@ impl View<'_> {
             name: self.core.who(worker.slot).companion.map(|companion| companion.name),
             connections: count(|cell| cell.open.load(Relaxed)),
             in_flight: count(|cell| cell.in_flight.load(Relaxed)),
-            requests: count(|cell| cell.requests()),
+            requests: count(Cell::requests),
             age_seconds: millis(age.unwrap_or_default()),
         }
     }

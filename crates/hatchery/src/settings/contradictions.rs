@@ -26,7 +26,11 @@ fn socket_of_its_own(settings: &Settings, named: &[Address]) -> Result<(), Setti
         return Err(SettingsError::Contradiction { settings: "control", reason });
     }
     let is_bound = |address: &Address| matches!(address, Address::Unix(bound) if bound == path);
-    if settings.bind.iter().chain(named).any(is_bound) {
+    let bound = settings.bind.iter().filter_map(|bind| match bind {
+        Bind::Address(address) => Some(address),
+        Bind::Passed(_) => None,
+    });
+    if bound.chain(named).any(is_bound) {
         let reason = format!("both are {}; expected a socket each", path.display());
         return Err(SettingsError::Contradiction { settings: "bind and control", reason });
     }
