@@ -1,0 +1,5 @@
+//! Listeners that speak TLS, with the feature `tls`.
+
+mod session;
+
+pub(crate) use session::Session;
