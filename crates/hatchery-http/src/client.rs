@@ -104,6 +104,12 @@ impl Facts {
         Self { peer, permit, began: began.into(), past }
     }
 
+    /// The handshake is done.
+    #[cfg(feature = "tls")]
+    pub(crate) fn secured(&mut self, info: TlsInfo) {
+        self.past.get_or_insert_default().tls = Some(Arc::new(info));
+    }
+
     /// Requests so far, here and elsewhere, the present one included.
     pub(crate) fn requests(&self) -> u64 {
         self.permit.record().requests()

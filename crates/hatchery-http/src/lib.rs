@@ -136,7 +136,7 @@ mod streams;
 mod sweep;
 mod ticker;
 #[cfg(feature = "tls")]
-mod tls;
+pub mod tls;
 mod tls_info;
 mod tower;
 mod transport;

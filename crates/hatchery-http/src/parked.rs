@@ -82,6 +82,10 @@ impl Parked {
         if self.prefix.is_empty() {
             return None;
         }
+        // What the handshake has agreed on is what is spoken.
+        if let Some(agreed) = self.transport.agreed() {
+            return Some(agreed);
+        }
         // The preface of HTTP/2 may only be the first thing that a client says.
         if self.facts.requests() > 0 {
             return Some(Wake::Http1);
@@ -101,20 +105,28 @@ impl Parked {
     /// and a client that has gone is noticed without any of hyper's state.
     pub(crate) fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         loop {
-            let mut space = [MaybeUninit::<u8>::uninit(); FIRST_READ];
-            let mut buf = ReadBuf::uninit(&mut space);
-            if ready!(self.transport.poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty() {
+            if !ready!(self.poll_more(cx)) {
                 return Poll::Ready(Wake::Ended);
-            }
-            if self.prefix.is_empty() {
-                self.prefix = buf.filled().into();
-            } else {
-                self.prefix = [&self.prefix, buf.filled()].concat().into();
             }
             if let Some(wake) = self.wake() {
                 return Poll::Ready(wake);
             }
         }
+    }
+
+    /// Waits for bytes and adds them to the prefix; `false` if there will be none.
+    pub(crate) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut space = [MaybeUninit::<u8>::uninit(); FIRST_READ];
+        let mut buf = ReadBuf::uninit(&mut space);
+        if ready!(self.transport.poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty() {
+            return Poll::Ready(false);
+        }
+        if self.prefix.is_empty() {
+            self.prefix = buf.filled().into();
+        } else {
+            self.prefix = [&self.prefix, buf.filled()].concat().into();
+        }
+        Poll::Ready(true)
     }
 
     /// Sends the connection to another process, with what the application has saved of it.

@@ -9,6 +9,7 @@ use hatchery_worker::Stream;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::parked::Wake;
 use crate::peek::{Peeked, peek};
 #[cfg(feature = "tls")]
 use crate::tls::Session;
@@ -50,6 +51,17 @@ impl Transport {
             Self::Plain(stream) => Some(stream),
             #[cfg(feature = "tls")]
             Self::Tls(_) => None,
+        }
+    }
+
+    /// What both sides have agreed to speak; `None` if the first bytes have to tell.
+    pub(crate) fn agreed(&self) -> Option<Wake> {
+        match self {
+            Self::Plain(_) => None,
+            #[cfg(feature = "tls")]
+            Self::Tls(session) if session.is_http2() => Some(Wake::Http2),
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => Some(Wake::Http1),
         }
     }
 
