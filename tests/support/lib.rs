@@ -5,8 +5,8 @@
 //! * [`chores`]: a server with jobs, a sidecar and something that it keeps
 //! * [`program`]: where the examples are, and what can stand in for a new version
 //! * [`control`]: an operator at the control socket
-//! * [`certificates`]: who trusts whom
 //! * [`client`], [`load`]: one careful client, and many at once
+//! * [`command`]: the `hatchery` command, asked of a lab
 //! * [`eve`]: the moment before connections move
 //! * [`storm`]: clients of every kind at once, on one event loop
 //! * [`procfs`]: processes, their titles and their descriptors
@@ -16,13 +16,13 @@
 //! * [`network`]: hosts with a network between them
 //! * [`limit`]: resources that a running process is denied
 //! * [`tools`]: programs that check what is no Rust
-//! * [`pty`], [`pipe`]: a server under a terminal, or with a log that somebody reads
+//! * [`pty`], [`pipe`]: a program under a terminal, or with a log that somebody reads
 //! * [`wait`]: waiting for an event under a deadline, the one place that sleeps
 #![forbid(unsafe_code)]
 
-pub mod certificates;
 pub mod chores;
 pub mod client;
+pub mod command;
 pub mod control;
 pub mod eve;
 pub mod lab;

@@ -111,17 +111,14 @@ impl Server {
         self.control.as_deref().filter(|path| !path.as_os_str().is_empty()).ok_or(Failure::WhichServer)
     }
 
+    /// Another master, asked in the same way.
+    pub(crate) fn of(&self, path: &Path) -> Self {
+        Self { control: Some(path.to_owned()), ..self.clone() }
+    }
+
     /// The same, with another time to wait.
     pub(crate) fn within(&self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self.clone() }
-    }
-}
-
-#[cfg(test)]
-impl Server {
-    /// A server for tests.
-    pub(crate) fn at(path: &Path) -> Self {
-        Self { control: Some(path.to_owned()), ..Self::default() }
     }
 }
 

@@ -3,6 +3,7 @@
 //! The blocking client works in a thread of its own, so that whoever waits can also
 //! look at the clock, and at signals.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
@@ -44,7 +45,7 @@ pub(crate) enum Meanwhile {
 
 enum News {
     Said(Reply),
-    Over(Result<Reply, ClientError>),
+    Over(Result<Reply, Failure>),
     Interrupted,
 }
 
@@ -100,7 +101,7 @@ impl Question {
                     is_heard = true;
                     meanwhile(Meanwhile::Said(reply), begun.elapsed());
                 }
-                Ok(News::Over(last)) => break last.map_err(Failure::from),
+                Ok(News::Over(last)) => break last,
                 Ok(News::Interrupted) => break Err(Failure::Interrupted { what: limit.what() }),
                 Err(RecvTimeoutError::Timeout) => meanwhile(Meanwhile::Nothing, begun.elapsed()),
                 Err(RecvTimeoutError::Disconnected) => break Err(Failure::Unexpected),
@@ -109,31 +110,44 @@ impl Question {
         if let Some(interrupts) = interrupts {
             interrupts.close();
         }
-        match answer? {
-            Reply::Failed { text, .. } => Err(Failure::Refused { text }),
-            reply => Ok(reply),
-        }
+        answer
     }
 
-    /// Asks whoever serves at the path, and once more if another one does by then.
-    fn converse(&self, mut said: impl FnMut(Reply)) -> Result<Reply, ClientError> {
+    /// Asks whoever serves at the path, and once more if another one does by then. Blocks
+    /// without a look at the clock where nobody accepts.
+    ///
+    /// # Errors
+    /// As [`ask`](Self::ask).
+    pub(crate) fn converse(&self, mut said: impl FnMut(Reply)) -> Result<Reply, Failure> {
         let mut is_heard = false;
-        let mut once = || {
-            Client::connect(&self.path)?.ask(&self.request, |reply| {
-                is_heard = true;
-                said(reply);
-            })
+        let first = self.once(|reply| {
+            is_heard = true;
+            said(reply);
+        });
+        let is_asked_again = match &first {
+            Ok(Reply::Failed { because, .. }) => *because == Refusal::Replaced,
+            // Its successor has taken over in this moment. Only what changes nothing is asked twice.
+            Err(ClientError::Gone { .. }) => self.only_looks() && !is_heard,
+            Ok(_) | Err(_) => false,
         };
-        match once() {
-            Ok(Reply::Failed { because: Refusal::Replaced, .. }) => once(),
-            // It has gone with its last breath, and a successor serves. Only what changes nothing is asked twice.
-            Err(ClientError::Gone { .. }) if self.only_looks() && !is_heard => self.converse_again(said),
-            answer => answer,
+        let answer = if is_asked_again { self.once(said) } else { first };
+        match answer {
+            Ok(Reply::Failed { text, .. }) => Err(Failure::Refused { text }),
+            Ok(reply) => Ok(reply),
+            Err(ClientError::Broken { path, source }) if source.kind() == ErrorKind::WouldBlock => {
+                Err(self.limit.over(path, is_heard))
+            }
+            Err(error) => Err(error.into()),
         }
     }
 
-    fn converse_again(&self, said: impl FnMut(Reply)) -> Result<Reply, ClientError> {
-        Client::connect(&self.path)?.ask(&self.request, said)
+    fn once(&self, said: impl FnMut(Reply)) -> Result<Reply, ClientError> {
+        let mut client = Client::connect(&self.path)?;
+        if let Limit::AtOnce(span) = self.limit {
+            // No more can be done about one that is zero, which the command line does not let through.
+            let _ = client.set_patience(Some(span));
+        }
+        client.ask(&self.request, said)
     }
 
     fn only_looks(&self) -> bool {

@@ -6,15 +6,38 @@ use crate::args::Server;
 use crate::ask::{Meanwhile, Question};
 use crate::failure::Failure;
 use crate::output;
+use crate::progress::remark;
+use crate::status;
 use crate::table::{Side, Table};
 use crate::words::{age, count};
 
 /// Prints who is connected.
 pub(crate) fn run(server: &Server, json: bool, draining: bool) -> Result<(), Failure> {
-    let mut connections = fetch(Question::at_once(server, Request::Connections)?)?;
+    let mut connections = of_all(server)?;
     connections.retain(|connection| connection.draining || !draining);
     order(&mut connections);
     output::print(&if json { lines(&connections) } else { shown(&connections) })
+}
+
+/// Those of the serving master, and of its predecessors that drain. They come first: what moves
+/// meanwhile is rather seen twice than not at all.
+fn of_all(server: &Server) -> Result<Vec<Connection>, Failure> {
+    let status = status::fetch(Question::at_once(server, Request::Status)?)?;
+    let mut all = Vec::new();
+    for predecessor in &status.predecessors {
+        let Some(path) = &predecessor.control else { continue };
+        match fetch(Question::at_once(&server.of(path), Request::Connections)?) {
+            Ok(mut theirs) => all.append(&mut theirs),
+            // It has drained meanwhile.
+            Err(Failure::Client(_)) => {}
+            Err(failure) => {
+                let (generation, master) = (predecessor.generation, predecessor.master);
+                remark(&format!("connections of generation {generation} (master {master}) are not shown: {failure}"));
+            }
+        }
+    }
+    all.append(&mut fetch(Question::at_once(server, Request::Connections)?)?);
+    Ok(all)
 }
 
 fn fetch(question: Question) -> Result<Vec<Connection>, Failure> {
@@ -79,8 +102,12 @@ fn shown(connections: &[Connection]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use hatchery_control::{Predecessor, Status};
+
     use super::*;
-    use crate::fake::{Fake, text};
+    use crate::fake::{Fake, status, text};
 
     fn connection(age_seconds: f64, draining: bool) -> Connection {
         Connection {
@@ -112,6 +139,23 @@ mod tests {
         assert_eq!(shown(&all), expected);
         assert_eq!(lines(&all).lines().count(), 3);
         assert!(lines(&all).starts_with(r#"{"pid":4243,"slot":0,"generation":3,"draining":true,"#));
+    }
+
+    #[test]
+    fn those_of_predecessors_come_first_unless_they_are_gone() {
+        let one = |age| vec![Reply::Connections { connections: vec![connection(age, false)], more: false }];
+        let draining = Fake::answers([one(1.0)]);
+        let predecessor = |control: &Server| Predecessor {
+            master: 4100,
+            generation: 2,
+            control: control.control().ok().map(Path::to_owned),
+        };
+        let gone = Server::default().of(Path::new("/nowhere/ctl"));
+        let predecessors = vec![predecessor(&gone), predecessor(&draining.server()), predecessor(&Server::default())];
+        let status = Box::new(Status { predecessors, ..status() });
+        let fake = Fake::answers([vec![Reply::Status { status }], one(2.0)]);
+        let all = of_all(&fake.server()).unwrap();
+        assert_eq!(all.iter().map(|one| one.age_seconds).collect::<Vec<_>>(), [1.0, 2.0]);
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Fake {
 
     /// How to get there.
     pub(crate) fn server(&self) -> Server {
-        Server::at(&self.folder.path().join("ctl"))
+        Server::default().of(&self.folder.path().join("ctl"))
     }
 
     /// What it was asked so far.

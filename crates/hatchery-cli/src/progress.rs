@@ -84,6 +84,11 @@ pub(crate) fn complain(text: &str) {
     write(&format!("hatchery: error: {text}\n"));
 }
 
+/// Says what is worth knowing beside what was asked for.
+pub(crate) fn remark(text: &str) {
+    write(&format!("hatchery: {text}\n"));
+}
+
 fn write(text: &str) {
     // Nobody is left who could be told that it did not work.
     let _ = io::stderr().write_all(text.as_bytes());

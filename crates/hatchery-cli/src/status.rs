@@ -23,7 +23,12 @@ pub(crate) fn run(server: &Server, json: bool) -> Result<(), Failure> {
 
 /// Asks for it.
 pub(crate) fn fetch(question: Question) -> Result<Status, Failure> {
-    match question.ask(|_, _| ())? {
+    read(question.ask(|_, _| ())?)
+}
+
+/// What an answer says of it.
+pub(crate) fn read(answer: Reply) -> Result<Status, Failure> {
+    match answer {
         Reply::Status { status } => Ok(*status),
         _ => Err(Failure::Unexpected),
     }

@@ -3,18 +3,20 @@
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::Shutdown;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hatchery_worker::{Accepted, Luggage, Stay};
-use tokio::io::ReadBuf;
+use hatchery_worker::{Accepted, Luggage, Stay, Stream};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 use crate::client::Facts;
-use crate::peek::Peeked;
+use crate::peek::{Peeked, peek};
 use crate::phase::{LINGER, Phase};
 use crate::sniff::{Protocol, sniff};
-use crate::transport::Transport;
 
 /// Enough for nearly every request head: one read, as hyper would have made.
 const FIRST_READ: usize = 8192;
@@ -23,8 +25,7 @@ const FIRST_READ: usize = 8192;
 const TOO_LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// What a client gets when its request cannot even be begun.
-pub(crate) const FAILED: &[u8] =
-    b"HTTP/1.1 500 Internal Server Error\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+const FAILED: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// A connection that waits, as a plain value.
 ///
@@ -33,7 +34,7 @@ pub(crate) const FAILED: &[u8] =
 /// any worker can go on with it.
 #[derive(Debug)]
 pub(crate) struct Parked {
-    pub(crate) transport: Transport,
+    pub(crate) stream: Stream,
     /// Read, but not used: the beginning of the next request. Empty but for
     /// clients that send their head in pieces, or more than one request at once.
     pub(crate) prefix: Box<[u8]>,
@@ -54,11 +55,7 @@ impl From<Accepted> for Arrival {
     fn from(accepted: Accepted) -> Self {
         let Accepted { stream, peer, permit, journey, unread, state: saved, local: _, listener: _ } = accepted;
         let facts = Facts::new(peer, permit, &journey);
-        Self {
-            parked: Parked { transport: Transport::Plain(stream), prefix: unread, facts },
-            waited: journey.waited,
-            saved,
-        }
+        Self { parked: Parked { stream, prefix: unread, facts }, waited: journey.waited, saved }
     }
 }
 
@@ -82,10 +79,6 @@ impl Parked {
         if self.prefix.is_empty() {
             return None;
         }
-        // What the handshake has agreed on is what is spoken.
-        if let Some(agreed) = self.transport.agreed() {
-            return Some(agreed);
-        }
         // The preface of HTTP/2 may only be the first thing that a client says.
         if self.facts.requests() > 0 {
             return Some(Wake::Http1);
@@ -105,28 +98,20 @@ impl Parked {
     /// and a client that has gone is noticed without any of hyper's state.
     pub(crate) fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         loop {
-            if !ready!(self.poll_more(cx)) {
+            let mut space = [MaybeUninit::<u8>::uninit(); FIRST_READ];
+            let mut buf = ReadBuf::uninit(&mut space);
+            if ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty() {
                 return Poll::Ready(Wake::Ended);
+            }
+            if self.prefix.is_empty() {
+                self.prefix = buf.filled().into();
+            } else {
+                self.prefix = [&self.prefix, buf.filled()].concat().into();
             }
             if let Some(wake) = self.wake() {
                 return Poll::Ready(wake);
             }
         }
-    }
-
-    /// Waits for bytes and adds them to the prefix; `false` if there will be none.
-    pub(crate) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let mut space = [MaybeUninit::<u8>::uninit(); FIRST_READ];
-        let mut buf = ReadBuf::uninit(&mut space);
-        if ready!(self.transport.poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty() {
-            return Poll::Ready(false);
-        }
-        if self.prefix.is_empty() {
-            self.prefix = buf.filled().into();
-        } else {
-            self.prefix = [&self.prefix, buf.filled()].concat().into();
-        }
-        Poll::Ready(true)
     }
 
     /// Sends the connection to another process, with what the application has saved of it.
@@ -139,16 +124,15 @@ impl Parked {
         age: Duration,
         state: Option<&[u8]>,
     ) -> Poll<Result<(), Stay>> {
-        let Some(stream) = self.transport.plain() else { return Poll::Ready(Err(Stay::NoHeir)) };
         let waited = if self.phase() == Phase::Parked { Duration::ZERO } else { age };
         let journey = &self.facts.journey(waited);
         let luggage = Luggage { journey, unread: &self.prefix, state };
-        self.facts.permit.poll_move(cx, self.facts.listener(), stream, self.facts.peer, &luggage)
+        self.facts.permit.poll_move(cx, self.facts.listener(), &self.stream, self.facts.peer, &luggage)
     }
 
     /// Says that the request head took too long, as far as that can be said without waiting.
-    pub(crate) fn say_too_late(&mut self) {
-        self.transport.say(TOO_LATE);
+    pub(crate) fn say_too_late(&mut self, cx: &mut Context<'_>) {
+        let _too_late_to_care = Pin::new(&mut self.stream).poll_write(cx, TOO_LATE);
     }
 
     /// Shuts our side: what was written still arrives, then the client sees the end.
@@ -157,7 +141,7 @@ impl Parked {
     ///
     /// When the client has gone already.
     pub(crate) fn shut(&self) -> io::Result<()> {
-        self.transport.shut()
+        SockRef::from(&self.stream).shutdown(Shutdown::Write)
     }
 
     /// Waits until the client has closed, throwing away what it still sends.
@@ -165,13 +149,10 @@ impl Parked {
     /// Closing at once would turn what it still sends into a reset, and a reset
     /// can destroy an answer that the client has not read yet.
     pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if ready!(self.transport.poll_shut(cx)).is_err() {
-            return Poll::Ready(());
-        }
         loop {
             let mut space = [MaybeUninit::<u8>::uninit(); FIRST_READ];
             let mut buf = ReadBuf::uninit(&mut space);
-            if ready!(self.transport.poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty() {
+            if ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty() {
                 return Poll::Ready(());
             }
         }
@@ -182,13 +163,18 @@ impl Parked {
 impl Parked {
     /// Answers a request that may have come, and closes.
     pub(crate) async fn turn_away(mut self) {
-        if !self.prefix.is_empty() || self.transport.peek() == Peeked::Bytes {
-            self.transport.say(FAILED);
+        if !self.prefix.is_empty() || peek(&self.stream) == Peeked::Bytes {
+            say_failed(&self.stream);
         }
         if self.shut().is_ok() {
             let _closed_or_not = timeout(LINGER, poll_fn(|cx| self.poll_closed(cx))).await;
         }
     }
+}
+
+/// Answers a request that nobody can serve, as far as that can be said without waiting.
+pub(crate) fn say_failed(stream: &Stream) {
+    let _nobody_left_to_tell = SockRef::from(stream).send(FAILED);
 }
 
 /// What ended a connection's rest.

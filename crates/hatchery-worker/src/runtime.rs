@@ -118,7 +118,6 @@ fn begin(seed: Seed) -> Result<(Rc<Shared>, Outside), i32> {
         channel,
         board,
         cell,
-        secret,
         limits,
         quota,
         measure,
@@ -142,7 +141,6 @@ fn begin(seed: Seed) -> Result<(Rc<Shared>, Outside), i32> {
     let counters = Counters::new(cell, Box::leak(Box::new(Meter::new(quota, slot, before))));
     let parts = Parts {
         slot,
-        secret,
         sidecar,
         jobs,
         kept,

@@ -12,7 +12,9 @@ use crate::top::view::{Sort, View};
 use crate::words::{age, count, name, spell, whole};
 
 /// How wide the bar of a worker's rate is.
-const BAR: u32 = 12;
+const BAR: u16 = 12;
+/// From how many columns on there is room for it.
+const WIDE: u16 = 92;
 /// From how many lines on there is room for the history.
 const TALL: u16 = 18;
 
@@ -35,7 +37,7 @@ pub(crate) fn draw(view: &View, frame: &mut Frame<'_>) {
     .areas(area);
     frame.render_widget(Paragraph::new(head), top);
     draw_history(view, frame, history);
-    frame.render_widget(workers(view), middle);
+    frame.render_widget(workers(view, if area.width >= WIDE { BAR } else { 0 }), middle);
     frame.render_widget(table_of_listeners(&sample.status), below);
     frame.render_widget(Paragraph::new(keys(view)), foot);
 }
@@ -99,7 +101,7 @@ fn draw_history(view: &View, frame: &mut Frame<'_>, area: Rect) {
     frame.render_widget(widget, bars);
 }
 
-fn workers(view: &View) -> Table<'_> {
+fn workers(view: &View, bar: u16) -> Table<'_> {
     let names = [
         ("SLOT", Some(Sort::Slot)),
         ("PID", None),
@@ -121,7 +123,7 @@ fn workers(view: &View) -> Table<'_> {
     let all = view.workers();
     let most = all.iter().map(|worker| view.rate(worker.pid)).fold(1.0, f64::max);
     let rows: Vec<Row<'_>> = all.iter().skip(view.first).map(|worker| row(view, worker, most)).collect();
-    let widths = [4, 8, 4, 9, 6, 9, 9, 12, 11, 7].map(Constraint::Length);
+    let widths = [4, 8, 4, 9, 5, 9, 9, bar, 11, 7].map(Constraint::Length);
     Table::new(rows, widths.into_iter().chain([Constraint::Min(0)])).header(Row::new(names.map(sorted)))
 }
 
@@ -164,8 +166,13 @@ fn table_of_listeners(status: &Status) -> Table<'_> {
 }
 
 fn keys(view: &View) -> Line<'static> {
-    let text = "q quit  sort by: s slot  c connections  f in flight  r requests/s  a age  every ";
-    Line::styled(format!("{text}{}", spell(view.interval)), Style::new().dim())
+    let keys = [("s", "slot"), ("c", "connections"), ("f", "in flight"), ("r", "requests/s"), ("a", "age")];
+    let mut spans = vec![Span::raw("q").bold(), Span::raw(" quit  sort:").dim()];
+    for (key, what) in keys {
+        spans.extend([Span::raw(format!(" {key}")).bold(), Span::raw(format!(" {what}")).dim()]);
+    }
+    spans.push(Span::raw(format!("  every {}", spell(view.interval))).dim());
+    Line::from(spans)
 }
 
 /// Whether what stands below this name is no number.
@@ -266,15 +273,15 @@ requests/s, 50.0 at most
                                                                                                    █
                                                                                                    █
                                                                                                    █
-SLOT      PID  GEN STATE      CONNS IN FLIGHT     REQ/S                 REQUESTS     AGE NAME
-   0     4243    3 ready         12         1      40.0 ████████████       90250   1m15s
-   1     4244    3 draining      12         1      10.0 ███                90121   1m15s
-   2     4250    3 ready          0         0       0.0                        0   1m15s metrics
+SLOT      PID  GEN STATE     CONNS IN FLIGHT     REQ/S                 REQUESTS     AGE NAME
+   0     4243    3 ready        12         1      40.0 ████████████       90250   1m15s
+   1     4244    3 draining     12         1      10.0 ███                90121   1m15s
+   2     4250    3 ready         0         0       0.0                        0   1m15s metrics
 
 LISTENER                                 QUEUES QUEUED BACKLOG
 127.0.0.1:8080                                1      0    4096
 unix:/run/app.sock                            1      -    4096
-q quit  sort by: s slot  c connections  f in flight  r requests/s  a age  every 1s
+q quit  sort: s slot c connections f in flight r requests/s a age  every 1s
 ";
         assert_eq!(screen(&busy(), 100, 18), expected);
     }

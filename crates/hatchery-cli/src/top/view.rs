@@ -8,7 +8,7 @@ use std::time::Duration;
 use hatchery_control::{Status, WorkerStatus};
 use ratatui::crossterm::event::KeyCode;
 
-use crate::top::watch::Happened;
+use crate::top::watch::{Happened, PATIENCE};
 use crate::words::whole;
 
 /// How many rates are kept: more than a terminal has columns.
@@ -81,6 +81,8 @@ pub(crate) struct View {
     /// The first worker that is shown.
     pub(crate) first: usize,
     latest: Option<Sample>,
+    /// When the last look has ended.
+    looked: Duration,
     now: Duration,
 }
 
@@ -95,6 +97,7 @@ impl View {
             history: VecDeque::new(),
             first: 0,
             latest: None,
+            looked: Duration::ZERO,
             now: Duration::ZERO,
         }
     }
@@ -102,6 +105,12 @@ impl View {
     /// The time goes on.
     pub(crate) fn now(&mut self, now: Duration) {
         self.now = now;
+        // Nobody accepts, or the machine is very busy.
+        if self.contact == Contact::Answers && now.saturating_sub(self.looked) > self.interval + 2 * PATIENCE {
+            let reason = format!("not a word from {}", self.path.display());
+            self.contact = Contact::Silent { since: self.looked, reason };
+            self.rates = Rates::default();
+        }
     }
 
     /// How long nobody has answered, and why.
@@ -131,6 +140,7 @@ impl View {
     }
 
     fn answered(&mut self, sample: Sample) {
+        self.looked = self.now;
         if let Some(before) = &self.latest
             && let Some(rates) = Rates::between(before, &sample)
         {
@@ -143,6 +153,7 @@ impl View {
     }
 
     fn silent(&mut self, reason: String) {
+        self.looked = self.now;
         let since = match self.contact {
             Contact::Answers => self.now,
             Contact::Silent { since, .. } => since,
@@ -301,6 +312,18 @@ mod tests {
         assert_eq!(view.silence(), None);
         assert_eq!(view.history, [Some(120.0), None, None, None, Some(10.0)]);
         assert_eq!(view.peak(), 120.0);
+    }
+
+    #[test]
+    fn a_look_that_does_not_end_is_no_answer_either() {
+        let mut view = view();
+        view.take(answer(&status()), seconds(1));
+        view.now(seconds(6));
+        assert_eq!(view.silence(), None);
+        view.now(seconds(7));
+        assert_eq!(view.silence().unwrap(), (seconds(6), "not a word from /run/app.ctl"));
+        view.take(answer(&status()), seconds(8));
+        assert_eq!(view.silence(), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::status;
 
 /// The longest wait for one answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the view hears of.
 #[derive(Debug)]
@@ -51,9 +51,11 @@ pub(crate) fn start(server: &Server, interval: Duration) -> Receiver<Happened> {
     happened
 }
 
-/// One look, on a connection of its own: the path leads to whoever serves by now.
+/// One look, on a connection of its own: the path leads to whoever serves by now. It may
+/// take for ever; that nobody has answered, the view sees by the clock as well.
 fn look(server: &Server) -> Happened {
-    match Question::at_once(server, Request::Status).and_then(status::fetch) {
+    let answer = Question::at_once(server, Request::Status).and_then(|question| question.converse(|_| ()));
+    match answer.and_then(status::read) {
         Ok(status) => Happened::Answer { uptime: status::uptime(&status), status: Box::new(status) },
         Err(failure) => Happened::NoAnswer(failure),
     }

@@ -50,7 +50,6 @@ pub(crate) fn child() {
         channel,
         board,
         cell: 0,
-        secret: None,
         limits: granted,
         quota: None,
         measure: false,
