@@ -34,6 +34,7 @@ pub fn serve() {
         channel: Channel::from_fd(channel).expect("a channel as standard input"),
         board: Board::create(1).expect("a board"),
         cell: 0,
+        secret: None,
         limits: Limits::default(),
         quota: None,
         measure: false,

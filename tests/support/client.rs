@@ -5,10 +5,13 @@ mod answer;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::libc::linger;
 use nix::sys::socket::{setsockopt, sockopt};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 pub use answer::{Answer, Failure};
 pub(crate) use answer::{find, parse_head};
@@ -28,14 +31,19 @@ pub struct Client {
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 impl Client {
-    /// Connects to `HOST:PORT` or `unix:PATH`.
+    /// Connects to `HOST:PORT`, `unix:PATH`, or `tls:HOST:PORT`, as a client that trusts the
+    /// [authority of this test](crate::certificates::authority).
     ///
     /// # Errors
     /// [`Failure::NotConnected`]
     pub fn connect(address: &str) -> Result<Self, Failure> {
+        if let Some(address) = address.strip_prefix("tls:") {
+            return Self::connect_tls(address, &crate::certificates::trusting());
+        }
         let stream = match address.strip_prefix("unix:") {
             Some(path) => UnixStream::connect(path).map(Stream::Unix),
             None => TcpStream::connect(address).and_then(|stream| {
@@ -48,13 +56,64 @@ impl Client {
         Ok(client)
     }
 
+    /// Connects to `HOST:PORT` and makes a handshake for `localhost`.
+    ///
+    /// # Errors
+    /// [`Failure::NotConnected`], also when there is no handshake.
+    ///
+    /// # Panics
+    /// When the settings are none for a client.
+    pub fn connect_tls(address: &str, config: &Arc<ClientConfig>) -> Result<Self, Failure> {
+        Self::connect_tls_for("localhost", address, config)
+    }
+
+    /// The same, for a server of another name.
+    ///
+    /// # Errors
+    /// [`Failure::NotConnected`], also when there is no handshake.
+    ///
+    /// # Panics
+    /// When the settings are none for a client.
+    pub fn connect_tls_for(name: &str, address: &str, config: &Arc<ClientConfig>) -> Result<Self, Failure> {
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        let mut tls = ClientConnection::new(Arc::clone(config), name).expect("a client");
+        let mut connect = || {
+            let mut stream = TcpStream::connect(address)?;
+            stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(ANSWER))?;
+            while tls.is_handshaking() {
+                tls.complete_io(&mut stream)?;
+            }
+            Ok(stream)
+        };
+        let stream = connect().map_err(Failure::NotConnected)?;
+        let stream = Stream::Tls(Box::new(StreamOwned::new(tls, stream)));
+        let client = Self { stream, read: Vec::new() };
+        client.wait_at_most(ANSWER);
+        Ok(client)
+    }
+
+    /// What TLS has agreed on.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn tls(&self) -> &ClientConnection {
+        let Stream::Tls(stream) = &self.stream else { panic!("this is no TLS connection") };
+        &stream.conn
+    }
+
     /// Its own port.
     ///
     /// # Panics
     /// When this is no TCP connection.
     #[must_use]
     pub fn port(&self) -> u16 {
-        let Stream::Tcp(stream) = &self.stream else { panic!("only TCP has ports") };
+        let stream = match &self.stream {
+            Stream::Tcp(stream) => stream,
+            Stream::Tls(stream) => &stream.sock,
+            Stream::Unix(_) => panic!("only TCP has ports"),
+        };
         stream.local_addr().expect("a connection has an address").port()
     }
 
@@ -66,6 +125,9 @@ impl Client {
         let set = match &self.stream {
             Stream::Tcp(stream) => stream.set_read_timeout(Some(span)).and(stream.set_write_timeout(Some(span))),
             Stream::Unix(stream) => stream.set_read_timeout(Some(span)).and(stream.set_write_timeout(Some(span))),
+            Stream::Tls(stream) => {
+                stream.sock.set_read_timeout(Some(span)).and(stream.sock.set_write_timeout(Some(span)))
+            }
         };
         set.expect("a socket takes a timeout");
     }
@@ -78,6 +140,7 @@ impl Client {
         let written = match &mut self.stream {
             Stream::Tcp(stream) => stream.write_all(bytes.as_ref()),
             Stream::Unix(stream) => stream.write_all(bytes.as_ref()),
+            Stream::Tls(stream) => stream.write_all(bytes.as_ref()).and_then(|()| stream.flush()),
         };
         written.map_err(Failure::from_io)
     }
@@ -192,10 +255,14 @@ impl Client {
     }
 
     /// Tells the other side that nothing more comes, and goes on reading.
-    pub fn finish_sending(&self) {
-        let _ = match &self.stream {
+    pub fn finish_sending(&mut self) {
+        let _ = match &mut self.stream {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Tls(stream) => {
+                stream.conn.send_close_notify();
+                stream.flush().and_then(|()| stream.sock.shutdown(Shutdown::Write))
+            }
         };
     }
 
@@ -260,6 +327,7 @@ impl Client {
             let got = match &mut self.stream {
                 Stream::Tcp(stream) => stream.read(&mut buffer),
                 Stream::Unix(stream) => stream.read(&mut buffer),
+                Stream::Tls(stream) => stream.read(&mut buffer),
             };
             // A child of this process has ended: nothing that the connection knows of.
             if !matches!(&got, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
@@ -281,6 +349,7 @@ impl Client {
         let set = match &self.stream {
             Stream::Tcp(stream) => stream.set_nonblocking(nonblocking),
             Stream::Unix(stream) => stream.set_nonblocking(nonblocking),
+            Stream::Tls(stream) => stream.sock.set_nonblocking(nonblocking),
         };
         set.expect("a socket takes O_NONBLOCK");
     }

@@ -5,6 +5,7 @@
 //! * [`chores`]: a server with jobs, a sidecar and something that it keeps
 //! * [`program`]: where the examples are, and what can stand in for a new version
 //! * [`control`]: an operator at the control socket
+//! * [`certificates`]: who trusts whom
 //! * [`client`], [`load`]: one careful client, and many at once
 //! * [`command`]: the `hatchery` command, asked of a lab
 //! * [`eve`]: the moment before connections move
@@ -20,6 +21,7 @@
 //! * [`wait`]: waiting for an event under a deadline, the one place that sleeps
 #![forbid(unsafe_code)]
 
+pub mod certificates;
 pub mod chores;
 pub mod client;
 pub mod command;

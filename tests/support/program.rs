@@ -56,7 +56,7 @@ impl Program {
 }
 
 /// The examples that tests start.
-const EXAMPLES: [&str; 4] = ["lab", "hello", "thumbnails", "udp"];
+const EXAMPLES: [&str; 5] = ["hello", "lab", "thumbnails", "tls", "udp"];
 
 /// The path of an example, built in the profile of the tests when it is not there or is old.
 ///

@@ -1,11 +1,13 @@
 //! Who is at the other end of a connection, and what the connection has been through.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hatchery_worker::{Journey, Peer, Permit};
 use tokio::time::Instant;
 
+use crate::TlsInfo;
 use crate::moment::Moment;
 
 /// The client of a connection, and what the connection has been through.
@@ -31,6 +33,7 @@ use crate::moment::Moment;
 pub struct Client {
     peer: Peer,
     real_peer: Option<SocketAddr>,
+    tls: Option<Arc<TlsInfo>>,
     began: Instant,
     requests: u64,
     moves: u32,
@@ -47,6 +50,12 @@ impl Client {
     #[must_use]
     pub fn real_peer(&self) -> Option<SocketAddr> {
         self.real_peer
+    }
+
+    /// What the TLS handshake has agreed on; `None` for a connection in the clear.
+    #[must_use]
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.tls.as_deref()
     }
 
     /// How long ago the connection was accepted.
@@ -79,19 +88,26 @@ pub(crate) struct Facts {
     past: Option<Box<Past>>,
 }
 
-/// What only a connection has that has moved, or came through a proxy.
-#[derive(Debug, Default)]
+/// What only a connection has that has moved, came through a proxy, or speaks TLS.
+#[derive(Clone, Debug, Default)]
 struct Past {
     moves: u32,
     real_peer: Option<SocketAddr>,
+    tls: Option<Arc<TlsInfo>>,
 }
 
 impl Facts {
     pub(crate) fn new(peer: Peer, permit: Permit, journey: &Journey) -> Self {
         let Journey { began, moves, real_peer, .. } = *journey;
         let has_past = moves > 0 || real_peer.is_some();
-        let past = has_past.then(|| Box::new(Past { moves, real_peer }));
+        let past = has_past.then(|| Box::new(Past { moves, real_peer, tls: None }));
         Self { peer, permit, began: began.into(), past }
+    }
+
+    /// The handshake is done.
+    #[cfg(feature = "tls")]
+    pub(crate) fn secured(&mut self, info: TlsInfo) {
+        self.past.get_or_insert_default().tls = Some(Arc::new(info));
     }
 
     /// Requests so far, here and elsewhere, the present one included.
@@ -101,8 +117,8 @@ impl Facts {
 
     /// What is said of it.
     pub(crate) fn client(&self) -> Client {
-        let (moves, real_peer) = self.past.as_ref().map_or((0, None), |past| (past.moves, past.real_peer));
-        Client { peer: self.peer, real_peer, began: self.began.into(), requests: self.requests(), moves }
+        let Past { moves, real_peer, tls } = self.past.as_deref().cloned().unwrap_or_default();
+        Client { peer: self.peer, real_peer, tls, began: self.began.into(), requests: self.requests(), moves }
     }
 
     /// What it takes along when its client has been taking so long over a head.

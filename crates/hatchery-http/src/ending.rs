@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use crate::connection::{Connection, Link};
 use crate::parked::Parked;
-use crate::peek::{Peeked, peek};
+use crate::peek::Peeked;
 use crate::phase::Phase;
 use crate::service::Handle;
 
@@ -63,7 +63,7 @@ impl<S: Handle> Connection<S> {
         }
         let phase = self.registered.entry.phase();
         match self.take_link() {
-            Link::Parked(parked) if phase == Phase::Head => self.close_late(parked, cx),
+            Link::Parked(parked) if phase == Phase::Head => self.close_late(parked),
             Link::Parked(parked) => {
                 self.link = Link::Parked(parked);
                 self.retire();
@@ -80,7 +80,7 @@ impl<S: Handle> Connection<S> {
                 }
                 Phase::Head if active.is_silent() => {
                     if let Some(parked) = active.into_parked() {
-                        self.close_late(parked, cx);
+                        self.close_late(parked);
                     }
                 }
                 _ => {}
@@ -115,8 +115,8 @@ impl<S: Handle> Connection<S> {
 
     /// Closes a parked connection in which nothing goes on, unless something does.
     fn retire(&mut self) {
-        let Link::Parked(parked) = self.take_link() else { return };
-        match peek(&parked.stream) {
+        let Link::Parked(mut parked) = self.take_link() else { return };
+        match parked.transport.peek() {
             // The event loop will tell us of these bytes; they are a request that was sent in time.
             Peeked::Bytes => {
                 self.enter(Phase::Head);
@@ -128,8 +128,8 @@ impl<S: Handle> Connection<S> {
     }
 
     /// A request head took too long.
-    fn close_late(&mut self, mut parked: Parked, cx: &mut Context<'_>) {
-        parked.say_too_late(cx);
+    fn close_late(&mut self, mut parked: Parked) {
+        parked.say_too_late();
         self.close(Some(parked), Phase::Lingering);
     }
 

@@ -135,7 +135,11 @@ mod sniff;
 mod streams;
 mod sweep;
 mod ticker;
+#[cfg(feature = "tls")]
+pub mod tls;
+mod tls_info;
 mod tower;
+mod transport;
 mod upgrade;
 
 /// What requests and answers are made of, from the crate `http`.
@@ -150,6 +154,7 @@ pub use per_connection::PerConnection;
 pub use respond::{bytes, html, redirect, status, stream, text};
 pub use server::{Server, serve_fn};
 pub use service::{Handle, Hyper, IntoService, Saved, Tower};
+pub use tls_info::TlsInfo;
 
 /// What a handler is given: a request whose body is read from the connection.
 pub type Request = ::http::Request<Incoming>;

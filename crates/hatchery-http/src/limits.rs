@@ -23,6 +23,7 @@ const PINGS: Pings = Pings { every: Duration::from_secs(20), timeout: Duration::
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct Limits {
+    handshake: Option<Duration>,
     head: Option<Duration>,
     body: Option<Duration>,
     send: Option<Duration>,
@@ -42,6 +43,12 @@ pub(crate) struct Pings {
 }
 
 impl Limits {
+    /// From accept to the end of a TLS handshake. Neither more bytes nor a listener without TLS change it.
+    pub fn handshake(mut self, limit: Duration) -> Self {
+        self.handshake = Some(limit);
+        self
+    }
+
     /// From the first byte of a request head, or from accept, to its end. Neither more bytes nor a move extend it.
     pub fn head(mut self, limit: Duration) -> Self {
         self.head = Some(limit);
@@ -88,6 +95,7 @@ impl Limits {
     /// Fills what is not set from the worker's limits.
     pub(crate) fn resolve(&self, worker: &hatchery_worker::Limits) -> Resolved {
         Resolved {
+            handshake: self.handshake.unwrap_or(worker.handshake),
             head: self.head.unwrap_or(worker.head),
             body: self.body.unwrap_or(worker.body),
             send: self.send.unwrap_or(worker.send),
@@ -102,6 +110,7 @@ impl Limits {
 /// Limits with nothing left open.
 #[derive(Clone, Debug)]
 pub(crate) struct Resolved {
+    pub(crate) handshake: Duration,
     pub(crate) head: Duration,
     pub(crate) body: Duration,
     pub(crate) send: Duration,
@@ -114,7 +123,7 @@ pub(crate) struct Resolved {
 impl Resolved {
     /// How often the sweep has to look, so that no limit is overrun by much.
     pub(crate) fn interval(&self) -> Duration {
-        let smallest = self.head.min(self.body).min(self.send).min(self.idle);
+        let smallest = self.handshake.min(self.head).min(self.body).min(self.send).min(self.idle);
         (smallest / 16).clamp(FASTEST, SLOWEST)
     }
 }
@@ -127,6 +136,7 @@ mod tests {
         let secs = Duration::from_secs;
         Limits::default()
             .head(head)
+            .handshake(secs(10))
             .body(secs(30))
             .send(secs(30))
             .idle(secs(75))
@@ -135,10 +145,7 @@ mod tests {
 
     #[test]
     fn the_smallest_limit_sets_the_pace_within_bounds() {
-        assert_eq!(
-            resolved(Duration::from_secs(15)).interval(),
-            Duration::from_millis(937) + Duration::from_micros(500)
-        );
+        assert_eq!(resolved(Duration::from_secs(15)).interval(), Duration::from_millis(625));
         assert_eq!(resolved(Duration::from_millis(320)).interval(), Duration::from_millis(20));
         assert_eq!(resolved(Duration::from_millis(1)).interval(), FASTEST);
         assert_eq!(resolved(Duration::from_secs(3600)).interval(), SLOWEST);

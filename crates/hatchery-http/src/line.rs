@@ -4,22 +4,21 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use hatchery_worker::Stream;
 use hatchery_worker::ledger::Record;
 use http::Method;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 
 use crate::Request;
 use crate::client::{Client, Facts};
 use crate::entry::Entry;
-use crate::parked::{self, Parked};
-use crate::peek::{Peeked, peek};
+use crate::parked::{FAILED, Parked};
+use crate::peek::Peeked;
 use crate::phase::Phase;
 use crate::sweep::{Activity, Hub};
+use crate::transport::Transport;
 use crate::upgrade::{self, Way};
 
 /// How much is read at once of a body behind which another process goes on.
@@ -64,7 +63,7 @@ pub(crate) struct Line {
     pub(crate) told: Cell<Option<u32>>,
     facts: Facts,
     /// `None` where it may be given away: then it is in the tunnel.
-    stream: RefCell<Option<Stream>>,
+    transport: RefCell<Option<Transport>>,
     source: Cell<Source>,
     /// Bytes to read before the socket's.
     prefix: RefCell<Box<[u8]>>,
@@ -85,8 +84,8 @@ enum Source {
 
 impl Line {
     pub(crate) fn new(parked: Parked, entry: &Rc<Entry>, hub: &Rc<Hub>, http2: bool) -> Rc<Self> {
-        let Parked { stream, prefix, facts } = parked;
-        Rc::new(Self::of(Some(stream), prefix, facts, entry, hub, http2, Way::Ordinary))
+        let Parked { transport, prefix, facts } = parked;
+        Rc::new(Self::of(Some(transport), prefix, facts, entry, hub, http2, Way::Ordinary))
     }
 
     /// One whose socket is in a tunnel.
@@ -96,7 +95,7 @@ impl Line {
 
     #[inline]
     fn of(
-        stream: Option<Stream>,
+        transport: Option<Transport>,
         prefix: Box<[u8]>,
         facts: Facts,
         entry: &Rc<Entry>,
@@ -124,7 +123,7 @@ impl Line {
             advanced: Cell::new(false),
             told: Cell::new(None),
             facts,
-            stream: RefCell::new(stream),
+            transport: RefCell::new(transport),
             source: Cell::new(Source::of(&prefix)),
             prefix: RefCell::new(prefix),
             prefix_at: Cell::new(0),
@@ -138,7 +137,7 @@ impl Line {
         let prefix = self.prefix.into_inner();
         let unread = &prefix[self.prefix_at.get()..];
         let prefix = [&head, read_buf, unread].concat().into();
-        Some(Parked { stream: self.stream.into_inner()?, prefix, facts: self.facts })
+        Some(Parked { transport: self.transport.into_inner()?, prefix, facts: self.facts })
     }
 
     /// What it was.
@@ -221,22 +220,22 @@ impl Line {
 
     /// Asks the kernel, whatever the event loop knows: is there anything to read?
     pub(crate) fn peek(&self) -> Peeked {
-        self.stream.borrow().as_ref().map_or(Peeked::Nothing, peek)
+        self.transport.borrow_mut().as_mut().map_or(Peeked::Nothing, Transport::peek)
     }
 
     /// Answers a request whose service panicked in its call, if nothing else stands in the way.
     pub(crate) fn say_failed(&self) {
         if !self.dirty.get()
-            && let Some(stream) = &*self.stream.borrow()
+            && let Some(transport) = &mut *self.transport.borrow_mut()
         {
-            parked::say_failed(stream);
+            transport.say(FAILED);
         }
     }
 
     /// Wakes the task when the client sends something or goes, without reading it.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match &*self.stream.borrow() {
-            Some(stream) => stream.poll_read_ready(cx).map(|_readiness| ()),
+        match &*self.transport.borrow() {
+            Some(transport) => transport.socket().poll_read_ready(cx).map(|_readiness| ()),
             None => Poll::Pending,
         }
     }
@@ -245,8 +244,8 @@ impl Line {
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = match self.source.get() {
-            Source::Socket => match &mut *self.stream.borrow_mut() {
-                Some(stream) => Pin::new(stream).poll_read(cx, buf),
+            Source::Socket => match &mut *self.transport.borrow_mut() {
+                Some(transport) => transport.poll_read(cx, buf),
                 None => Poll::Pending,
             },
             Source::Prefix | Source::Rest => self.read_aside(cx, buf),
@@ -278,8 +277,8 @@ impl Line {
     /// Writes for hyper, and notes what that says.
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.dirty.set(true);
-        let written = match &mut *self.stream.borrow_mut() {
-            Some(stream) => Pin::new(stream).poll_write(cx, bytes),
+        let written = match &mut *self.transport.borrow_mut() {
+            Some(transport) => transport.poll_write(cx, bytes),
             None => Poll::Pending,
         };
         self.note_written(&written);
@@ -289,8 +288,8 @@ impl Line {
     /// Like [`Line::poll_write`], from several buffers at once.
     pub(crate) fn poll_write_vectored(&self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         self.dirty.set(true);
-        let written = match &mut *self.stream.borrow_mut() {
-            Some(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+        let written = match &mut *self.transport.borrow_mut() {
+            Some(transport) => transport.poll_write_vectored(cx, parts),
             None => Poll::Pending,
         };
         self.note_written(&written);
@@ -301,7 +300,34 @@ impl Line {
         match written {
             Poll::Ready(Ok(_)) => self.sent.set(true),
             Poll::Ready(Err(_)) => self.ended.set(true),
-            Poll::Pending => {}
+            Poll::Pending => self.note_progress(),
+        }
+    }
+
+    /// Passes on what lies between hyper and the kernel: nothing, but for TLS.
+    pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        #[cfg(feature = "tls")]
+        if let Some(transport) = &mut *self.transport.borrow_mut() {
+            let flushed = transport.poll_flush(cx);
+            if transport.has_sent() {
+                self.sent.set(true);
+            }
+            if let Err(error) = ready!(flushed) {
+                self.ended.set(true);
+                return Poll::Ready(Err(error));
+            }
+        }
+        let _nothing_to_wait_for = cx;
+        // hyper flushes after its last byte was written.
+        self.dirty.set(false);
+        Poll::Ready(Ok(()))
+    }
+
+    /// With TLS, a part of what was written before may have gone.
+    fn note_progress(&self) {
+        #[cfg(feature = "tls")]
+        if self.transport.borrow().as_ref().is_some_and(Transport::has_sent) {
+            self.sent.set(true);
         }
     }
 
@@ -325,8 +351,8 @@ impl Line {
         }
         let mut space = [MaybeUninit::uninit(); PIECE];
         let mut piece = ReadBuf::uninit(&mut space[..most.min(PIECE)]);
-        let Some(stream) = &mut *self.stream.borrow_mut() else { return Poll::Pending };
-        ready!(Pin::new(stream).poll_read(cx, &mut piece))?;
+        let Some(transport) = &mut *self.transport.borrow_mut() else { return Poll::Pending };
+        ready!(transport.poll_read(cx, &mut piece))?;
         buf.put_slice(piece.filled());
         Poll::Ready(Ok(()))
     }

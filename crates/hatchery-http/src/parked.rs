@@ -3,20 +3,18 @@
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::Shutdown;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hatchery_worker::{Accepted, Luggage, Stay, Stream};
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use hatchery_worker::{Accepted, Luggage, Stay};
+use tokio::io::ReadBuf;
 use tokio::time::timeout;
 
 use crate::client::Facts;
-use crate::peek::{Peeked, peek};
+use crate::peek::Peeked;
 use crate::phase::{LINGER, Phase};
 use crate::sniff::{Protocol, sniff};
+use crate::transport::Transport;
 
 /// Enough for nearly every request head: one read, as hyper would have made.
 const FIRST_READ: usize = 8192;
@@ -25,7 +23,8 @@ const FIRST_READ: usize = 8192;
 const TOO_LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// What a client gets when its request cannot even be begun.
-const FAILED: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+pub(crate) const FAILED: &[u8] =
+    b"HTTP/1.1 500 Internal Server Error\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// A connection that waits, as a plain value.
 ///
@@ -34,7 +33,7 @@ const FAILED: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\nconnection: close\
 /// any worker can go on with it.
 #[derive(Debug)]
 pub(crate) struct Parked {
-    pub(crate) stream: Stream,
+    pub(crate) transport: Transport,
     /// Read, but not used: the beginning of the next request. Empty but for
     /// clients that send their head in pieces, or more than one request at once.
     pub(crate) prefix: Box<[u8]>,
@@ -55,7 +54,11 @@ impl From<Accepted> for Arrival {
     fn from(accepted: Accepted) -> Self {
         let Accepted { stream, peer, permit, journey, unread, state: saved, local: _, listener: _ } = accepted;
         let facts = Facts::new(peer, permit, &journey);
-        Self { parked: Parked { stream, prefix: unread, facts }, waited: journey.waited, saved }
+        Self {
+            parked: Parked { transport: Transport::Plain(stream), prefix: unread, facts },
+            waited: journey.waited,
+            saved,
+        }
     }
 }
 
@@ -79,6 +82,10 @@ impl Parked {
         if self.prefix.is_empty() {
             return None;
         }
+        // What the handshake has agreed on is what is spoken.
+        if let Some(agreed) = self.transport.agreed() {
+            return Some(agreed);
+        }
         // The preface of HTTP/2 may only be the first thing that a client says.
         if self.facts.requests() > 0 {
             return Some(Wake::Http1);
@@ -98,20 +105,28 @@ impl Parked {
     /// and a client that has gone is noticed without any of hyper's state.
     pub(crate) fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         loop {
-            let mut space = [MaybeUninit::<u8>::uninit(); FIRST_READ];
-            let mut buf = ReadBuf::uninit(&mut space);
-            if ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty() {
+            if !ready!(self.poll_more(cx)) {
                 return Poll::Ready(Wake::Ended);
-            }
-            if self.prefix.is_empty() {
-                self.prefix = buf.filled().into();
-            } else {
-                self.prefix = [&self.prefix, buf.filled()].concat().into();
             }
             if let Some(wake) = self.wake() {
                 return Poll::Ready(wake);
             }
         }
+    }
+
+    /// Waits for bytes and adds them to the prefix; `false` if there will be none.
+    pub(crate) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut space = [MaybeUninit::<u8>::uninit(); FIRST_READ];
+        let mut buf = ReadBuf::uninit(&mut space);
+        if ready!(self.transport.poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty() {
+            return Poll::Ready(false);
+        }
+        if self.prefix.is_empty() {
+            self.prefix = buf.filled().into();
+        } else {
+            self.prefix = [&self.prefix, buf.filled()].concat().into();
+        }
+        Poll::Ready(true)
     }
 
     /// Sends the connection to another process, with what the application has saved of it.
@@ -124,15 +139,16 @@ impl Parked {
         age: Duration,
         state: Option<&[u8]>,
     ) -> Poll<Result<(), Stay>> {
+        let Some(stream) = self.transport.plain() else { return Poll::Ready(Err(Stay::NoHeir)) };
         let waited = if self.phase() == Phase::Parked { Duration::ZERO } else { age };
         let journey = &self.facts.journey(waited);
         let luggage = Luggage { journey, unread: &self.prefix, state };
-        self.facts.permit.poll_move(cx, self.facts.listener(), &self.stream, self.facts.peer, &luggage)
+        self.facts.permit.poll_move(cx, self.facts.listener(), stream, self.facts.peer, &luggage)
     }
 
     /// Says that the request head took too long, as far as that can be said without waiting.
-    pub(crate) fn say_too_late(&mut self, cx: &mut Context<'_>) {
-        let _too_late_to_care = Pin::new(&mut self.stream).poll_write(cx, TOO_LATE);
+    pub(crate) fn say_too_late(&mut self) {
+        self.transport.say(TOO_LATE);
     }
 
     /// Shuts our side: what was written still arrives, then the client sees the end.
@@ -141,7 +157,7 @@ impl Parked {
     ///
     /// When the client has gone already.
     pub(crate) fn shut(&self) -> io::Result<()> {
-        SockRef::from(&self.stream).shutdown(Shutdown::Write)
+        self.transport.shut()
     }
 
     /// Waits until the client has closed, throwing away what it still sends.
@@ -149,10 +165,13 @@ impl Parked {
     /// Closing at once would turn what it still sends into a reset, and a reset
     /// can destroy an answer that the client has not read yet.
     pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if ready!(self.transport.poll_shut(cx)).is_err() {
+            return Poll::Ready(());
+        }
         loop {
             let mut space = [MaybeUninit::<u8>::uninit(); FIRST_READ];
             let mut buf = ReadBuf::uninit(&mut space);
-            if ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty() {
+            if ready!(self.transport.poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty() {
                 return Poll::Ready(());
             }
         }
@@ -163,18 +182,13 @@ impl Parked {
 impl Parked {
     /// Answers a request that may have come, and closes.
     pub(crate) async fn turn_away(mut self) {
-        if !self.prefix.is_empty() || peek(&self.stream) == Peeked::Bytes {
-            say_failed(&self.stream);
+        if !self.prefix.is_empty() || self.transport.peek() == Peeked::Bytes {
+            self.transport.say(FAILED);
         }
         if self.shut().is_ok() {
             let _closed_or_not = timeout(LINGER, poll_fn(|cx| self.poll_closed(cx))).await;
         }
     }
-}
-
-/// Answers a request that nobody can serve, as far as that can be said without waiting.
-pub(crate) fn say_failed(stream: &Stream) {
-    let _nobody_left_to_tell = SockRef::from(stream).send(FAILED);
 }
 
 /// What ended a connection's rest.

@@ -18,14 +18,17 @@ const FAREWELL: Duration = Duration::from_millis(100);
 /// What a connection is doing, as far as limits are concerned.
 ///
 /// ```text
-/// Fresh -> Head -> Handler <-> Body, Send, Gone -> Idle -> Parked
-///            ^                                      |        |
-///            +--------------------------------------+--------+
+/// Handshake -> Fresh -> Head -> Handler <-> Body, Send, Gone -> Idle -> Parked
+///                         ^                                      |        |
+///                         +--------------------------------------+--------+
 /// Fresh, Head, Parked -> Moving
 /// Handler -> Upgraded
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
+    /// A TLS handshake. Its start is never refreshed.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "without TLS there is none"))]
+    Handshake,
     /// Accepted, and not a byte seen.
     Fresh,
     /// A part of a request head has come. Its start is never refreshed.
@@ -60,7 +63,7 @@ impl Phase {
     /// The same in fewer words, which other protocols use as well.
     pub(crate) fn doing(self) -> Doing {
         match self {
-            Self::Fresh | Self::Head => Doing::Head,
+            Self::Handshake | Self::Fresh | Self::Head => Doing::Head,
             Self::Handler | Self::Gone => Doing::Handler,
             Self::Body => Doing::Body,
             Self::Send => Doing::Sending,
@@ -122,6 +125,7 @@ pub(crate) fn judge(
 ) -> Order {
     let soon = |limit: Duration| patience.map_or(limit, |patience| limit.min(patience.client));
     let limit = match phase {
+        Phase::Handshake => soon(limits.handshake),
         Phase::Fresh | Phase::Head => soon(limits.head),
         Phase::Idle | Phase::Parked | Phase::Http2Idle => soon(limits.idle),
         Phase::Body => limits.body,
@@ -158,6 +162,7 @@ mod tests {
             .body(secs(30))
             .send(secs(40))
             .idle(secs(75))
+            .handshake(secs(10))
             .resolve(&hatchery_worker::Limits::default())
     }
 
@@ -165,6 +170,7 @@ mod tests {
     #[test]
     fn each_phase_has_its_limit() {
         for (phase, serving, draining) in [
+            (Phase::Handshake, Some(10_100), Some(1_100)),
             (Phase::Fresh, Some(15_100), Some(1_100)),
             (Phase::Head, Some(15_100), Some(1_100)),
             (Phase::Handler, None, None),

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::connection::Connection;
 use crate::http2::LocalTasks;
-use crate::parked::Arrival;
+use crate::parked::{Arrival, Parked};
 use crate::service::{Handle, IntoService};
 use crate::sweep::Hub;
 use crate::{BoxError, Client, Limits, Request};
@@ -110,7 +110,12 @@ impl<S: Handle> Server<S> {
             service: self.service,
             introduce: introduction(self.peer_in_extensions, self.client_in_extensions),
             worker: worker.clone(),
+            #[cfg(feature = "tls")]
+            tls: worker.secret().and_then(|secret| secret.downcast_ref::<crate::tls::Material>().cloned()),
         });
+        // Whoever has no TLS cannot say that it speaks it.
+        #[cfg(feature = "tls")]
+        let worker = worker.speaking_tls();
         let _shedding = Shedding(spawn_local(shed(worker.clone(), Rc::clone(&server.hub))).abort_handle());
         let mut draining = Some(Box::pin(worker.draining()));
         let mut accepting = pin!(worker.accept(|accepted| server.arrived(accepted)));
@@ -168,6 +173,8 @@ pub(crate) struct Shared<S> {
     pub(crate) http2: http2::Builder<LocalTasks>,
     pub(crate) introduce: Option<Introduce>,
     pub(crate) worker: Worker,
+    #[cfg(feature = "tls")]
+    tls: Option<crate::tls::Material>,
 }
 
 /// Tells a request about its client.
@@ -195,7 +202,20 @@ fn introduction(peer: bool, client: bool) -> Option<Introduce> {
 
 impl<S: Handle> Shared<S> {
     fn arrived(self: &Rc<Self>, accepted: Accepted) {
+        #[cfg(feature = "tls")]
+        let secures = self.worker.is_secure(accepted.listener) && accepted.journey.moves == 0;
         let Arrival { parked, waited, saved } = accepted.into();
+        // One that has moved was accepted when TLS was not spoken there.
+        #[cfg(feature = "tls")]
+        if let Some(tls) = self.tls.as_ref().filter(|_| secures) {
+            spawn_local(crate::tls::secure(Rc::clone(self), std::sync::Arc::clone(&tls.config), parked));
+            return;
+        }
+        self.begin(parked, waited, saved);
+    }
+
+    /// Begins with HTTP on a connection.
+    pub(crate) fn begin(self: &Rc<Self>, parked: Parked, waited: Duration, saved: Option<Vec<u8>>) {
         match self.service.seat(|| parked.facts.client(), saved) {
             Some(seat) => {
                 spawn_local(Connection::new(self, seat, parked, waited));

@@ -111,11 +111,11 @@ impl<S: Handle> Upgradable<S> {
         entry: &Rc<Entry>,
         connect: bool,
     ) -> Box<Self> {
-        let Parked { stream, prefix, facts } = parked;
+        let Parked { transport, prefix, facts } = parked;
         entry.stay();
         let line = Line::without_socket(facts, entry, &server.hub, Way::Upgradable { connect });
         line.rename(Phase::Handler);
-        let (tunnel, io) = Tunnel::new(stream, prefix);
+        let (tunnel, io) = Tunnel::new(transport, prefix);
         let service = Guarded::new(server, seat, &line);
         let conn = server.upgrades.serve_connection(TokioIo::new(io), service).with_upgrades();
         Box::new(Self { conn: Some(conn), line, tunnel })
@@ -158,7 +158,7 @@ impl<S: Handle> Upgradable<S> {
         let Self { conn, line, tunnel } = self;
         drop(conn);
         let facts = Rc::into_inner(line)?.into_facts();
-        Some(Parked { stream: tunnel.into_stream()?, prefix: Box::default(), facts })
+        Some(Parked { transport: tunnel.into_transport()?, prefix: Box::default(), facts })
     }
 
     /// What the connection is waiting for, as for one that can be taken back.

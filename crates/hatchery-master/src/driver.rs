@@ -124,6 +124,8 @@ pub struct Driver {
     heir: Option<Pid>,
     /// The predecessor that has started this one.
     elder: Option<Pid>,
+    /// When the program wants its upkeep done again.
+    upkeep: Option<Instant>,
 }
 
 /// What performing an action, or a whole turn, leads to.
@@ -200,6 +202,7 @@ impl Driver {
             order: None,
             heir: None,
             elder,
+            upkeep: None,
         })
     }
 
@@ -274,6 +277,7 @@ impl Driver {
         if self.inbox.waiting.is_empty() {
             let unfinished = self.children.flush() | self.bury() | self.relays.salvage() | self.close_listeners();
             let until_deadline = self.core.deadline().map(|deadline| deadline.since(self.now()));
+            let until_deadline = until_deadline.into_iter().chain(self.keep_up()).min();
             let timeout = if unfinished { Some(until_deadline.unwrap_or(RETRY).min(RETRY)) } else { until_deadline };
             let until_clients = self.control.deadline().map(|at| at.saturating_duration_since(Instant::now()));
             let timeout = Clock::at_most(timeout.into_iter().chain(until_clients).min());
@@ -300,6 +304,15 @@ impl Driver {
         let Self { core, children, listeners, board, .. } = self;
         self.order = self.control.next_order(View { core, children, listeners, board });
         self.order.map(|order| Event::Command(order.command))
+    }
+
+    /// Lets the program do what it does from time to time; answers in how long it wants to do so again.
+    fn keep_up(&mut self) -> Option<Duration> {
+        let now = Instant::now();
+        if self.upkeep.is_none_or(|due| due <= now) {
+            self.upkeep = self.hooks.upkeep().and_then(|span| now.checked_add(span));
+        }
+        self.upkeep.map(|due| due - now)
     }
 
     /// Without its anchor nobody attends to this master: whoever had started the

@@ -22,6 +22,8 @@ pub struct Hooks {
     pub reopen: Box<dyn FnMut()>,
     /// Runs when the workers are ready and this master serves: after the pid file was written.
     pub serving: Box<dyn FnMut()>,
+    /// What is to be done from time to time: answers when it wants to be asked again, `None`: at the next event.
+    pub upkeep: Box<dyn FnMut() -> Option<Duration>>,
     /// Runs before every fork of a worker.
     pub before_fork: Box<dyn FnMut(Slot)>,
     /// Runs after a worker was reaped.
@@ -87,6 +89,10 @@ impl Hooks {
         guarded("telling who waits for the workers", &mut self.serving, |serving| serving());
     }
 
+    pub(crate) fn upkeep(&mut self) -> Option<Duration> {
+        guarded("upkeep", &mut self.upkeep, |upkeep| upkeep()).flatten()
+    }
+
     pub(crate) fn before_fork(&mut self, slot: Slot) {
         guarded("the before_fork hook", &mut self.before_fork, |hook| hook(slot));
     }
@@ -104,6 +110,7 @@ impl Default for Hooks {
             may_begin_anew: Box::new(|| Ok(())),
             reopen: Box::new(|| {}),
             serving: Box::new(|| {}),
+            upkeep: Box::new(|| None),
             before_fork: Box::new(|_| {}),
             worker_exited: Box::new(|_| {}),
         }

@@ -9,6 +9,7 @@
 //! * [`channel`], [`poll`], [`inherit`]: descriptors, passed and waited for
 //! * [`accept`], [`socket_file`], [`mod@socket`]: sockets that listen, and connections
 //! * [`board`]: memory that all processes of all generations share; [`time`]: the clock that they share
+//! * [`key_ring`]: keys that all generations share; [`random`]: what they are made of
 //! * [`origin`], [`mod@env`], [`title`]: how this program was started, how it shows
 //! * [`limits`], [`streams`], [`lock`]: files
 //! * [`mod@sheet`], [`exhausted`]: bytes for another process, and last words without memory
@@ -32,6 +33,7 @@ pub mod exec;
 pub mod exhausted;
 pub mod fork;
 pub mod inherit;
+pub mod key_ring;
 pub mod limits;
 pub mod lock;
 pub mod origin;
@@ -39,6 +41,7 @@ mod orphan;
 pub mod peer;
 pub mod poll;
 pub mod process;
+pub mod random;
 pub mod sheet;
 pub mod signals;
 pub mod socket;

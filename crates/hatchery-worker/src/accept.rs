@@ -86,6 +86,9 @@ impl Worker {
     /// ```
     pub async fn accept(self, on: impl FnMut(Accepted)) -> Result<(), ServeError> {
         let listeners = self.listener_indices()?;
+        if let Some(error) = self.unspeakable() {
+            return Err(error);
+        }
         // Before the claim: queues may be assigned as soon as the last one is claimed.
         let mut acceptor = Acceptor::new(self.shared(), Rc::clone(&listeners), on);
         self.shared().claim(&listeners, self.service())?;

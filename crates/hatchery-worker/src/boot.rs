@@ -51,7 +51,8 @@ impl Shared {
         drop(boot);
         if let Some((name, state)) = carrying {
             let mut services = self.services.borrow_mut();
-            for &index in indices {
+            // TLS has a state that no other process can go on with.
+            for &index in indices.iter().filter(|&&index| !self.listeners[index].is_secure()) {
                 let listener = self.listeners[index].address.to_string();
                 services[index] = Some(Service { listener, name: name.to_owned(), state });
             }

@@ -41,6 +41,12 @@ pub enum ServeError {
         /// Where it listens.
         address: Address,
     },
+    /// A listener speaks TLS, and the call that would serve it does not: protocols of one's own have to leave it to HTTP.
+    #[error("the listener on {address} speaks TLS, for HTTP only: narrow this call with `without(\"tls\")`")]
+    SpeaksTls {
+        /// Where it listens.
+        address: Address,
+    },
 }
 
 /// An error and its causes in one line, joined by colons; line breaks become semicolons.

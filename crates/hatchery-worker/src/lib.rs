@@ -77,4 +77,4 @@ pub use runtime::run;
 pub use seed::{Quota, Seed};
 pub use sidecar::Sidecar;
 pub use stream::{Peer, Stream};
-pub use worker::{ListenerInfo, Worker};
+pub use worker::{ListenerInfo, TLS, Worker};

@@ -21,6 +21,8 @@ const OWN: u64 = 24;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// From accept to the end of a TLS handshake. 10 s by default.
+    pub handshake: Duration,
     /// From the first byte of a request head, or from accept, to its end; never refreshed. 15 s by default.
     pub head: Duration,
     /// A request body without progress. 30 s by default.
@@ -36,6 +38,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            handshake: Duration::from_secs(10),
             head: Duration::from_secs(15),
             body: Duration::from_secs(30),
             send: Duration::from_secs(30),

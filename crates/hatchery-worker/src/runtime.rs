@@ -118,6 +118,7 @@ fn begin(seed: Seed) -> Result<(Rc<Shared>, Outside), i32> {
         channel,
         board,
         cell,
+        secret,
         limits,
         quota,
         measure,
@@ -141,6 +142,7 @@ fn begin(seed: Seed) -> Result<(Rc<Shared>, Outside), i32> {
     let counters = Counters::new(cell, Box::leak(Box::new(Meter::new(quota, slot, before))));
     let parts = Parts {
         slot,
+        secret,
         sidecar,
         jobs,
         kept,

@@ -1,7 +1,9 @@
 //! What a worker is made of.
 
+use std::any::Any;
 use std::fmt;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::Duration;
 
 use hatchery_core::{Generation, Slot};
@@ -53,6 +55,8 @@ pub struct Seed {
     pub board: Board,
     /// Its own cell of the board.
     pub cell: usize,
+    /// What handshakes are made with on listeners that speak TLS, for the protocol crate that does it.
+    pub secret: Option<Rc<dyn Any>>,
     /// What it grants its clients.
     pub limits: Limits,
     /// After how many requests it asks to be replaced; `None` for never.

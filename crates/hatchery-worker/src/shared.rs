@@ -1,5 +1,6 @@
 //! What all parts of a worker share: one thread, so cells and no locks.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     /// Where jobs can be ordered.
     pub(crate) jobs: Vec<Arc<JobDesk>>,
     pub(crate) kept: Kept,
+    pub(crate) secret: Option<Rc<dyn Any>>,
     pub(crate) limits: Limits,
     pub(crate) counters: Counters,
     pub(crate) listeners: Vec<ListenerInfo>,
@@ -78,6 +80,7 @@ pub(crate) struct Parts {
     pub(crate) kept: Kept,
     pub(crate) generation: Generation,
     pub(crate) master: Pid,
+    pub(crate) secret: Option<Rc<dyn Any>>,
     pub(crate) limits: Limits,
     pub(crate) counters: Counters,
     pub(crate) queues: Listeners,
@@ -87,8 +90,20 @@ pub(crate) struct Parts {
 
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Rc<Self> {
-        let Parts { slot, sidecar, jobs, kept, generation, master, limits, counters, queues, channel, drain_timeout } =
-            parts;
+        let Parts {
+            slot,
+            secret,
+            sidecar,
+            jobs,
+            kept,
+            generation,
+            master,
+            limits,
+            counters,
+            queues,
+            channel,
+            drain_timeout,
+        } = parts;
         let listeners: Vec<_> = queues.iter().map(ListenerInfo::of).collect();
         let shared = Rc::new(Self {
             slot,
@@ -97,6 +112,7 @@ impl Shared {
             master,
             jobs: jobs.into_iter().map(Arc::new).collect(),
             kept,
+            secret,
             limits,
             counters,
             channel,

@@ -1,5 +1,6 @@
 //! What the application gets.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -35,6 +36,7 @@ pub struct Worker {
     scope: Result<Rc<[usize]>, ServeError>,
     /// What its connections carry when they move: the service's name and the version of its state.
     carrying: Option<(Rc<str>, u32)>,
+    speaks_tls: bool,
     /// The last of the orders to shed that this value has heard.
     heard: Cell<u64>,
 }
@@ -61,9 +63,18 @@ pub struct ListenerInfo {
     pub(crate) is_asked: bool,
 }
 
+/// What listeners are called that speak TLS.
+pub const TLS: &str = "tls";
+
 impl Worker {
     pub(crate) fn new(shared: &Rc<Shared>) -> Self {
-        Self { shared: Rc::clone(shared), scope: Ok(shared.scope()), carrying: None, heard: Cell::new(0) }
+        Self {
+            shared: Rc::clone(shared),
+            scope: Ok(shared.scope()),
+            carrying: None,
+            speaks_tls: false,
+            heard: Cell::new(0),
+        }
     }
 
     /// Its place among the workers, counted from 0. Its replacement will have the same.
@@ -479,6 +490,30 @@ impl Worker {
         self.shared.kept.get(name)
     }
 
+    #[doc(hidden)] // For protocol crates: what handshakes are made with.
+    #[must_use]
+    pub fn secret(&self) -> Option<&dyn Any> {
+        self.shared.secret.as_deref()
+    }
+
+    #[doc(hidden)] // For protocol crates: whether TLS is spoken on a listener, by its index.
+    #[must_use]
+    pub fn is_secure(&self, listener: usize) -> bool {
+        self.shared.listeners.get(listener).is_some_and(ListenerInfo::is_secure)
+    }
+
+    #[doc(hidden)] // For protocol crates that make handshakes where that is wanted.
+    #[must_use]
+    pub fn speaking_tls(&self) -> Self {
+        Self { speaks_tls: true, ..self.clone() }
+    }
+
+    /// What this call would take and cannot speak.
+    pub(crate) fn unspeakable(&self) -> Option<ServeError> {
+        let secure = self.listeners().find(|listener| listener.is_secure() && !self.speaks_tls)?;
+        Some(ServeError::SpeaksTls { address: secure.address.clone() })
+    }
+
     pub(crate) fn shared(&self) -> &Rc<Shared> {
         &self.shared
     }
@@ -504,6 +539,12 @@ impl Worker {
 }
 
 impl ListenerInfo {
+    /// Whether TLS is spoken there.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.name.as_deref() == Some(TLS)
+    }
+
     pub(crate) fn of(listener: &Listener) -> Self {
         let is_asked = listener.is_asked();
         Self { name: listener.name().map(str::to_owned), address: listener.bound().clone(), is_asked }

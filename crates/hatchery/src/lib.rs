@@ -82,4 +82,7 @@ pub use exit::Exit;
 pub use hooks::{Cause, Ending, Generation, Pid, WorkerExit};
 pub use kept::kept;
 pub use server::Server;
-pub use settings::{Anchor, LogFormat, Origin, Settings, SettingsError, UnknownAnchor, UnknownLogFormat};
+pub use settings::{
+    Anchor, LogFormat, Origin, Settings, SettingsError, TlsClientAuth, UnknownAnchor, UnknownLogFormat,
+    UnknownTlsClientAuth,
+};

@@ -27,6 +27,7 @@ use crate::settings::Sources;
 use crate::{Error, Exit, Server, Settings, logging, starter};
 use companions::{Share, Staff};
 use ground::{Ground, Lain};
+use tls::Tls;
 
 mod alone;
 mod companions;
@@ -36,6 +37,8 @@ mod place;
 mod preload;
 mod relays;
 mod reread;
+#[cfg_attr(not(feature = "tls"), path = "run/no_tls.rs")]
+mod tls;
 
 #[cfg(test)]
 pub(crate) use reread::takes_effect_at;
@@ -120,6 +123,7 @@ impl<P: 'static> Server<P> {
         }
         let settings = self.sources.resolve()?;
         let mut companions = self.companions;
+        tls::check(&settings, &self.sources)?;
         let privileges = place::privileges(&settings, &self.sources)?;
         if predecessor.is_none() {
             place::detach(&settings, &self.sources)?;
@@ -127,7 +131,9 @@ impl<P: 'static> Server<P> {
         enter(&settings, &self.sources)?;
         let (moored, passed) = place::moor(&settings, predecessor.as_ref(), passed)?;
         let is_first = predecessor.as_ref().is_none_or(|before| before.asleep.is_some());
-        let mut ground = Ground::claim(&settings, &self.named, mem::take(&mut companions.keeps), predecessor, passed)?;
+        let mut keeps = mem::take(&mut companions.keeps);
+        tls::keep_keys(&mut keeps);
+        let mut ground = Ground::claim(&settings, &self.named, keeps, predecessor, passed)?;
         ground.anchor = ground.anchor.take().or(moored);
         let (mut asked, mut caught) = (None, None);
         if settings.on_demand && is_first {
@@ -158,10 +164,18 @@ impl<P: 'static> Server<P> {
             }
         };
 
+        // Read once more: time may have passed since they were checked.
+        let tls = match Tls::load(&settings, &self.sources, &ground.kept) {
+            Ok(tls) => Rc::new(tls),
+            Err(error) => {
+                ground.abandon();
+                return Err(error);
+            }
+        };
         let staff = Staff::gather(companions, &ground.kept)?;
         let current = Rc::new(RefCell::new(settings));
         let Callbacks { before_fork, after_fork, on_worker_exit } = self.hooks;
-        let hooks = hooks(before_fork, on_worker_exit, self.sources, self.named, &current, origin.clone());
+        let hooks = hooks(before_fork, on_worker_exit, self.sources, self.named, &current, &tls, origin.clone());
         let setup = Setup {
             policy: current.borrow().policy(),
             scaled: ground.scaled,
@@ -192,8 +206,11 @@ impl<P: 'static> Server<P> {
                 place::give_up(&privileges, &newborn.channel);
                 let settings = current.borrow().clone();
                 match newborn.slot.as_companion() {
-                    None => work(*newborn, &settings, after_fork, staff, preloaded, app),
-                    Some(index) => staff.work(index, *newborn, &settings, after_fork, preloaded),
+                    None => work(*newborn, &settings, after_fork, staff, &tls, preloaded, app),
+                    Some(index) => {
+                        tls.forget();
+                        staff.work(index, *newborn, &settings, after_fork, preloaded)
+                    }
                 }
             }
         }
@@ -227,16 +244,19 @@ fn hooks(
     sources: Sources,
     named: Vec<Spec>,
     current: &Rc<RefCell<Settings>>,
+    tls: &Rc<Tls>,
     origin: Origin,
 ) -> Hooks {
     let (mut before_fork, mut on_worker_exit) = (before_fork, on_worker_exit);
     let (rereading, reopening, comparing) = (Rc::clone(current), Rc::clone(current), Rc::clone(current));
     let same_sources = sources.clone();
+    let (rotating, by, renewing) = (Rc::clone(tls), Rc::clone(current), Rc::clone(tls));
     Hooks {
         may_begin_anew: Box::new(move || reread::could_begin_anew(&same_sources, &comparing, &origin)),
-        reread: Box::new(move |listeners| reread::again(&sources, &named, &rereading, listeners)),
+        reread: Box::new(move |listeners| reread::again(&sources, &named, &rereading, &renewing, listeners)),
         reopen: Box::new(move || logging::reopen(&reopening.borrow())),
         serving: Box::new(starter::ready),
+        upkeep: Box::new(move || rotating.rotate(&by.borrow())),
         before_fork: Box::new(move |slot| before_fork.iter_mut().for_each(|hook| hook(slot))),
         worker_exited: Box::new(move |exit| on_worker_exit.iter_mut().for_each(|hook| hook(exit))),
     }
@@ -249,6 +269,7 @@ fn work<A, P, E>(
     settings: &Settings,
     after_fork: Vec<SlotHook>,
     staff: Staff<P>,
+    tls: &Tls,
     preloaded: &'static P,
     app: A,
 ) -> !
@@ -261,7 +282,9 @@ where
         let _for_life = logging::this_process("", newborn.slot, newborn.generation).entered();
         let mut after_fork = after_fork;
         after_fork.iter_mut().for_each(|hook| hook(newborn.slot));
+        let secret = tls.for_worker();
         let (seed, _presence) = seed(newborn, settings, staff.share());
+        let seed = hatchery_worker::Seed { secret, ..seed };
         hatchery_worker::run(seed, preloaded, app)
     }));
     streams::flush();
@@ -281,6 +304,7 @@ fn seed(newborn: Newborn, settings: &Settings, share: Share) -> (hatchery_worker
         channel: newborn.channel,
         board: newborn.board,
         cell: newborn.cell,
+        secret: None,
         limits: log.limits(),
         measure: false,
         drain_timeout: newborn.drain_timeout,

@@ -6,17 +6,18 @@ use std::fmt;
 use hatchery_core::Slot;
 use hatchery_net::{Address, AddressError, Spec};
 use hatchery_sys::origin::Origin as Start;
+use hatchery_worker::TLS;
 
 use crate::cli::ServerArgs;
 use crate::error::{BoxError, Error};
 use crate::hooks::{Hooks, WorkerExit};
 use crate::settings::sources::{Given, Sources};
-use crate::settings::table::Kind;
 use crate::settings::{self, Settings};
 
 mod companions;
 mod setters;
 mod supervision;
+mod tls;
 
 pub(crate) use companions::{Companions, Declared, Duty, Job, Life, Make};
 
@@ -157,13 +158,9 @@ impl<P: 'static> Server<P> {
     /// assert_eq!(server.settings()?.bind.len(), 2);
     /// # Ok::<(), hatchery::Error>(())
     /// ```
-    pub fn bind(mut self, address: impl AsRef<str>) -> Self {
+    pub fn bind(self, address: impl AsRef<str>) -> Self {
         let address = OsString::from(address.as_ref());
-        match self.sources.program.iter_mut().find(|given| given.setting.kind == Kind::List) {
-            Some(given) => given.values.push(address),
-            None => self = self.set("bind", address),
-        }
-        self
+        self.add("bind", address)
     }
 
     /// Adds an address with a name, by which the application tells its
@@ -181,6 +178,11 @@ impl<P: 'static> Server<P> {
     /// ```
     pub fn bind_named(mut self, name: impl Into<String>, address: impl AsRef<str>) -> Self {
         let name = name.into();
+        if name == TLS {
+            let reason = "addresses that speak TLS have this name: see `tls_bind`".to_owned();
+            self.sources.refused.get_or_insert((format!("bind_named {name:?}"), reason));
+            return self;
+        }
         let address: Result<Address, AddressError> = address.as_ref().parse();
         match address {
             Ok(mut address) => {

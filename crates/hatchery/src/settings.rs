@@ -14,7 +14,7 @@ use hatchery_worker::{Limits, Quota};
 pub use error::{Origin, SettingsError};
 pub(crate) use sources::Sources;
 pub(crate) use value::spell;
-pub use value::{Anchor, LogFormat, UnknownAnchor, UnknownLogFormat};
+pub use value::{Anchor, LogFormat, TlsClientAuth, UnknownAnchor, UnknownLogFormat, UnknownTlsClientAuth};
 
 pub(crate) mod asked;
 mod contradictions;
@@ -51,6 +51,20 @@ pub struct Settings {
     pub bind: Vec<Bind>,
     /// Whether an operator has said where to listen.
     pub(crate) bind_given: bool,
+    /// Where to listen for clients that speak TLS.
+    pub tls_bind: Vec<Bind>,
+    /// Certificates with their chains, in PEM; the first one is for clients that ask for no other's name.
+    pub tls_certificate: Vec<PathBuf>,
+    /// The key of each certificate, in PEM.
+    pub tls_key: Vec<PathBuf>,
+    /// Who may have issued the certificates of clients, in PEM.
+    pub tls_client_ca: Option<PathBuf>,
+    /// Whether clients are asked for a certificate; they are not by default.
+    pub tls_client_auth: TlsClientAuth,
+    /// From accept to the end of a TLS handshake; 10 s by default.
+    pub tls_handshake_timeout: Duration,
+    /// How long a TLS session can be resumed; 12 h by default, zero: not at all.
+    pub tls_ticket_lifetime: Duration,
     /// Worker processes: 1 to 512. By default as many as there are CPUs that
     /// this process may use.
     pub workers: u16,
@@ -146,6 +160,7 @@ impl Settings {
     /// What the workers enforce.
     pub(crate) fn limits(&self) -> Limits {
         Limits {
+            handshake: self.tls_handshake_timeout,
             head: self.header_timeout,
             body: self.body_timeout,
             send: self.send_timeout,
@@ -174,6 +189,13 @@ impl Settings {
             config: None,
             bind: Vec::new(),
             bind_given: false,
+            tls_bind: Vec::new(),
+            tls_certificate: Vec::new(),
+            tls_key: Vec::new(),
+            tls_client_ca: None,
+            tls_client_auth: TlsClientAuth::Off,
+            tls_handshake_timeout: Duration::ZERO,
+            tls_ticket_lifetime: Duration::ZERO,
             workers: 1,
             listen_mode: ListenMode::default(),
             backlog: 1,
@@ -216,7 +238,10 @@ impl Settings {
         for path in paths.into_iter().flatten() {
             *path = start.join(&*path);
         }
-        for bind in &mut self.bind {
+        for path in self.tls_certificate.iter_mut().chain(&mut self.tls_key).chain(&mut self.tls_client_ca) {
+            *path = start.join(&*path);
+        }
+        for bind in self.bind.iter_mut().chain(&mut self.tls_bind) {
             match bind {
                 Bind::Address(address) => absolute(address, start),
                 Bind::Passed(_) => {}

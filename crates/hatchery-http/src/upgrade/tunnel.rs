@@ -6,9 +6,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use hatchery_worker::Stream;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::transport::Transport;
 
 /// The task's end: it gets the socket back when nobody else has it any more.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ pub(crate) struct Seen {
 /// Locked for the length of a system call, by one thread as a rule: nobody ever waits.
 #[derive(Debug)]
 struct State {
-    stream: Option<Stream>,
+    transport: Option<Transport>,
     /// To be read before what the socket has.
     prefix: Box<[u8]>,
     prefix_at: usize,
@@ -45,9 +46,9 @@ struct State {
 }
 
 impl Tunnel {
-    pub(crate) fn new(stream: Stream, prefix: Box<[u8]>) -> (Self, TunnelIo) {
+    pub(crate) fn new(transport: Transport, prefix: Box<[u8]>) -> (Self, TunnelIo) {
         let state = State {
-            stream: Some(stream),
+            transport: Some(transport),
             prefix,
             prefix_at: 0,
             seen: Seen::default(),
@@ -85,14 +86,14 @@ impl Tunnel {
 
     /// Ends both directions: whoever has the socket reads its end, and the client too.
     pub(crate) fn shut(&self) {
-        if let Some(stream) = &lock(&self.0).stream {
-            let _the_client_has_gone = SockRef::from(stream).shutdown(Shutdown::Both);
+        if let Some(transport) = &lock(&self.0).transport {
+            let _the_client_has_gone = SockRef::from(transport.socket()).shutdown(Shutdown::Both);
         }
     }
 
     /// The socket, once the other end was dropped.
-    pub(crate) fn into_stream(self) -> Option<Stream> {
-        lock(&self.0).stream.take()
+    pub(crate) fn into_transport(self) -> Option<Transport> {
+        lock(&self.0).transport.take()
     }
 }
 
@@ -103,8 +104,8 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 impl State {
     /// The socket; it is taken only after the last read and write.
-    fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {
-        self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    fn transport(&mut self) -> io::Result<&mut Transport> {
+        self.transport.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     fn note_written(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -135,7 +136,7 @@ impl AsyncRead for TunnelIo {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        let polled = state.stream()?.poll_read(cx, buf);
+        let polled = state.transport()?.poll_read(cx, buf);
         match &polled {
             Poll::Ready(Ok(())) if buf.filled().len() > before => {
                 (state.seen.starved, state.seen.received) = (false, true);
@@ -151,7 +152,7 @@ impl AsyncWrite for TunnelIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut state = lock(&self.0);
         state.seen.dirty = true;
-        let written = state.stream()?.poll_write(cx, bytes);
+        let written = state.transport()?.poll_write(cx, bytes);
         state.note_written(written)
     }
 
@@ -162,7 +163,7 @@ impl AsyncWrite for TunnelIo {
     ) -> Poll<io::Result<usize>> {
         let mut state = lock(&self.0);
         state.seen.dirty = true;
-        let written = state.stream()?.poll_write_vectored(cx, parts);
+        let written = state.transport()?.poll_write_vectored(cx, parts);
         state.note_written(written)
     }
 
@@ -172,13 +173,13 @@ impl AsyncWrite for TunnelIo {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = lock(&self.0);
-        let flushed = state.stream()?.poll_flush(cx);
+        let flushed = state.transport()?.poll_flush(cx);
         state.seen.dirty &= flushed.is_pending();
         flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        lock(&self.0).stream()?.poll_shutdown(cx)
+        lock(&self.0).transport()?.poll_shutdown(cx)
     }
 }
 

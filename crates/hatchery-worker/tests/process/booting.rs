@@ -105,6 +105,16 @@ fn mistakes() {
     child.is_ready();
     wait_for("the mistake is logged", || child.log().contains("is served already"));
     child.exits_with(1);
+
+    // A protocol of one's own would read the handshake.
+    let master = Master::with(&[(None, "127.0.0.1:0"), (Some("tls"), "127.0.0.1:0")], ListenMode::Shared, 1);
+    let child = master.fork(Options::default(), async |worker: Worker, _| {
+        assert!(worker.without("tls").listeners().all(|listener| !listener.is_secure()));
+        worker.serve(async |_| {}).await
+    });
+    let Some(WorkerSays::BootFailed { text }) = child.next() else { panic!("{}", child.log()) };
+    assert!(text.contains("speaks TLS, for HTTP only"), "{text}");
+    child.exits_with(1);
 }
 
 fn the_title_says_what_it_is_about() {

@@ -157,6 +157,7 @@ impl Master {
                     channel: theirs,
                     board,
                     cell: 1,
+                    secret: None,
                     limits: Limits { max_connections: options.max_connections, ..Limits::default() },
                     quota: options.quota,
                     measure: false,

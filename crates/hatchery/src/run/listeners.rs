@@ -4,6 +4,7 @@
 use hatchery_master::Predecessor;
 use hatchery_net::{Address, Bind, Inherited, ListenError, Listeners, Passed, Spec};
 use hatchery_sys::channel::Channel;
+use hatchery_worker::TLS;
 use tracing::info;
 
 use crate::{Error, Settings};
@@ -64,27 +65,36 @@ pub(super) fn wanted_anew(
 /// What is asked for, with the addresses of what was passed in the place of its names.
 fn wanted(settings: &Settings, named: &[Spec], known: &[Known<'_>]) -> Result<Vec<Spec>, ListenError> {
     let passed = || known.iter().filter_map(|it| Some((it.name?, it.address)));
-    let spec = |address: &Address| Spec { name: None, address: address.clone() };
-    let nameless: Vec<Spec> = passed().map(|(_, address)| spec(address)).filter(|spec| !asks(named, spec)).collect();
+    let secure = specs(&settings.tls_bind, Some(TLS), known)?;
+    let nameless: Vec<Spec> = passed()
+        .map(|(_, address)| Spec { name: None, address: address.clone() })
+        .filter(|spec| !asks(named, spec) && !asks(&secure, spec))
+        .collect();
+    let plain = match settings.bind_given || nameless.is_empty() {
+        true => specs(&settings.bind, None, known)?,
+        false => nameless,
+    };
+    Ok(plain.into_iter().chain(secure).chain(named.iter().cloned()).collect())
+}
+
+/// A list of addresses and names of what was passed, for listeners of this name.
+fn specs(binds: &[Bind], name: Option<&str>, known: &[Known<'_>]) -> Result<Vec<Spec>, ListenError> {
+    let passed = || known.iter().filter_map(|it| Some((it.name?, it.address)));
+    let spec = |address: &Address| Spec { name: name.map(str::to_owned), address: address.clone() };
     let mut specs = Vec::new();
-    if !settings.bind_given && !nameless.is_empty() {
-        specs = nameless;
-    } else {
-        for bind in &settings.bind {
-            match bind {
-                Bind::Address(address) => specs.push(spec(address)),
-                Bind::Passed(name) => {
-                    let before = specs.len();
-                    specs.extend(passed().filter(|(known, _)| known == name).map(|(_, address)| spec(address)));
-                    if specs.len() == before {
-                        let passed = passed().map(|(known, _)| known.to_owned()).collect();
-                        return Err(ListenError::NotPassed { name: name.clone(), passed });
-                    }
+    for bind in binds {
+        match bind {
+            Bind::Address(address) => specs.push(spec(address)),
+            Bind::Passed(name) => {
+                let before = specs.len();
+                specs.extend(passed().filter(|(known, _)| known == name).map(|(_, address)| spec(address)));
+                if specs.len() == before {
+                    let passed = passed().map(|(known, _)| known.to_owned()).collect();
+                    return Err(ListenError::NotPassed { name: name.clone(), passed });
                 }
             }
         }
     }
-    specs.extend(named.iter().cloned());
     Ok(specs)
 }
 

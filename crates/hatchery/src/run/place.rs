@@ -12,7 +12,7 @@ use hatchery_sys::user::{self, Identity};
 use hatchery_sys::wait::Status;
 use hatchery_sys::{process, streams};
 
-use super::alone;
+use super::{alone, tls};
 use crate::settings::asked::{self, Asked};
 use crate::settings::{Anchor, Sources};
 use crate::{Error, Settings, exit, logging, starter};
@@ -51,7 +51,10 @@ pub(super) fn answer(asked: Asked, sources: &Sources) -> Result<(), Error> {
     let text = match asked {
         Asked::Sample => asked::sample(),
         Asked::Check => {
-            let (settings, report) = (sources.resolve()?, asked::report(sources)?);
+            let (settings, mut report) = (sources.resolve()?, asked::report(sources)?);
+            for warning in tls::check(&settings, sources)? {
+                report.extend(["# tls_certificate: ", &warning, "\n"]);
+            }
             privileges(&settings, sources)?;
             if let Some(dir) = settings.working_dir.as_ref().filter(|dir| !dir.is_dir()) {
                 return Err(sources.wrong("working-dir", format!("{} is not a folder", dir.display())).into());

@@ -11,15 +11,20 @@ use crate::settings::Sources;
 use crate::{Error, Settings, logging};
 
 use super::place;
+use super::tls::{self, Tls};
 
 /// Resolves the settings again, and has listeners for them; on success they are the current ones.
+///
+/// So are the certificates that they name: one that cannot be used leaves everything as it was.
 pub(super) fn again(
     sources: &Sources,
     named: &[Spec],
     current: &RefCell<Settings>,
+    tls: &Tls,
     listeners: &mut Listeners,
 ) -> Result<Reread, String> {
     let settings = sources.resolve().map_err(|error| Error::from(error).one_line())?;
+    let renewed = tls.reread(&settings, sources).map_err(|error| error.one_line())?;
     for (setting, when) in fixed_ones_that_differ(&current.borrow(), &settings) {
         warn!(target: "hatchery", "`{setting}` has changed: it takes effect at {when}, not at a reload");
     }
@@ -31,6 +36,7 @@ pub(super) fn again(
         .revise(&specs, settings.listen_mode, queues, settings.backlog)
         .map_err(|error| Error::from(error).one_line())?;
     let policy = settings.policy();
+    tls.adopt(&settings, renewed);
     current.replace(settings);
     Ok(Reread { policy, listeners })
 }
@@ -44,6 +50,10 @@ pub(super) fn could_begin_anew(sources: &Sources, current: &RefCell<Settings>, o
     if current.borrow().bind != settings.bind {
         return Err("`bind` has changed, which takes effect at a reload".to_owned());
     }
+    if current.borrow().tls_bind != settings.tls_bind {
+        return Err("`tls-bind` has changed, which takes effect at a reload".to_owned());
+    }
+    tls::check(&settings, sources).map_err(|error| error.one_line())?;
     place::privileges(&settings, sources).map_err(|error| error.one_line())?;
     if let Some(dir) = settings.working_dir.iter().chain([&origin.dir]).find(|dir| !dir.is_dir()) {
         return Err(format!("the folder {} is not there", dir.display()));

@@ -287,6 +287,16 @@ impl<P: 'static> Server<P> {
         self.set("umask", format!("{mask:03o}"))
     }
 
+    /// Adds to a list that the program wants.
+    pub(super) fn add(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        let value = value.into();
+        match self.sources.program.iter_mut().find(|given| given.setting.name == name) {
+            Some(given) => given.values.push(value),
+            None => self = self.set(name, value),
+        }
+        self
+    }
+
     /// Stores what the program wants as if it had been written somewhere: one parser for all.
     pub(super) fn set(mut self, name: &str, value: impl Into<OsString>) -> Self {
         let given = Given { setting: Setting::named(name), values: vec![value.into()], origin: Origin::Program };
@@ -341,6 +351,8 @@ mod tests {
             .group("0")
             .no_new_privileges(true)
             .anchor(Anchor::Never)
+            .tls_handshake_timeout(ms(19))
+            .tls_ticket_lifetime(ms(20))
             .settings()
             .unwrap();
         let start = Start::capture().unwrap().dir;
@@ -348,6 +360,13 @@ mod tests {
             config: None,
             bind: vec!["127.0.0.1:1".parse().unwrap(), Bind::Address(Address::Unix(start.join("app.sock")))],
             bind_given: false,
+            tls_bind: Vec::new(),
+            tls_certificate: Vec::new(),
+            tls_key: Vec::new(),
+            tls_client_ca: None,
+            tls_client_auth: crate::TlsClientAuth::Off,
+            tls_handshake_timeout: ms(19),
+            tls_ticket_lifetime: ms(20),
             workers: 2,
             listen_mode: ListenMode::Reuseport,
             backlog: 3,

@@ -62,12 +62,15 @@ fn chapter() -> String {
 /// The settings as a file in TOML, with the source of each behind it.
 pub(crate) fn report(sources: &Sources) -> Result<String, SettingsError> {
     let given = sources.deciding()?;
+    let speaks_tls = given.iter().any(|given| given.setting.name == "tls-bind");
     let mut text = String::new();
     for setting in TABLE {
         let line = match given.iter().find(|given| given.setting.name == setting.name) {
             Some(given) => format!("{} = {}  # {}", setting.key(), given.as_toml(), given.origin),
             // Nobody has said where to listen, and the program has listeners of its own.
-            None if setting.name == "bind" && !sources.named.is_empty() => format!("# {} is not set", setting.key()),
+            None if setting.name == "bind" && (!sources.named.is_empty() || speaks_tls) => {
+                format!("# {} is not set", setting.key())
+            }
             None => match setting.unset {
                 Unset::Off => format!("# {} is not set", setting.key()),
                 Unset::Text(_) => format!("{} = {}  # default", setting.key(), setting.example()),

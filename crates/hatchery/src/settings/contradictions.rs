@@ -2,11 +2,12 @@
 
 use hatchery_net::{Address, Bind};
 
-use super::Settings;
 use super::error::SettingsError;
+use super::{Settings, TlsClientAuth};
 
 /// Refuses settings that cannot all be done.
 pub(super) fn refuse(settings: &Settings, named: &[Address]) -> Result<(), SettingsError> {
+    tls_that_can_be_spoken(settings)?;
     one_listener_an_address(settings, named)?;
     jitter_of_something(settings)?;
     idle_on_demand(settings)?;
@@ -37,6 +38,46 @@ fn socket_of_its_own(settings: &Settings, named: &[Address]) -> Result<(), Setti
     Ok(())
 }
 
+/// Each setting by its name, and whether somebody has given it.
+fn tls_settings(settings: &Settings) -> [(&'static str, bool); 4] {
+    [
+        ("tls-bind", !settings.tls_bind.is_empty()),
+        ("tls-certificate", !settings.tls_certificate.is_empty()),
+        ("tls-key", !settings.tls_key.is_empty()),
+        ("tls-client-ca", settings.tls_client_ca.is_some()),
+    ]
+}
+
+fn tls_that_can_be_spoken(settings: &Settings) -> Result<(), SettingsError> {
+    let wrong = |settings, reason: String| Err(SettingsError::Contradiction { settings, reason });
+    let given = tls_settings(settings).into_iter().find_map(|(name, is_given)| is_given.then_some(name));
+    if let Some(name) = given.filter(|_| !cfg!(feature = "tls")) {
+        let reason = "this program is built without TLS; expected the feature `tls` of the crate `hatchery`: \
+                      cargo add hatchery --features tls";
+        return wrong(name, reason.to_owned());
+    }
+    let (certificates, keys) = (settings.tls_certificate.len(), settings.tls_key.len());
+    if !settings.tls_bind.is_empty() && certificates == 0 {
+        return wrong("tls-bind", "expected tls-certificate and tls-key as well".to_owned());
+    }
+    if certificates != keys {
+        let reason = format!("{keys} keys for {certificates} certificates; expected one for each, in the same order");
+        return wrong("tls-key", reason);
+    }
+    if settings.tls_bind.is_empty() && certificates > 0 {
+        return wrong("tls-certificate", "nothing speaks TLS; expected tls-bind as well".to_owned());
+    }
+    match (settings.tls_client_auth, &settings.tls_client_ca) {
+        (TlsClientAuth::Off, Some(_)) => {
+            wrong("tls-client-ca", "nobody is asked; expected tls-client-auth `optional` or `required`".to_owned())
+        }
+        (TlsClientAuth::Optional | TlsClientAuth::Required, None) => {
+            wrong("tls-client-auth", "expected tls-client-ca as well: whose certificates are accepted?".to_owned())
+        }
+        (TlsClientAuth::Off, None) | (TlsClientAuth::Optional | TlsClientAuth::Required, Some(_)) => Ok(()),
+    }
+}
+
 fn jitter_of_something(settings: &Settings) -> Result<(), SettingsError> {
     match (settings.max_requests, settings.max_requests_jitter) {
         (0, Some(jitter)) if jitter > 0 => {
@@ -59,7 +100,7 @@ fn idle_on_demand(settings: &Settings) -> Result<(), SettingsError> {
 
 fn one_listener_an_address(settings: &Settings, named: &[Address]) -> Result<(), SettingsError> {
     let named: Vec<Bind> = named.iter().cloned().map(Bind::Address).collect();
-    let all: Vec<&Bind> = settings.bind.iter().chain(&named).collect();
+    let all: Vec<&Bind> = settings.bind.iter().chain(&settings.tls_bind).chain(&named).collect();
     for (index, bind) in all.iter().enumerate() {
         // Port 0 is another port each time.
         let any_port = matches!(bind, Bind::Address(Address::Tcp(address)) if address.port() == 0);

@@ -144,7 +144,7 @@ mod tests {
         let table = [
             (
                 "a = 1\nworkers = 2",
-                "a (/etc/lab.toml line 1): there is no such setting; expected one of bind, workers, ",
+                "a (/etc/lab.toml line 1): there is no such setting; expected one of bind, tls_bind, ",
             ),
             (
                 "workers = 2\nwrokers = 3",

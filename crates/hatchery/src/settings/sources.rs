@@ -65,9 +65,9 @@ impl Sources {
         }
         // What the program says about it is a default as well.
         let mut operators = in_file.iter().chain(&self.environment).chain(&self.command_line);
-        settings.bind_given = operators.any(|given| given.setting.kind == Kind::List);
+        settings.bind_given = operators.any(|given| given.setting.name == "bind");
         // An empty list cannot be given, so nobody has said where to listen.
-        if settings.bind.is_empty() && self.named.is_empty() {
+        if settings.bind.is_empty() && settings.tls_bind.is_empty() && self.named.is_empty() {
             TABLE.iter().filter(|setting| setting.kind == Kind::List).for_each(|list| put_default(list, &mut settings));
         }
         settings.make_absolute(&self.start);
@@ -142,8 +142,7 @@ impl Given {
     /// Parses what was given and stores it; a list replaces the one that was there.
     pub(crate) fn put(&self, settings: &mut Settings) -> Result<(), SettingsError> {
         if self.setting.kind == Kind::List {
-            // There is one list.
-            settings.bind.clear();
+            self.setting.clear(settings);
         }
         if self.values.is_empty() {
             return Err(self.error("expected at least one value".to_owned()));

@@ -84,6 +84,66 @@ pub(crate) const TABLE: &[Setting] = &[
         },
     },
     Setting {
+        name: "tls-bind",
+        value: "ADDR",
+        help: "Address to listen on for clients that speak TLS, as in bind; may be repeated",
+        unset: Unset::Off,
+        kind: Kind::List,
+        put: |settings, text| {
+            let bind: Bind = text.parse().map_err(|error: AddressError| error.to_string())?;
+            settings.tls_bind.push(bind);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "tls-certificate",
+        value: "FILE",
+        help: "Certificate with its chain, in PEM; repeated, each is for the names in it, and the first one for all others",
+        unset: Unset::Off,
+        kind: Kind::List,
+        put: |settings, text| value::path(text).map(|path| settings.tls_certificate.push(path)),
+    },
+    Setting {
+        name: "tls-key",
+        value: "FILE",
+        help: "Key of the certificate, in PEM, readable by the master; as often as tls-certificate",
+        unset: Unset::Off,
+        kind: Kind::List,
+        put: |settings, text| value::path(text).map(|path| settings.tls_key.push(path)),
+    },
+    Setting {
+        name: "tls-client-ca",
+        value: "FILE",
+        help: "Who may have issued the certificates of clients, in PEM",
+        unset: Unset::Off,
+        kind: Kind::Text,
+        put: |settings, text| value::path(text).map(|path| settings.tls_client_ca = Some(path)),
+    },
+    Setting {
+        name: "tls-client-auth",
+        value: "MODE",
+        help: "Whether clients are asked for a certificate: off, optional or required",
+        unset: Unset::Text("off"),
+        kind: Kind::Text,
+        put: |settings, text| parsed(text, &mut settings.tls_client_auth),
+    },
+    Setting {
+        name: "tls-handshake-timeout",
+        value: "DUR",
+        help: "From accept to the end of a TLS handshake",
+        unset: Unset::Text("10s"),
+        kind: Kind::Text,
+        put: |settings, text| span(text, &mut settings.tls_handshake_timeout),
+    },
+    Setting {
+        name: "tls-ticket-lifetime",
+        value: "DUR",
+        help: "How long a TLS session can be resumed, in any worker and across upgrades; 0: not at all",
+        unset: Unset::Text("12h"),
+        kind: Kind::Text,
+        put: |settings, text| value::span_or_zero(text).map(|span| settings.tls_ticket_lifetime = span),
+    },
+    Setting {
         name: "workers",
         value: "N",
         help: "Worker processes",
@@ -349,6 +409,17 @@ impl Setting {
     /// If there is none: the names are literals of this crate.
     pub(crate) fn named(name: &str) -> &'static Self {
         TABLE.iter().find(|setting| setting.name == name).unwrap_or_else(|| panic!("no setting is called {name}"))
+    }
+
+    /// Empties a list: one that is given replaces what was there.
+    pub(super) fn clear(&self, settings: &mut Settings) {
+        match self.name {
+            "bind" => settings.bind.clear(),
+            "tls-bind" => settings.tls_bind.clear(),
+            "tls-certificate" => settings.tls_certificate.clear(),
+            "tls-key" => settings.tls_key.clear(),
+            other => debug_assert!(false, "{other} is no list"),
+        }
     }
 
     /// The row of this key of the file.

@@ -140,8 +140,15 @@ fn every_setting_can_stand_in_the_file() {
         let base = match setting.name {
             "max-requests-jitter" => "max_requests = 70\n",
             "idle-timeout" => "on_demand = true\n",
+            "tls-bind" => "tls_certificate = 'a.pem'\ntls_key = 'a.key'\n",
+            "tls-certificate" => "tls_bind = '[::1]:1'\ntls_key = 'a.key'\n",
+            "tls-key" => "tls_bind = '[::1]:1'\ntls_certificate = 'a.pem'\n",
+            "tls-client-ca" => "tls_client_auth = 'optional'\n",
             _ => "",
         };
+        if base.contains("tls_") && !cfg!(feature = "tls") {
+            continue;
+        }
         Case::new().file(format!("{base}{} = {value}", setting.key())).settings();
     }
 }

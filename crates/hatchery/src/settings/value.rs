@@ -50,6 +50,53 @@ impl FromStr for LogFormat {
 #[error("expected `text` or `json`")]
 pub struct UnknownLogFormat;
 
+/// Whether TLS clients are asked for a certificate.
+///
+/// ```
+/// use hatchery::TlsClientAuth;
+///
+/// assert_eq!("required".parse(), Ok(TlsClientAuth::Required));
+/// assert_eq!(TlsClientAuth::default(), TlsClientAuth::Off);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsClientAuth {
+    /// They are not.
+    #[default]
+    Off,
+    /// They may have one; one that is not right ends the handshake.
+    Optional,
+    /// They must have one.
+    Required,
+}
+
+impl fmt::Display for TlsClientAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::Optional => "optional",
+            Self::Required => "required",
+        })
+    }
+}
+
+impl FromStr for TlsClientAuth {
+    type Err = UnknownTlsClientAuth;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "off" => Ok(Self::Off),
+            "optional" => Ok(Self::Optional),
+            "required" => Ok(Self::Required),
+            _ => Err(UnknownTlsClientAuth),
+        }
+    }
+}
+
+/// The text names no [`TlsClientAuth`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected `off`, `optional` or `required`")]
+pub struct UnknownTlsClientAuth;
+
 /// Whether a process whose pid never changes stands before the master.
 ///
 /// ```
@@ -135,6 +182,7 @@ pub(super) fn span_or_zero(text: &str) -> Result<Duration, String> {
         "ms" => 1,
         "s" => 1000,
         "m" => 60 * 1000,
+        "h" => 60 * 60 * 1000,
         _ => return Err(no_span()),
     };
     // Only what is too long for the type does not parse.
@@ -205,7 +253,7 @@ mod tests {
             assert_eq!(span_or_zero(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         assert_eq!(span_or_zero("525600m"), Ok(LONGEST));
-        for text in ["", "s", "10", "1.5s", "-1s", "+1s", " 1s", "1 s", "1h", "1S", "1m30s", "١s", "00"] {
+        for text in ["", "s", "10", "1.5s", "-1s", "+1s", " 1s", "1 s", "1d", "1S", "1m30s", "١s", "00"] {
             assert!(span_or_zero(text).unwrap_err().contains("`500ms`, `10s` or `2m`"), "{text}");
         }
         for text in ["525601m", "99999999999999999999s", "18446744073709551615m"] {

@@ -50,6 +50,7 @@ pub(crate) fn child() {
         channel,
         board,
         cell: 0,
+        secret: None,
         limits: granted,
         quota: None,
         measure: false,

@@ -1,0 +1,45 @@
+//! What stands in the place of TLS in a program that is built without it: settings that ask for it are refused.
+
+use std::any::Any;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hatchery_net::Kept;
+
+use crate::server::Make;
+use crate::settings::Sources;
+use crate::{Error, Settings};
+
+pub(super) struct Tls;
+
+pub(super) type Fresh = ();
+
+pub(super) fn keep_keys(_keeps: &mut Vec<(String, Box<Make>)>) {}
+
+#[expect(clippy::unnecessary_wraps, reason = "with TLS it can fail")]
+pub(super) fn check(_settings: &Settings, _sources: &Sources) -> Result<Vec<String>, Error> {
+    Ok(Vec::new())
+}
+
+#[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "with TLS there is something to it")]
+impl Tls {
+    pub(super) fn load(_settings: &Settings, _sources: &Sources, _kept: &Kept) -> Result<Self, Error> {
+        Ok(Self)
+    }
+
+    pub(super) fn reread(&self, _settings: &Settings, _sources: &Sources) -> Result<Fresh, Error> {
+        Ok(())
+    }
+
+    pub(super) fn adopt(&self, _settings: &Settings, (): Fresh) {}
+
+    pub(super) fn rotate(&self, _settings: &Settings) -> Option<Duration> {
+        None
+    }
+
+    pub(super) fn for_worker(&self) -> Option<Rc<dyn Any>> {
+        None
+    }
+
+    pub(super) fn forget(&self) {}
+}

@@ -1,0 +1,176 @@
+//! Sessions go on: in another worker, in the next generation, and with an older key.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use hatchery_tests::certificates::{Authority, authority};
+use hatchery_tests::client::Client;
+use hatchery_tests::{Lab, Start, log, wait};
+use nix::sys::signal::Signal;
+use rustls::{ClientConfig, HandshakeKind};
+
+fn start() -> Start {
+    let start = Start::lab();
+    let (certificate, key) = authority().issue(&["localhost"]).write(start.path("").as_path(), "server");
+    start
+        .set("tls-bind", "127.0.0.1:0")
+        .set("tls-certificate", &certificate.display().to_string())
+        .set("tls-key", &key.display().to_string())
+}
+
+fn secure(lab: &Lab) -> &str {
+    &lab.addresses()[1]
+}
+
+/// Whether a session went on, and who has answered.
+fn visit(lab: &Lab, config: &Arc<ClientConfig>) -> (bool, i32) {
+    let mut client = Client::connect_tls(secure(lab), config).expect("a handshake");
+    let pid = client.get("/whoami").expect("an answer").whoami().pid;
+    (client.tls().handshake_kind() == Some(HandshakeKind::Resumed), pid)
+}
+
+fn resumes(lab: &Lab, config: &Arc<ClientConfig>) -> i32 {
+    let (resumed, pid) = visit(lab, config);
+    assert!(resumed, "worker {pid} does not know the session");
+    pid
+}
+
+#[test]
+fn every_worker_of_every_generation_knows_a_session() {
+    let lab = start().set("listen-mode", "reuseport").ready();
+    let config = authority().client(&[], None);
+    assert!(!visit(&lab, &config).0, "there is none yet");
+    let mut seen = BTreeSet::new();
+    lab.until("both workers have answered", || {
+        seen.insert(resumes(&lab, &config));
+        seen.len() == 2
+    });
+
+    let before = lab.ready();
+    lab.signal(Signal::SIGHUP);
+    lab.until_logged(log::RELOAD_DONE, 1);
+    lab.until("the old workers are gone", || lab.workers().is_disjoint(&before));
+    resumes(&lab, &config);
+
+    lab.upgrade();
+    resumes(&lab, &config);
+    lab.upgrade();
+    resumes(&lab, &config);
+
+    // A successor that dies while it is on probation is taken back from.
+    let serving = lab.serving();
+    lab.signal(Signal::SIGUSR2);
+    lab.until_logged(log::UPGRADE_DONE, 3);
+    resumes(&lab, &config);
+    let successor = lab.serving();
+    if successor != serving {
+        lab.signal_to(successor, Signal::SIGKILL);
+        lab.until("somebody serves", || lab.serving() != successor && !lab.ready().is_empty());
+    }
+    resumes(&lab, &config);
+    lab.stop();
+}
+
+#[test]
+fn another_server_does_not_know_it() {
+    let config = authority().client(&[], None);
+    for _ in 0..2 {
+        let lab = start().ready();
+        assert!(!visit(&lab, &config).0);
+        resumes(&lab, &config);
+        lab.stop();
+    }
+}
+
+#[test]
+fn no_tickets_where_none_are_wanted() {
+    let lab = start().set("tls-ticket-lifetime", "0").ready();
+    let config = authority().client(&[], None);
+    for _ in 0..3 {
+        assert!(!visit(&lab, &config).0);
+    }
+    lab.stop();
+}
+
+#[test]
+fn whoever_must_show_a_certificate_cannot_go_around_that_with_an_old_session() {
+    let start = start();
+    let issuer = Authority::new("issuer of clients");
+    fs::write(start.path("issuer.pem"), issuer.pem()).expect("a file");
+    let file = start.path("issuer.pem").display().to_string();
+    let text = |auth: &str| format!("tls_client_ca = {file:?}\ntls_client_auth = {auth:?}\n");
+    let lab = start.config(&text("optional")).ready();
+    let config = authority().client(&[], None);
+    visit(&lab, &config);
+    resumes(&lab, &config);
+
+    fs::write(lab.path("lab.toml"), text("required")).expect("a file");
+    let before = lab.ready();
+    lab.signal(Signal::SIGHUP);
+    lab.until_logged(log::RELOAD_DONE, 1);
+    lab.until("the old workers are gone", || lab.workers().is_disjoint(&before));
+    let asked = Client::connect_tls(secure(&lab), &config).and_then(|mut client| client.get("/"));
+    assert!(asked.is_err(), "{asked:?}");
+    lab.stop();
+}
+
+/// One request with `openssl s_client`: whether its session went on. A new one is written to a file.
+fn openssl(lab: &Lab, version: &str, session: Option<&Path>, new: &Path) -> bool {
+    let mut command = Command::new("openssl");
+    command.args(["s_client", "-ign_eof", "-servername", "localhost", version, "-connect", secure(lab)]);
+    command.arg("-sess_out").arg(new);
+    if let Some(session) = session {
+        command.arg("-sess_in").arg(session);
+    }
+    let mut client = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("openssl is installed");
+    let mut input = client.stdin.take().expect("a pipe");
+    input.write_all(b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n").expect("written");
+    let output = client.wait_with_output().expect("its end");
+    drop(input);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("Hello, World!"), "{said}");
+    said.contains("\nReused, ")
+}
+
+/// The number of the key in a ticket, which it begins with.
+fn key_of(session: &Path) -> String {
+    let output =
+        Command::new("openssl").args(["sess_id", "-noout", "-text", "-in"]).arg(session).output().expect("openssl");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let dump = text.lines().skip_while(|line| !line.contains("session ticket:")).nth(1);
+    let dump = dump.unwrap_or_else(|| panic!("no ticket: {text}"));
+    let bytes = dump.split_once(" - ").expect("a dump").1;
+    bytes[..23].replace('-', " ")
+}
+
+#[test]
+fn a_ticket_outlives_the_rotation_of_keys() {
+    for version in ["-tls1_2", "-tls1_3"] {
+        let lab = start().set("tls-ticket-lifetime", "8s").ready();
+        let (old, new) = (lab.path("old.pem"), lab.path("new.pem"));
+        assert!(!openssl(&lab, version, None, &old));
+        assert!(openssl(&lab, version, Some(&old), &new), "{version}");
+        wait::until("a new key encrypts", || {
+            openssl(&lab, version, None, &new);
+            (key_of(&new) > key_of(&old)).then_some(())
+        });
+        assert!(openssl(&lab, version, Some(&old), &new), "{version}: the key before it decrypts");
+        let session = fs::read(&old).expect("a session");
+        lab.stop();
+
+        // Keys that nobody has any more: the client gets a new session, and its answer.
+        let lab = start().set("tls-ticket-lifetime", "8s").ready();
+        fs::write(lab.path("old.pem"), session).expect("a file");
+        assert!(!openssl(&lab, version, Some(&lab.path("old.pem")), &lab.path("new.pem")));
+        lab.stop();
+    }
+}
