@@ -139,9 +139,9 @@ impl Control {
         self.clients.values().filter(waits).map(Client::fd)
     }
 
-    /// All clients, for this same master as another program image.
+    /// All clients of whom nothing is held here, for this same master as another program image.
     pub(crate) fn everybody(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.clients.values().map(Client::fd)
+        self.clients.values().filter(|client| client.is_idle()).map(Client::fd)
     }
 
     /// The socket, for the same.
@@ -223,6 +223,11 @@ impl Control {
     pub(crate) fn sources(&self) -> Vec<(BorrowedFd<'_>, Interest)> {
         let door = self.door().map(|listener| (listener.as_fd(), Interest::Read));
         door.into_iter().chain(self.clients.values().map(Client::source)).collect()
+    }
+
+    /// Whether somebody has asked, and nobody has looked at it.
+    pub(crate) fn is_asked(&self) -> bool {
+        !self.asked.is_empty()
     }
 
     /// When a client is closed, or taken in again, at the latest.

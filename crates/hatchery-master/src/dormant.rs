@@ -73,10 +73,8 @@ pub(crate) fn wait_for_somebody(
     info!(target: "hatchery", "on demand: waiting for the first connection");
     let rests_until = Instant::now() + rest;
     loop {
-        match control.while_dormant(dormant, &mut reopen) {
-            Some(Awoken::ToStop) => return Ok(Wake::Stop),
-            Some(Awoken::ToObey) => return Ok(Wake::Asked),
-            None => {}
+        if let Some(wake) = answer(control, dormant, &mut reopen) {
+            return Ok(wake);
         }
         let rest = rests_until.saturating_duration_since(Instant::now());
         let mut sources: Vec<BorrowedFd<'_>> = vec![caught.as_fd()];
@@ -107,6 +105,14 @@ pub(crate) fn wait_for_somebody(
             return Ok(Wake::Connection);
         }
     }
+}
+
+/// Answers who has asked; `None` if it goes on waiting.
+pub(crate) fn answer(control: &mut Control, dormant: &Dormant<'_>, reopen: &mut impl FnMut()) -> Option<Wake> {
+    control.while_dormant(dormant, reopen).map(|awoken| match awoken {
+        Awoken::ToStop => Wake::Stop,
+        Awoken::ToObey => Wake::Asked,
+    })
 }
 
 /// How long nobody wakes it after it could not load so often: a second, and twice as long each time.

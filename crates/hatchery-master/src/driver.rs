@@ -280,6 +280,8 @@ impl Driver {
             let until_deadline = until_deadline.into_iter().chain(self.keep_up()).min();
             let timeout = if unfinished { Some(until_deadline.unwrap_or(RETRY).min(RETRY)) } else { until_deadline };
             let until_clients = self.control.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+            // A request may be read that other facts came before.
+            let until_clients = if self.control.is_asked() { Some(Duration::ZERO) } else { until_clients };
             let timeout = Clock::at_most(timeout.into_iter().chain(until_clients).min());
             // Somebody may come while everything is being let go.
             let doors = match self.core.life() {

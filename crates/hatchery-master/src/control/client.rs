@@ -96,6 +96,11 @@ impl Client {
         matches!(self.state, State::Asking).then_some(self.since)
     }
 
+    /// Whether it has sent nothing and is owed nothing.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.state, State::Asking) && self.input.is_empty() && self.output.is_empty()
+    }
+
     pub(super) fn is_done(&self) -> bool {
         matches!(self.state, State::Leaving) && self.output.is_empty()
     }

@@ -32,7 +32,12 @@ impl Driver {
             Err(failure) => return self.cannot_go_on(&format!("cannot block signals: {failure}")),
         };
         let (caught, hooks) = (self.inbox.signals.take(), &mut self.hooks);
-        match dormant::heed(&caught, self.inbox.outlives_terminal, &mut || hooks.reopen()) {
+        let mut reopen = || hooks.reopen();
+        let (generation, listeners, board) = (self.core.generation(), &self.listeners, &self.board);
+        let wake = dormant::heed(&caught, self.inbox.outlives_terminal, &mut reopen)
+            // Whoever was read would be forgotten with this image.
+            .or_else(|| dormant::answer(&mut self.control, &Dormant { generation, listeners, board }, &mut reopen));
+        match wake {
             Some(wake) => {
                 blocked.restore();
                 self.wake(wake)
