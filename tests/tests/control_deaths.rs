@@ -17,6 +17,13 @@ fn slowly(milliseconds: u32) -> Lab {
     lab
 }
 
+/// A server whose next version never comes to anything.
+fn never() -> Lab {
+    let lab = Start::lab().controlled().ready();
+    lab.install(&Program::Script("exec sleep 60".to_owned()));
+    lab
+}
+
 fn until_a_successor_is_there(lab: &Lab, master: i32) -> i32 {
     let mut found = None;
     lab.until("a successor is there", || {
@@ -63,7 +70,7 @@ fn the_predecessor_dies_after_the_commit() {
 
 #[test]
 fn the_successor_dies_while_it_boots() {
-    let lab = slowly(60_000);
+    let lab = never();
     let old = lab.serving();
     let waiting = lab.asks(Request::Upgrade { wait: true });
     let successor = until_a_successor_is_there(&lab, old);
@@ -93,7 +100,7 @@ fn the_successor_dies_after_it_has_taken_over() {
 
 #[test]
 fn a_stop_in_the_middle_is_told() {
-    let lab = slowly(60_000);
+    let lab = never();
     let waiting = lab.asks(Request::Upgrade { wait: true });
     until_a_successor_is_there(&lab, lab.serving());
     let stopped = lab.ask(&Request::Stop { wait: true });
