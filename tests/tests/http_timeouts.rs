@@ -11,7 +11,7 @@ const SHORT: &str = "500ms";
 fn lab(short: &str) -> Lab {
     let long = ["header-timeout", "body-timeout", "send-timeout", "keep-alive-timeout"];
     let start = long.into_iter().fold(Start::lab().set("workers", "1"), |start, name| start.set(name, "10m"));
-    start.set(short, SHORT).ready()
+    start.set(short, SHORT).set("min-body-rate", "0").ready()
 }
 
 /// Waits until the server has closed the connection, and tells what came before that.

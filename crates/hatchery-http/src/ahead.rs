@@ -5,7 +5,7 @@ use http_body::Body as _;
 use crate::Request;
 
 /// More can have been read than is known: somebody else's bytes may be behind this request.
-const UNKNOWN: i64 = i64::MIN / 2;
+pub(crate) const UNKNOWN: i64 = i64::MIN / 2;
 
 /// How many bytes of this request are still to be read, far below 0 when that cannot be said.
 ///

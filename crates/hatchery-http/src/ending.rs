@@ -3,6 +3,8 @@
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use hatchery_worker::Counter;
+
 use crate::connection::{Connection, Link};
 use crate::parked::Parked;
 use crate::peek::Peeked;
@@ -62,6 +64,7 @@ impl<S: Handle> Connection<S> {
             return;
         }
         let phase = self.registered.entry.phase();
+        self.note_limit(phase);
         match self.take_link() {
             Link::Parked(parked) if phase == Phase::Head => self.close_late(parked),
             Link::Parked(parked) => {
@@ -83,6 +86,7 @@ impl<S: Handle> Connection<S> {
                         self.close_late(parked);
                     }
                 }
+                Phase::Send | Phase::Gone => active.give_up(),
                 _ => {}
             },
             Link::Http2(mut active) => match phase {
@@ -91,6 +95,7 @@ impl<S: Handle> Connection<S> {
                     self.link = Link::Http2(active);
                 }
                 Phase::Http2Leaving => self.close(active.into_parked(), Phase::Lingering),
+                Phase::Send => active.give_up(),
                 _ => {}
             },
             Link::Upgrade(active) => {
@@ -103,6 +108,29 @@ impl<S: Handle> Connection<S> {
             Link::Moving(parked) => self.link = Link::Moving(parked),
             Link::Closing(_) | Link::Closed => {}
         }
+    }
+
+    /// What was too slow, for the board. A drain ends phases before their limits.
+    fn note_limit(&self, phase: Phase) {
+        let limit = match phase {
+            Phase::Fresh | Phase::Head if !self.server.hub.is_draining() => Counter::HeaderTimeout,
+            Phase::Idle | Phase::Parked | Phase::Http2Idle if !self.server.hub.is_draining() => Counter::IdleTimeout,
+            Phase::Body => Counter::BodyTimeout,
+            Phase::Send | Phase::Gone => Counter::SendTimeout,
+            Phase::Handshake
+            | Phase::Fresh
+            | Phase::Head
+            | Phase::Handler
+            | Phase::Idle
+            | Phase::Parked
+            | Phase::Moving
+            | Phase::Upgraded
+            | Phase::Http2Idle
+            | Phase::Http2Leaving
+            | Phase::Lingering
+            | Phase::Farewell => return,
+        };
+        self.server.hub.counters.count(limit);
     }
 
     fn give_back(&mut self, cx: &mut Context<'_>) {

@@ -9,12 +9,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use bytes::Buf;
 use hatchery_worker::Stopwatch;
 use hatchery_worker::error::one_line;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
+use crate::access::Note;
 use crate::ahead::ahead;
 use crate::line::Line;
 use crate::peek::Peeked;
@@ -52,14 +54,19 @@ impl<S: Handle> hyper::service::Service<Request> for Guarded<S> {
             }
         }
         begin(line);
-        line.ahead.set(ahead(&request, line.read_end.get()));
+        let note = self.server.access.map(|log| Note::of(log, &request, &line.client()));
+        let ahead = ahead(&request, line.read_end.get());
+        line.ahead.set(ahead);
+        if ahead != 0 && !line.begin_body(&request) {
+            return Guard::TooLarge { in_flight: Some(InFlight(Rc::clone(line), line.hub.counters.stopwatch(), note)) };
+        }
         if let Some(introduce) = self.server.introduce {
             introduce(&mut request, line.client());
         }
         // Not caught here: the detour through `catch_unwind` would copy the
         // request and the future, and nearly no service runs its handler before
         // the first poll. A panic ends the task of this connection alone.
-        let in_flight = Some(InFlight(Rc::clone(line), line.hub.counters.stopwatch()));
+        let in_flight = Some(InFlight(Rc::clone(line), line.hub.counters.stopwatch(), note));
         let last_words = LastWords(line);
         // Built in its place: through a variable of its own the future would be copied.
         let guard = Guard::Here { future: self.server.service.handle(&self.seat, request), in_flight };
@@ -104,7 +111,7 @@ fn finish(line: &Line, stopwatch: Stopwatch) {
 }
 
 /// A request in flight, from the service's call to the drop of the response body.
-pub(crate) struct InFlight(Rc<Line>, Stopwatch);
+pub(crate) struct InFlight(Rc<Line>, Stopwatch, Option<Box<Note>>);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
@@ -117,6 +124,8 @@ pin_project_lite::pin_project! {
     #[project = GuardProj]
     pub(crate) enum Guard<F> {
         Here { #[pin] future: F, in_flight: Option<InFlight> },
+        // The body is longer than it may be.
+        TooLarge { in_flight: Option<InFlight> },
         // The connection is about to be taken from this hyper, with the request.
         Elsewhere,
     }
@@ -131,7 +140,11 @@ where
     type Output = Result<Response<Outgoing<B>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let GuardProj::Here { future, in_flight } = self.project() else { return Poll::Pending };
+        let (future, in_flight) = match self.project() {
+            GuardProj::Here { future, in_flight } => (future, in_flight),
+            GuardProj::TooLarge { in_flight } => return Poll::Ready(Ok(noted(too_large(in_flight.take())))),
+            GuardProj::Elsewhere => return Poll::Pending,
+        };
         let parting = in_flight.as_ref().is_some_and(|in_flight| in_flight.0.is_parting());
         if parting && let Some(answer) = in_flight.as_ref().and_then(|in_flight| held(&in_flight.0)) {
             return Poll::Ready(Ok(outgoing(answer, in_flight.take(), parting)));
@@ -151,7 +164,7 @@ where
             }
         };
         if parting
-            && let Some(InFlight(line, _)) = in_flight
+            && let Some(InFlight(line, ..)) = in_flight
             && is_to_be_held(line)
         {
             hold(line, answer, cx);
@@ -162,11 +175,17 @@ where
 }
 
 impl<F> Guard<F> {
+    /// A request whose body is longer than it may be.
+    pub(crate) fn too_large(line: &Rc<Line>, note: Option<Box<Note>>) -> Self {
+        begin(line);
+        Self::TooLarge { in_flight: Some(InFlight(Rc::clone(line), line.hub.counters.stopwatch(), note)) }
+    }
+
     /// Begins a request whose service is called within the future that is made.
-    pub(crate) fn begin(line: &Rc<Line>, future: impl FnOnce() -> F) -> Self {
+    pub(crate) fn begin(line: &Rc<Line>, note: Option<Box<Note>>, future: impl FnOnce() -> F) -> Self {
         begin(line);
         let stopwatch = line.hub.counters.stopwatch();
-        Self::Here { future: future(), in_flight: Some(InFlight(Rc::clone(line), stopwatch)) }
+        Self::Here { future: future(), in_flight: Some(InFlight(Rc::clone(line), stopwatch, note)) }
     }
 }
 
@@ -181,11 +200,33 @@ fn outgoing<B>(answer: Option<Response<B>>, in_flight: Option<InFlight>, parting
             response
         }
     };
-    if let Some(InFlight(line, _)) = &response.body().in_flight {
-        line.hub.counters.answered(response.status().as_u16());
-    }
     if parting {
         part(&mut response);
+    }
+    noted(response)
+}
+
+/// The answer, with its status counted, and in the access log if there is one.
+#[inline]
+fn noted<B>(mut response: Response<Outgoing<B>>) -> Response<Outgoing<B>> {
+    let status = response.status();
+    if let Some(InFlight(line, _, note)) = &mut response.body_mut().in_flight {
+        line.hub.counters.answered(status.as_u16());
+        if let Some(note) = note {
+            note.status = Some(status);
+        }
+    }
+    response
+}
+
+/// What a client gets whose request's body is longer than it may be.
+#[cold]
+fn too_large<B>(in_flight: Option<InFlight>) -> Response<Outgoing<B>> {
+    let closes = in_flight.as_ref().is_some_and(|in_flight| !in_flight.0.http2);
+    let mut response = Response::new(Outgoing { body: None, in_flight });
+    *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+    if closes {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
@@ -215,7 +256,11 @@ fn held<B: 'static>(line: &Line) -> Option<Option<Response<B>>> {
 /// Says goodbye to a client whose connection ends here.
 #[cold]
 fn part<B>(response: &mut Response<Outgoing<B>>) {
-    if response.body().in_flight.as_ref().is_some_and(|in_flight| !in_flight.0.may_move()) {
+    let Some(InFlight(line, ..)) = &response.body().in_flight else { return };
+    if line.is_cut_off() {
+        // Whatever the handler has made of half a body.
+        *response = too_large(response.body_mut().in_flight.take());
+    } else if !line.may_move() {
         say_goodbye(response);
     }
 }
@@ -226,7 +271,7 @@ fn part<B>(response: &mut Response<Outgoing<B>>) {
 /// told `close` and then be served, nor be told `close` while requests that it
 /// sent before are thrown away.
 fn say_goodbye<B>(response: &mut Response<Outgoing<B>>) {
-    let Some(InFlight(line, _)) = &response.body().in_flight else { return };
+    let Some(InFlight(line, ..)) = &response.body().in_flight else { return };
     // A body that is not read to its end cannot have another request behind it that anybody could find.
     let last = match line.way {
         Way::Ordinary => line.ahead.get() > 0 || (line.ahead.get() == 0 && line.peek() != Peeked::Bytes),
@@ -275,6 +320,11 @@ impl<B: Body<Error: Into<BoxError>>> Body for Outgoing<B> {
         let witness = this.in_flight.as_ref().map(|in_flight| Witness(&in_flight.0));
         let polled = body.poll_frame(cx);
         std::mem::forget(witness);
+        if let Some(InFlight(_, _, Some(note))) = this.in_flight
+            && let Poll::Ready(Some(Ok(frame))) = &polled
+        {
+            note.bytes += frame.data_ref().map_or(0, Buf::remaining) as u64;
+        }
         polled.map_err(Into::into)
     }
 

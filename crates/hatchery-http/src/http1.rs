@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use hatchery_worker::Counter;
 use hatchery_worker::ledger::Protocol;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -67,8 +68,14 @@ impl<S: Handle> Http1<S> {
         match Pin::new(&mut self.conn).poll(cx) {
             Poll::Pending => self.settle(cx),
             Poll::Ready(_) if self.line.ended.get() => Poll::Ready(Exit::Dead),
-            // An error too: hyper has answered it with a 4xx.
-            Poll::Ready(Ok(()) | Err(_)) => Poll::Ready(Exit::Finished),
+            Poll::Ready(Ok(())) => Poll::Ready(Exit::Finished),
+            // hyper has answered it with a 4xx.
+            Poll::Ready(Err(error)) => {
+                if error.is_parse_too_large() {
+                    self.line.hub.counters.count(Counter::HeadTooLarge);
+                }
+                Poll::Ready(Exit::Finished)
+            }
         }
     }
 
@@ -106,6 +113,11 @@ impl<S: Handle> Http1<S> {
     /// From now on only the request in flight is read and answered here, and what hyper has read behind it.
     pub(crate) fn leave_the_rest(&self) {
         self.line.leave_the_rest();
+    }
+
+    /// The client does not read: what waits for it in the kernel is not to be kept.
+    pub(crate) fn give_up(&self) {
+        self.line.give_up();
     }
 
     /// Whether the client is expected to begin a request.
@@ -170,9 +182,12 @@ impl<S: Handle> Http1<S> {
             None | Some(Way::Ordinary) => {}
             Some(Way::Upgradable { connect }) => return Poll::Ready(Exit::Asks { connect }),
         }
+        if phase == Phase::Body {
+            line.note_lag(line.entry.since(), now);
+        }
         if line.starved.get() {
             if phase != Phase::Body || line.received.get() {
-                line.enter(Phase::Body, now);
+                line.wait_for_body(now);
             }
             return Poll::Pending;
         }

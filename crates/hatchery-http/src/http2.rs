@@ -88,6 +88,11 @@ impl<S: Handle> Http2<S> {
         }
     }
 
+    /// The client does not read: what waits for it in the kernel is not to be kept.
+    pub(crate) fn give_up(&self) {
+        self.line.give_up();
+    }
+
     /// Drives the connection until it ends.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Exit> {
         self.line.begin_poll();

@@ -94,7 +94,9 @@
 //! * [`Client`], [`PerConnection`]: what is known of a connection, and what is kept for it
 //! * `connection`: the states; `departure`, `ending`: how it moves, and how it ends
 //! * `parked`, `http1`, `http2`: what the states do; `line`, `io`: the socket as hyper sees it
+//! * `proxy`: what comes before a connection that a proxy has made
 //! * `upgrade`: a connection that a handler may get
+//! * [`AccessLog`]: a line for each request
 //! * `guard`, `ahead`, `streams`: around each request
 //! * `sweep`, `entry`, `phase`, `clock`, `ticker`, `limits`: how long it may take
 //!
@@ -109,6 +111,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod access;
 mod ahead;
 mod body;
 mod client;
@@ -128,6 +131,7 @@ mod parked;
 mod peek;
 mod per_connection;
 mod phase;
+mod proxy;
 mod respond;
 mod server;
 mod service;
@@ -147,6 +151,7 @@ pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, he
 pub use hatchery_worker::DrainSignal;
 pub use hyper::body::Incoming;
 
+pub use access::{AccessFormat, AccessLog};
 pub use body::{Body, BodySender, ClientGone};
 pub use client::Client;
 pub use limits::Limits;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use hatchery_worker::Network;
+
 /// How often the sweep runs at most and at least.
 const FASTEST: Duration = Duration::from_millis(10);
 const SLOWEST: Duration = Duration::from_secs(1);
@@ -29,6 +31,8 @@ pub struct Limits {
     send: Option<Duration>,
     idle: Option<Duration>,
     max_head_size: Option<usize>,
+    max_body_size: Option<u64>,
+    min_body_rate: Option<u32>,
     max_streams: Option<u32>,
     pings: Option<Pings>,
 }
@@ -73,7 +77,25 @@ impl Limits {
         self
     }
 
-    /// The longest request head, in bytes: at least 8192, by default 65 536. A longer one is answered with 431.
+    /// The longest request body, in bytes; 0: any.
+    ///
+    /// One that says that it is longer is answered with 413 before the handler is called. One that does not say how
+    /// long it is (over HTTP/1, counted with its framing) is cut off there: the handler gets an error when it reads on,
+    /// and if its answer has not begun, that is 413.
+    pub fn max_body_size(mut self, bytes: u64) -> Self {
+        self.max_body_size = Some(bytes);
+        self
+    }
+
+    /// How many bytes a second of a request body are expected; 0: any byte is progress.
+    ///
+    /// A client may fall behind that by the time in [`body`](Self::body).
+    pub fn min_body_rate(mut self, bytes: u32) -> Self {
+        self.min_body_rate = Some(bytes);
+        self
+    }
+
+    /// The longest request head, in bytes: at least 8192. A longer one is answered with 431.
     pub fn max_head_size(mut self, bytes: usize) -> Self {
         self.max_head_size = Some(bytes.max(8192));
         self
@@ -100,7 +122,13 @@ impl Limits {
             body: self.body.unwrap_or(worker.body),
             send: self.send.unwrap_or(worker.send),
             idle: self.idle.unwrap_or(worker.idle),
-            max_head_size: self.max_head_size.unwrap_or(64 * 1024),
+            max_head_size: self.max_head_size.unwrap_or(worker.max_head_size),
+            max_body_size: match self.max_body_size.unwrap_or(worker.max_body_size) {
+                0 => u64::MAX,
+                most => most,
+            },
+            min_body_rate: self.min_body_rate.unwrap_or(worker.min_body_rate),
+            proxies: worker.proxies,
             max_streams: self.max_streams.unwrap_or(200),
             pings: self.pings.unwrap_or(PINGS),
         }
@@ -116,6 +144,10 @@ pub(crate) struct Resolved {
     pub(crate) send: Duration,
     pub(crate) idle: Duration,
     pub(crate) max_head_size: usize,
+    /// `u64::MAX` where there is no limit.
+    pub(crate) max_body_size: u64,
+    pub(crate) min_body_rate: u32,
+    pub(crate) proxies: &'static [Network],
     pub(crate) max_streams: u32,
     pub(crate) pings: Pings,
 }

@@ -6,12 +6,17 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use hatchery_worker::Counter;
 use hatchery_worker::ledger::Record;
 use http::Method;
+use http_body::Body as _;
+use socket2::SockRef;
 use tokio::io::ReadBuf;
 
 use crate::Request;
+use crate::ahead;
 use crate::client::{Client, Facts};
 use crate::entry::Entry;
 use crate::parked::{FAILED, Parked};
@@ -53,6 +58,12 @@ pub(crate) struct Line {
     pub(crate) read_end: Cell<usize>,
     /// How many bytes of the request in flight are still to be read; below 0 when more may have been read.
     pub(crate) ahead: Cell<i64>,
+    /// How far that may fall before the request in flight is too long.
+    floor: Cell<i64>,
+    /// The request in flight was too long, and cut off.
+    cut_off: Cell<bool>,
+    /// What was still to be read when the client's time was last looked at, and how far it is behind, in milliseconds.
+    looked: Cell<(i64, u32)>,
     /// An answer that waits for a moment while the worker drains.
     pub(crate) held: Cell<Option<Box<dyn Any>>>,
     /// HTTP/2: pieces of answers that are not sent, and bodies that nobody asks for more.
@@ -118,6 +129,9 @@ impl Line {
             ended: Cell::new(false),
             read_end: Cell::new(0),
             ahead: Cell::new(0),
+            floor: Cell::new(i64::MIN),
+            cut_off: Cell::new(false),
+            looked: Cell::new((0, 0)),
             held: Cell::new(None),
             stalled: Cell::new(0),
             advanced: Cell::new(false),
@@ -162,7 +176,58 @@ impl Line {
 
     /// Whether answers may have to say that they are the last one.
     pub(crate) fn is_parting(&self) -> bool {
-        self.hub.is_draining() || self.way != Way::Ordinary
+        self.hub.is_draining() || self.way != Way::Ordinary || self.cut_off.get()
+    }
+
+    /// Whether the body of the request in flight was too long, and cut off.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.cut_off.get()
+    }
+
+    /// A request has begun of which not all is read. Returns whether its body may be as long as it says.
+    #[cold]
+    pub(crate) fn begin_body(&self, request: &Request) -> bool {
+        let most = i64::try_from(self.hub.limits.max_body_size).unwrap_or(i64::MAX).min(i64::MAX / 4);
+        let length = request.body().size_hint().exact();
+        self.floor.set(if length.is_none() && most < i64::MAX / 4 { ahead::UNKNOWN - most } else { i64::MIN });
+        self.looked.set((self.ahead.get(), 0));
+        let fits = length.is_none_or(|length| length <= self.hub.limits.max_body_size);
+        if !fits {
+            self.hub.counters.count(Counter::BodyTooLarge);
+            self.entry.stay();
+        }
+        fits
+    }
+
+    /// More was read than a request may have, if there is one.
+    #[cold]
+    fn reach_the_floor(&self) -> io::Result<()> {
+        self.floor.set(i64::MIN);
+        if self.in_flight.get() == 0 {
+            return Ok(());
+        }
+        self.hub.counters.count(Counter::BodyTooLarge);
+        self.cut_off.set(true);
+        self.entry.stay();
+        Err(io::Error::new(io::ErrorKind::FileTooLarge, "the request's body is longer than max-body-size"))
+    }
+
+    /// Notes how far a client is behind that was sending its body, and whose phase began then.
+    pub(crate) fn note_lag(&self, since: u32, now: u32) {
+        let (ahead, _) = self.looked.get();
+        let read = u64::try_from(ahead.saturating_sub(self.ahead.get())).unwrap_or(0);
+        let credit = match (read, self.hub.limits.min_body_rate) {
+            (0, _) => 0,
+            (_, 0) => u32::MAX,
+            (read, rate) => u32::try_from(read.saturating_mul(1000) / u64::from(rate)).unwrap_or(u32::MAX),
+        };
+        self.looked.set((self.ahead.get(), now.wrapping_sub(since).saturating_sub(credit)));
+    }
+
+    /// Waits for the body, since so long ago as the client is behind.
+    pub(crate) fn wait_for_body(&self, now: u32) {
+        let (_, lag) = self.looked.get();
+        self.enter(Phase::Body, now.wrapping_sub(lag));
     }
 
     /// What is said of the client in the middle of a request.
@@ -218,6 +283,14 @@ impl Line {
         self.sent.set(false);
     }
 
+    /// Closing the socket is a reset from now on: the client does not read, and the kernel would keep the rest of the
+    /// answer for minutes.
+    pub(crate) fn give_up(&self) {
+        if let Some(transport) = &*self.transport.borrow() {
+            let _then_the_kernel_keeps_it = SockRef::from(transport.socket()).set_linger(Some(Duration::ZERO));
+        }
+    }
+
     /// Asks the kernel, whatever the event loop knows: is there anything to read?
     pub(crate) fn peek(&self) -> Peeked {
         self.transport.borrow_mut().as_mut().map_or(Peeked::Nothing, Transport::peek)
@@ -270,6 +343,9 @@ impl Line {
             self.received.set(true);
             self.read_end.set(filled.as_ptr_range().end.addr());
             self.ahead.set(self.ahead.get() - i64::try_from(read).unwrap_or(i64::MAX));
+            if self.ahead.get() < self.floor.get() {
+                return Poll::Ready(self.reach_the_floor());
+            }
         }
         Poll::Ready(Ok(()))
     }

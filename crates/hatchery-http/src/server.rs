@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hatchery_worker::{Accepted, ServeError, Worker};
+use hatchery_worker::{Accepted, Counter, ServeError, Worker};
 use http::Response;
 use http_body::Body;
 use hyper::server::conn::{http1, http2};
@@ -17,7 +17,7 @@ use crate::http2::LocalTasks;
 use crate::parked::{Arrival, Parked};
 use crate::service::{Handle, IntoService};
 use crate::sweep::Hub;
-use crate::{BoxError, Client, Limits, Request};
+use crate::{AccessLog, BoxError, Client, Limits, Request, proxy};
 
 /// Serves HTTP/1.1, and HTTP/2 with prior knowledge on the same port.
 ///
@@ -109,6 +109,7 @@ impl<S: Handle> Server<S> {
             hub: Hub::new(limits, worker.counters(), worker.ledger()),
             service: self.service,
             introduce: introduction(self.peer_in_extensions, self.client_in_extensions),
+            access: AccessLog::installed(),
             worker: worker.clone(),
             #[cfg(feature = "tls")]
             tls: worker.secret().and_then(|secret| secret.downcast_ref::<crate::tls::Material>().cloned()),
@@ -172,6 +173,7 @@ pub(crate) struct Shared<S> {
     pub(crate) upgrades: http1::Builder,
     pub(crate) http2: http2::Builder<LocalTasks>,
     pub(crate) introduce: Option<Introduce>,
+    pub(crate) access: Option<&'static AccessLog>,
     pub(crate) worker: Worker,
     #[cfg(feature = "tls")]
     tls: Option<crate::tls::Material>,
@@ -202,6 +204,14 @@ fn introduction(peer: bool, client: bool) -> Option<Introduce> {
 
 impl<S: Handle> Shared<S> {
     fn arrived(self: &Rc<Self>, accepted: Accepted) {
+        if proxy::is_proxied(self.hub.limits.proxies, &accepted) {
+            spawn_local(introduced(Rc::clone(self), accepted));
+        } else {
+            self.admit(accepted);
+        }
+    }
+
+    fn admit(self: &Rc<Self>, accepted: Accepted) {
         #[cfg(feature = "tls")]
         let secures = self.worker.is_secure(accepted.listener) && accepted.journey.moves == 0;
         let Arrival { parked, waited, saved } = accepted.into();
@@ -225,6 +235,19 @@ impl<S: Handle> Shared<S> {
                 spawn_local(parked.turn_away());
             }
         }
+    }
+}
+
+/// A connection that a proxy has made begins when that has said for whom.
+async fn introduced<S: Handle>(server: Rc<Shared<S>>, accepted: Accepted) {
+    let limit = server.hub.limits.head;
+    match proxy::introduced(accepted, limit, server.worker.draining()).await {
+        Some(accepted) => {
+            if proxy::counted(&accepted).is_none_or(|client| accepted.permit.counts_for(client)) {
+                server.admit(accepted);
+            }
+        }
+        None => server.hub.counters.count(Counter::ProxyHeader),
     }
 }
 

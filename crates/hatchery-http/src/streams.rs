@@ -7,9 +7,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use hatchery_worker::Counter;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::access::Note;
 use crate::guard::{Guard, Outgoing};
 use crate::http2::refuses;
 use crate::line::Line;
@@ -39,9 +41,15 @@ impl<S: Handle> hyper::service::Service<Request> for Streams<S> {
         if refuses(&self.line) {
             return Answer::Refused;
         }
+        let note = self.server.access.map(|log| Note::of(log, &request, &self.line.client()));
+        let length = request.body().size_hint().exact();
+        if length.is_some_and(|length| length > self.server.hub.limits.max_body_size) {
+            self.server.hub.counters.count(Counter::BodyTooLarge);
+            return Answer::Working { guard: Guard::too_large(&self.line, note), line: Rc::clone(&self.line) };
+        }
         // Begun first: the client's count of requests has this one in it.
         let (server, seat) = (Rc::clone(&self.server), self.seat.clone());
-        let guard = Guard::begin(&self.line, || {
+        let guard = Guard::begin(&self.line, note, || {
             if let Some(introduce) = server.introduce {
                 introduce(&mut request, self.line.client());
             }

@@ -57,6 +57,13 @@ impl Accepted {
         let permit = Permit::accepted(gate, listener, &stream, &journey);
         Self { stream, peer, local, listener, permit, journey, unread: Box::default(), state: None }
     }
+
+    /// Whether its peer may have one more connection. A proxy may: its clients count when they are known.
+    pub(crate) fn is_granted(&self) -> bool {
+        let limits = &self.permit.shared().limits;
+        let (Some(peer), 1..) = (self.peer.address(), limits.max_connections_per_peer) else { return true };
+        limits.proxies.iter().any(|proxy| proxy.contains(self.peer)) || self.permit.counts_for(peer.ip())
+    }
 }
 
 impl Worker {

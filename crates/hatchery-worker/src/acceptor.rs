@@ -228,7 +228,10 @@ impl<F: FnMut(Accepted)> Acceptor<F> {
                 self.backoff.succeeded();
                 let Intake { listener, ref local, .. } = self.intakes[index];
                 let accepted = Accepted::fresh(stream, peer, local.clone(), listener, &self.gate);
-                (self.on)(accepted);
+                // Dropped, and so closed, before anything was read of it.
+                if accepted.is_granted() {
+                    (self.on)(accepted);
+                }
                 None
             }
             Err(error) => match Trouble::of(&error) {

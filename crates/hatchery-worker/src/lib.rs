@@ -12,7 +12,7 @@
 //! * [`mod@jobs`], [`mod@sidecar`]: what other processes of the program do
 //! * [`relay`]: connections that move to another process, and those that arrive from one
 //! * [`seed`], [`runtime`], and `boot`: from a fork to the exit code
-//! * [`accept`], [`permit`], and `acceptor`, `intake`, `backoff`: connections from the kernel's queues, and how many of them
+//! * [`accept`], [`permit`], and `acceptor`, `intake`, `backoff`, `peers`: connections from the kernel's queues, and how many of them
 //! * `control`, `drain`: what the master and the operator want, and the way to the end
 //! * `heartbeat`: whether the loop is stuck, as others see it; `quota`: when it has served long enough
 //! * [`mod@ledger`], `dump`: what each connection is doing, and what a worker says of that when it is aborted
@@ -42,6 +42,7 @@ pub mod hand_over;
 pub mod jobs;
 pub mod ledger;
 pub mod limits;
+pub mod network;
 pub mod permit;
 pub mod relay;
 pub mod runtime;
@@ -58,6 +59,7 @@ mod drain;
 mod dump;
 mod heartbeat;
 mod intake;
+mod peers;
 mod quota;
 mod shared;
 
@@ -71,6 +73,7 @@ pub use hatchery_sys::board::Counter;
 pub use jobs::{JobDesk, JobError, Jobs};
 pub use ledger::Ledger;
 pub use limits::Limits;
+pub use network::{Network, UnknownNetwork};
 pub use permit::Permit;
 pub use relay::{Journey, Luggage, Stay};
 pub use runtime::run;

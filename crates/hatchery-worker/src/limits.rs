@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use hatchery_sys::limits;
 
+use crate::Network;
+
 /// The most descriptors that are kept free for the worker's and the application's
 /// own use, and the least, which is what the worker itself needs.
 const RESERVE: u64 = 64;
@@ -11,7 +13,7 @@ const OWN: u64 = 24;
 
 /// What a worker grants its clients.
 ///
-/// The worker itself enforces `max_connections`; the spans are for the protocol.
+/// The worker itself enforces the numbers of connections; the others are for the protocol.
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,6 +35,18 @@ pub struct Limits {
     pub idle: Duration,
     /// Open connections that a worker takes before it stops accepting; 0, the default: by the limit of open files.
     pub max_connections: usize,
+    /// Open connections that a worker takes from one address, or from one IPv6 network of 64 bits, before it closes
+    /// others at once; 0, the default: any number.
+    pub max_connections_per_peer: usize,
+    /// The longest request head, in bytes. 64 KiB by default.
+    pub max_head_size: usize,
+    /// The longest request body, in bytes; 0: any. 64 MiB by default.
+    pub max_body_size: u64,
+    /// How many bytes a second of a request body are expected; a client may fall behind that by the time in `body`.
+    /// 500 by default, 0: any byte is progress.
+    pub min_body_rate: u32,
+    /// The peers that say who their client is before anything else, by the PROXY protocol. None by default.
+    pub proxies: &'static [Network],
 }
 
 impl Default for Limits {
@@ -44,6 +58,11 @@ impl Default for Limits {
             send: Duration::from_secs(30),
             idle: Duration::from_secs(75),
             max_connections: 0,
+            max_connections_per_peer: 0,
+            max_head_size: 64 << 10,
+            max_body_size: 64 << 20,
+            min_body_rate: 500,
+            proxies: &[],
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -13,7 +14,7 @@ use crate::ledger::Record;
 use crate::relay::outlet::Parcel;
 use crate::relay::turnstile::Ticket;
 use crate::shared::Shared;
-use crate::{Accepted, Journey, Luggage, Peer, Stay, Stream};
+use crate::{Accepted, Counter, Journey, Luggage, Peer, Stay, Stream};
 
 /// One call of [`Worker::accept`](crate::Worker::accept), as its connections and the worker see it.
 #[derive(Debug)]
@@ -160,6 +161,30 @@ impl Permit {
         self.record
     }
 
+    /// Counts the connection for a client, in place of whoever it has counted for; `false` if that has too many, and
+    /// this one is to be closed.
+    ///
+    /// It counts for its peer already, but where that is one of the [`proxies`](crate::Limits::proxies).
+    ///
+    /// ```no_run
+    /// use std::net::SocketAddr;
+    ///
+    /// use hatchery_worker::Permit;
+    ///
+    /// fn introduced(permit: &Permit, client: SocketAddr) -> bool {
+    ///     permit.counts_for(client.ip())
+    /// }
+    /// # let _ = introduced;
+    /// ```
+    #[must_use = "a connection that is one too many is to be closed"]
+    pub fn counts_for(&self, client: IpAddr) -> bool {
+        let counts = self.gate.shared.peers.count(self.record, client);
+        if !counts {
+            self.gate.shared.counters.count(Counter::PeerRefused);
+        }
+        counts
+    }
+
     /// Whether there is somebody who takes connections of this listener's service.
     ///
     /// A worker that drains moves them then instead of closing them; one that
@@ -252,6 +277,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let gate = &self.gate;
         gate.shared.outlet.forget(&self.ticket);
+        gate.shared.peers.forget(self.record);
         gate.shared.records.end(self.record);
         gate.open.set(gate.open.get() - 1);
         gate.shared.closed();

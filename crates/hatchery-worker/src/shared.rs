@@ -19,6 +19,7 @@ use tracing::debug;
 use crate::boot::Boot;
 use crate::drain::{Bond, Stage};
 use crate::ledger::{Ledger, Records};
+use crate::peers::Peers;
 use crate::permit::Gate;
 use crate::relay::inlet::Inlet;
 use crate::relay::outlet::Outlet;
@@ -64,6 +65,7 @@ pub(crate) struct Shared {
     /// Where they go if the master dies.
     pub(crate) refuge: Rc<Refuge>,
     pub(crate) shed: Shed,
+    pub(crate) peers: Peers,
     /// What each connection does, for whoever asks when this worker cannot.
     pub(crate) records: Records,
     most_connections: usize,
@@ -137,6 +139,7 @@ impl Shared {
             refuge: Rc::default(),
             deadline: Cell::new(None),
             shed: Shed::default(),
+            peers: Peers::new(limits.max_connections_per_peer),
             records: Records::new(Ledger::leak()),
             drained: CancellationToken::new(),
         });

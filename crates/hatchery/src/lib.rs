@@ -73,8 +73,8 @@ pub use hatchery_master::predecessor::HandoffError;
 pub use hatchery_net::{Address, AddressError, Bind, Fault, JobConfig, ListenError, PassedError};
 pub use hatchery_worker::Limits as WorkerLimits;
 pub use hatchery_worker::{
-    Accepted, Conn, Counters, HandOverError, JobError, Jobs, Journey, LONGEST_STATE, ListenerInfo, Luggage, Peer,
-    Permit, ServeError, Sidecar, Stay, Stream, Worker,
+    Accepted, Conn, Counters, DrainSignal, HandOverError, JobError, Jobs, Journey, LONGEST_STATE, ListenerInfo,
+    Luggage, Network, Peer, Permit, ServeError, Sidecar, Stay, Stream, UnknownNetwork, Worker,
 };
 
 pub use error::{BoxError, Error};
@@ -83,6 +83,6 @@ pub use hooks::{Cause, Ending, Generation, Pid, WorkerExit};
 pub use kept::kept;
 pub use server::Server;
 pub use settings::{
-    Anchor, LogFormat, Origin, Settings, SettingsError, TlsClientAuth, UnknownAnchor, UnknownLogFormat,
+    AccessLogTo, Anchor, LogFormat, Origin, Settings, SettingsError, TlsClientAuth, UnknownAnchor, UnknownLogFormat,
     UnknownTlsClientAuth,
 };

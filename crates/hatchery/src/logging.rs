@@ -12,8 +12,10 @@ use tracing_subscriber::EnvFilter;
 use crate::settings::LogFormat;
 use crate::{Error, Settings, starter};
 
+pub(crate) use access::begin as begin_access;
 use lines::Lines;
 
+mod access;
 mod lines;
 
 /// Sends the standard streams to the log, if there is one, and installs a
@@ -58,6 +60,7 @@ pub(crate) fn reopen(settings: &Settings) {
 /// In a worker: goes on with the log that its master has opened, and sends. Without
 /// one the worker opens it itself, unless it is somebody who may not: the master will send it.
 pub(crate) fn take(settings: &Settings, sent: Option<OwnedFd>) {
+    access::reopen(settings);
     match (&settings.log, sent) {
         (Some(path), Some(opened)) => {
             if let Err(reason) = streams::send_to(opened.as_fd()) {

@@ -285,6 +285,7 @@ where
         let secret = tls.for_worker();
         let (seed, _presence) = seed(newborn, settings, staff.share());
         let seed = hatchery_worker::Seed { secret, ..seed };
+        logging::begin_access(settings);
         hatchery_worker::run(seed, preloaded, app)
     }));
     streams::flush();

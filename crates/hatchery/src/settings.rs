@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use hatchery_core::{ListenMode, Policy};
 use hatchery_net::{Address, Bind};
-use hatchery_worker::{Limits, Quota};
+use hatchery_worker::{Limits, Network, Quota};
 
 pub use error::{Origin, SettingsError};
 pub(crate) use sources::Sources;
 pub(crate) use value::spell;
-pub use value::{Anchor, LogFormat, TlsClientAuth, UnknownAnchor, UnknownLogFormat, UnknownTlsClientAuth};
+pub use value::{AccessLogTo, Anchor, LogFormat, TlsClientAuth, UnknownAnchor, UnknownLogFormat, UnknownTlsClientAuth};
 
 pub(crate) mod asked;
 mod contradictions;
@@ -94,6 +94,18 @@ pub struct Settings {
     /// Open connections that a worker takes before it stops accepting; 0, the
     /// default: as many as its limit of open files allows.
     pub max_connections: usize,
+    /// Open connections that a worker takes from one address before it closes others
+    /// at once; 0, the default: any number.
+    pub max_connections_per_peer: usize,
+    /// The longest request head, in bytes; 64 KiB by default.
+    pub max_header_size: usize,
+    /// The longest request body, in bytes; 64 MiB by default, 0: any.
+    pub max_body_size: u64,
+    /// How many bytes a second of a request body are expected, behind which a client
+    /// may fall by `body_timeout`; 500 by default, 0: any byte is progress.
+    pub min_body_rate: u32,
+    /// The peers that say who their client is, by the PROXY protocol; none by default.
+    pub proxy_protocol_from: Vec<Network>,
     /// How long the loop of a worker may stand still before the worker is aborted
     /// and replaced; 30 s by default, zero: it may for ever.
     pub heartbeat_timeout: Duration,
@@ -123,6 +135,8 @@ pub struct Settings {
     pub log: Option<PathBuf>,
     /// What a log line looks like.
     pub log_format: LogFormat,
+    /// Where a line for each request goes; nowhere by default.
+    pub access_log: AccessLogTo,
     /// The folder that the server works in.
     pub working_dir: Option<PathBuf>,
     /// The mode bits that new files do not get.
@@ -166,6 +180,12 @@ impl Settings {
             send: self.send_timeout,
             idle: self.keep_alive_timeout,
             max_connections: self.max_connections,
+            max_connections_per_peer: self.max_connections_per_peer,
+            max_head_size: self.max_header_size,
+            max_body_size: self.max_body_size,
+            min_body_rate: self.min_body_rate,
+            // Once in the life of a worker, in its own process.
+            proxies: self.proxy_protocol_from.clone().leak(),
         }
     }
 
@@ -209,6 +229,11 @@ impl Settings {
             send_timeout: Duration::ZERO,
             keep_alive_timeout: Duration::ZERO,
             max_connections: 0,
+            max_connections_per_peer: 0,
+            max_header_size: 0,
+            max_body_size: 0,
+            min_body_rate: 0,
+            proxy_protocol_from: Vec::new(),
             heartbeat_timeout: Duration::ZERO,
             max_requests: 0,
             max_requests_jitter: None,
@@ -221,6 +246,7 @@ impl Settings {
             upgrade_probation: Duration::ZERO,
             log: None,
             log_format: LogFormat::Text,
+            access_log: AccessLogTo::Off,
             working_dir: None,
             umask: None,
             daemonize: false,
@@ -234,6 +260,9 @@ impl Settings {
     /// Makes every path absolute, so that neither `working-dir` nor a later
     /// master changes what it means.
     fn make_absolute(&mut self, start: &Path) {
+        if let AccessLogTo::File(path) = &mut self.access_log {
+            *path = start.join(&*path);
+        }
         let paths = [&mut self.config, &mut self.pid_file, &mut self.control, &mut self.log, &mut self.working_dir];
         for path in paths.into_iter().flatten() {
             *path = start.join(&*path);

@@ -10,6 +10,7 @@ mod limits;
 mod moves;
 mod requests;
 mod shed;
+mod sizes;
 mod stays;
 mod support;
 mod upgrades;

@@ -70,6 +70,10 @@ pub(crate) fn admit(shared: &Shared, message: &[u8], fds: Vec<OwnedFd>) -> Resul
         waited,
     };
     let permit = Permit::moved(&gate, listener, &stream, &journey);
+    // One that was taken somewhere is not refused here.
+    if let Some(client) = real_peer.or(peer.address()) {
+        let _granted_there = permit.counts_for(client.ip());
+    }
     gate.arrived(Accepted { stream, peer, local, listener, permit, journey, unread: unread.into(), state: saved });
     Ok(())
 }

@@ -176,6 +176,85 @@ impl<P: 'static> Server<P> {
         self.set("max-connections", connections.to_string())
     }
 
+    /// How many open connections a worker takes from one address, or from one IPv6
+    /// network of 64 bits, before it closes others at once; 0, the default: any number.
+    ///
+    /// ```
+    /// let settings = hatchery::Server::new().max_connections_per_peer(100).settings()?;
+    /// assert_eq!(settings.max_connections_per_peer, 100);
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn max_connections_per_peer(self, connections: u32) -> Self {
+        self.set("max-connections-per-peer", connections.to_string())
+    }
+
+    /// The longest request head, in bytes, 8 KiB at least and by default 64 KiB: a
+    /// longer one is answered with 431.
+    ///
+    /// ```
+    /// let settings = hatchery::Server::new().max_header_size(16 << 10).settings()?;
+    /// assert_eq!(settings.max_header_size, 16 << 10);
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn max_header_size(self, bytes: u32) -> Self {
+        self.set("max-header-size", format!("{bytes}B"))
+    }
+
+    /// The longest request body, in bytes, by default 64 MiB: a longer one is answered
+    /// with 413; 0: any.
+    ///
+    /// ```
+    /// let settings = hatchery::Server::new().max_body_size(1 << 30).settings()?;
+    /// assert_eq!(settings.max_body_size, 1 << 30);
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn max_body_size(self, bytes: u64) -> Self {
+        self.set("max-body-size", format!("{bytes}B"))
+    }
+
+    /// How many bytes a second of a request body are expected, by default 500; 0: any
+    /// byte is progress. A client may fall behind that by the body timeout.
+    ///
+    /// ```
+    /// let settings = hatchery::Server::new().min_body_rate(1000).settings()?;
+    /// assert_eq!(settings.min_body_rate, 1000);
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn min_body_rate(self, bytes: u32) -> Self {
+        self.set("min-body-rate", bytes.to_string())
+    }
+
+    /// Peers that say who their client is before anything else, by the PROXY protocol:
+    /// addresses, networks, or `unix`, with commas between them; nobody by default.
+    ///
+    /// Connections from there have to begin with such a header, version 1 or 2; from
+    /// elsewhere none is read.
+    ///
+    /// ```
+    /// let settings = hatchery::Server::new().proxy_protocol_from("10.0.0.0/8, unix").settings()?;
+    /// assert_eq!(settings.proxy_protocol_from[0].to_string(), "10.0.0.0/8");
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn proxy_protocol_from(self, networks: &str) -> Self {
+        self.set("proxy-protocol-from", networks)
+    }
+
+    /// Where a line for each request goes: `on` for standard output, the path of a file,
+    /// or `off`, the default.
+    ///
+    /// Workers open the file, as the user that they run as, and again at a SIGUSR1.
+    ///
+    /// ```
+    /// use hatchery::AccessLogTo;
+    ///
+    /// let settings = hatchery::Server::new().access_log("on").settings()?;
+    /// assert_eq!(settings.access_log, AccessLogTo::On);
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn access_log(self, to: &str) -> Self {
+        self.set("access-log", to)
+    }
+
     /// After how many requests a worker is replaced; 0, the default: never.
     ///
     /// Its connections move to the others, and a worker is never taken away
@@ -311,7 +390,7 @@ mod tests {
     use hatchery_sys::origin::Origin as Start;
 
     use super::*;
-    use crate::{Anchor, Settings};
+    use crate::{AccessLogTo, Anchor, Settings};
 
     #[test]
     fn every_method_has_its_setting() {
@@ -332,6 +411,11 @@ mod tests {
             .send_timeout(ms(8))
             .keep_alive_timeout(ms(9))
             .max_connections(10)
+            .max_connections_per_peer(19)
+            .max_header_size(20 << 10)
+            .max_body_size(21)
+            .min_body_rate(22)
+            .proxy_protocol_from("10.0.0.0/8,unix")
             .max_requests(13)
             .max_requests_jitter(14)
             .balance(false)
@@ -339,6 +423,7 @@ mod tests {
             .upgrade_probation(ms(12))
             .log("/var/log/app")
             .log_format(LogFormat::Json)
+            .access_log("/var/log/access")
             .working_dir("/")
             .umask(0o7)
             .heartbeat_timeout(ms(15))
@@ -380,6 +465,11 @@ mod tests {
             send_timeout: ms(8),
             keep_alive_timeout: ms(9),
             max_connections: 10,
+            max_connections_per_peer: 19,
+            max_header_size: 20 << 10,
+            max_body_size: 21,
+            min_body_rate: 22,
+            proxy_protocol_from: vec!["10.0.0.0/8".parse().unwrap(), hatchery_worker::Network::Unix],
             max_requests: 13,
             max_requests_jitter: Some(14),
             balance: false,
@@ -387,6 +477,7 @@ mod tests {
             upgrade_probation: ms(12),
             log: Some("/var/log/app".into()),
             log_format: LogFormat::Json,
+            access_log: AccessLogTo::File("/var/log/access".into()),
             working_dir: Some("/".into()),
             umask: Some(0o7),
             heartbeat_timeout: ms(15),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hatchery_core::policy::MAX_WORKERS;
 use hatchery_net::{AddressError, Bind};
+use hatchery_worker::Network;
 
 use super::Settings;
 use super::value;
@@ -248,6 +249,57 @@ pub(crate) const TABLE: &[Setting] = &[
         put: |settings, text| number(text, 0, u32::MAX, &mut settings.max_connections),
     },
     Setting {
+        name: "max-connections-per-peer",
+        value: "N",
+        help: "Open connections that a worker takes from one address (IPv6: from one /64); 0: any number",
+        unset: Unset::Text("0"),
+        kind: Kind::Number,
+        put: |settings, text| number(text, 0, u32::MAX, &mut settings.max_connections_per_peer),
+    },
+    Setting {
+        name: "max-header-size",
+        value: "SIZE",
+        help: "Longest request head: 8KiB at least; a longer one is answered with 431",
+        unset: Unset::Text("64KiB"),
+        kind: Kind::Text,
+        put: |settings, text| {
+            let bytes = value::size(text)?;
+            if !(8 << 10..=16 << 20).contains(&bytes) {
+                return Err(value::expected(text, "from 8KiB to 16MiB"));
+            }
+            settings.max_header_size = usize::try_from(bytes).unwrap_or(usize::MAX);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "max-body-size",
+        value: "SIZE",
+        help: "Longest request body; a longer one is answered with 413; 0: any",
+        unset: Unset::Text("64MiB"),
+        kind: Kind::Text,
+        put: |settings, text| value::size(text).map(|bytes| settings.max_body_size = bytes),
+    },
+    Setting {
+        name: "min-body-rate",
+        value: "N",
+        help: "Bytes a second of a request body, behind which a client may fall by body-timeout; 0: any byte is progress",
+        unset: Unset::Text("500"),
+        kind: Kind::Number,
+        put: |settings, text| number(text, 0, u32::MAX, &mut settings.min_body_rate),
+    },
+    Setting {
+        name: "proxy-protocol-from",
+        value: "NET",
+        help: "Peers that begin with a PROXY protocol header, with commas between them: 10.0.0.0/8, 192.0.2.7, fd00::/8, unix",
+        unset: Unset::Off,
+        kind: Kind::Text,
+        put: |settings, text| {
+            let network = |text: &str| text.trim().parse().map_err(|error| format!("`{text}`: {error}"));
+            settings.proxy_protocol_from = text.split(',').map(network).collect::<Result<Vec<Network>, _>>()?;
+            Ok(())
+        },
+    },
+    Setting {
         name: "heartbeat-timeout",
         value: "DUR",
         help: "How long a worker's loop may stand still before it is aborted and replaced; 0: for ever",
@@ -343,6 +395,15 @@ pub(crate) const TABLE: &[Setting] = &[
         unset: Unset::Text("text"),
         kind: Kind::Text,
         put: |settings, text| parsed(text, &mut settings.log_format),
+    },
+    Setting {
+        name: "access-log",
+        value: "on|off|FILE",
+        help: "A line for each request, to standard output or to a file that workers append to, in log-format: \
+               text is the combined format and the seconds that it took",
+        unset: Unset::Text("off"),
+        kind: Kind::Text,
+        put: |settings, text| value::access_log(text).map(|to| settings.access_log = to),
     },
     Setting {
         name: "working-dir",

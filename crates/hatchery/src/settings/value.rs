@@ -191,6 +191,27 @@ pub(super) fn span_or_zero(text: &str) -> Result<Duration, String> {
     if span > LONGEST { Err(expected(text, "a year at most")) } else { Ok(span) }
 }
 
+/// Where the access log goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AccessLogTo {
+    /// Nowhere: there is none.
+    #[default]
+    Off,
+    /// To standard output.
+    On,
+    /// To this file, which workers append to.
+    File(PathBuf),
+}
+
+/// `on`, `off`, or the path of a file.
+pub(super) fn access_log(text: &str) -> Result<AccessLogTo, String> {
+    match switch(text) {
+        Ok(true) => Ok(AccessLogTo::On),
+        Ok(false) => Ok(AccessLogTo::Off),
+        Err(_no_switch) => path(text).map(AccessLogTo::File),
+    }
+}
+
 /// A number of bytes: a whole number and its unit, or a plain `0`.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     if text == "0" {

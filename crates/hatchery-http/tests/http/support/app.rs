@@ -32,6 +32,8 @@ pub(crate) fn child() {
         body: millis(limits.body),
         send: millis(limits.send),
         idle: millis(limits.idle),
+        max_body_size: limits.max_body,
+        min_body_rate: u32::try_from(limits.min_rate).unwrap(),
         ..Limits::default()
     };
     let pings = millis(limits.pings);
@@ -149,6 +151,11 @@ async fn route(worker: Worker, gate: u16, request: Request) -> Result<Response, 
         "/upgrade" => upgrade(request, true),
         // Echoes what comes, and never looks up.
         "/upgrade-deaf" => upgrade(request, false),
+        // Reads the whole body first.
+        "/read" => match request.into_body().collect().await {
+            Ok(body) => http::text(body.to_bytes().len().to_string()),
+            Err(error) => http::text(format!("{error}")),
+        },
         "/empty" => http::status(204),
         // Who answers.
         "/who" => http::text(worker.slot().to_string()),

@@ -58,11 +58,22 @@ pub(crate) struct Limits {
     pub(crate) idle: u64,
     pub(crate) max_head: u64,
     pub(crate) pings: u64,
+    pub(crate) max_body: u64,
+    pub(crate) min_rate: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { head: 15_000, body: 30_000, send: 30_000, idle: 75_000, max_head: 65_536, pings: 20_000 }
+        Self {
+            head: 15_000,
+            body: 30_000,
+            send: 30_000,
+            idle: 75_000,
+            max_head: 65_536,
+            pings: 20_000,
+            max_body: 64 << 20,
+            min_rate: 0,
+        }
     }
 }
 
@@ -253,17 +264,20 @@ impl Drop for Worker {
 
 impl Role {
     fn encode(&self) -> String {
-        let Self { serves, limits: Limits { head, body, send, idle, max_head, pings }, slot, gate } = *self;
-        format!("{} {head} {body} {send} {idle} {max_head} {pings} {slot} {gate}", serves as u8)
+        let Self { serves, limits, slot, gate } = *self;
+        let Limits { head, body, send, idle, max_head, pings, max_body, min_rate } = limits;
+        format!("{} {head} {body} {send} {idle} {max_head} {pings} {max_body} {min_rate} {slot} {gate}", serves as u8)
     }
 
     fn decode(text: &str) -> Self {
         let numbers: Vec<u64> = text.split(' ').map(|number| number.parse().unwrap()).collect();
-        let [serves, head, body, send, idle, max_head, pings, slot, gate] = numbers[..] else { panic!("{text:?}") };
+        let [serves, head, body, send, idle, max_head, pings, max_body, min_rate, slot, gate] = numbers[..] else {
+            panic!("{text:?}")
+        };
         let all = [Serves::Routes, Serves::Counts, Serves::MovingCounts, Serves::NewerCounts];
         Self {
             serves: all[usize::try_from(serves).unwrap()],
-            limits: Limits { head, body, send, idle, max_head, pings },
+            limits: Limits { head, body, send, idle, max_head, pings, max_body, min_rate },
             slot: u16::try_from(slot).unwrap(),
             gate: u16::try_from(gate).unwrap(),
         }

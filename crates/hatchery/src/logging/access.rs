@@ -1,0 +1,77 @@
+//! The access log: where the lines of requests go.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use hatchery_http::{AccessFormat, AccessLog};
+use hatchery_sys::poll;
+use tracing::error;
+
+use crate::Settings;
+use crate::settings::{AccessLogTo, LogFormat};
+
+/// For how long a line may wait, if none was lost before it.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// In a worker: begins the access log, if there is to be one.
+pub(crate) fn begin(settings: &Settings) {
+    let format = match settings.log_format {
+        LogFormat::Text => AccessFormat::Combined,
+        LogFormat::Json => AccessFormat::Json,
+    };
+    let log = match &settings.access_log {
+        AccessLogTo::Off => return,
+        AccessLogTo::On => AccessLog::new(format, to_stdout),
+        AccessLogTo::File(path) => {
+            open(path);
+            AccessLog::new(format, to_access)
+        }
+    };
+    // Refused where the program has set one: that one is wanted.
+    let _ = log.install();
+}
+
+/// The file of the access log, if it could be opened.
+static ACCESS: Mutex<Option<File>> = Mutex::new(None);
+
+/// Opens the file again, so that a renamed one is let go.
+pub(super) fn reopen(settings: &Settings) {
+    if let AccessLogTo::File(path) = &settings.access_log
+        && AccessLog::is_installed()
+    {
+        open(path);
+    }
+}
+
+fn open(path: &Path) {
+    match OpenOptions::new().append(true).create(true).open(path) {
+        Ok(file) => *ACCESS.lock().unwrap_or_else(PoisonError::into_inner) = Some(file),
+        Err(reason) => {
+            error!(target: "hatchery", "cannot append to the access log {}: {reason}", path.display());
+        }
+    }
+}
+
+/// One write a line: nothing of another process comes in between.
+fn to_access(line: &[u8]) {
+    if let Some(file) = &mut *ACCESS.lock().unwrap_or_else(PoisonError::into_inner) {
+        let _lost_on_a_full_disk = file.write(line);
+    }
+}
+
+/// A reader that stands still costs lines, as for the log: a worker serves on.
+fn to_stdout(line: &[u8]) {
+    static LOSING: AtomicBool = AtomicBool::new(false);
+    let stdout = io::stdout();
+    let patience = if LOSING.load(Ordering::Relaxed) { Duration::ZERO } else { PATIENCE };
+    let is_read = poll::is_writable(stdout.as_fd(), patience);
+    LOSING.store(!is_read, Ordering::Relaxed);
+    if is_read {
+        let _lost = stdout.lock().write_all(line);
+    }
+}
