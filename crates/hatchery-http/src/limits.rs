@@ -168,7 +168,7 @@ mod tests {
         let secs = Duration::from_secs;
         Limits::default()
             .head(head)
-            .handshake(secs(10))
+            .handshake(head)
             .body(secs(30))
             .send(secs(30))
             .idle(secs(75))
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn the_smallest_limit_sets_the_pace_within_bounds() {
-        assert_eq!(resolved(Duration::from_secs(15)).interval(), Duration::from_millis(625));
+        assert_eq!(resolved(Duration::from_secs(15)).interval(), Duration::from_micros(937_500));
         assert_eq!(resolved(Duration::from_millis(320)).interval(), Duration::from_millis(20));
         assert_eq!(resolved(Duration::from_millis(1)).interval(), FASTEST);
         assert_eq!(resolved(Duration::from_secs(3600)).interval(), SLOWEST);
