@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use hatchery_worker::Counter;
 use rustls::ServerConfig;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -81,6 +82,7 @@ impl Handshake {
     /// The client has said something: to rustls, if it can be a handshake.
     fn begin(&self, mut parked: Parked) -> ControlFlow<Shaken, Stage> {
         if parked.prefix.first().is_some_and(u8::is_ascii_uppercase) {
+            self.hub.counters.count(Counter::HandshakeFailed);
             debug!("a client speaks HTTP without TLS");
             parked.transport.say(NOT_TLS);
             return ControlFlow::Break(Shaken::Refused(parked));
@@ -89,6 +91,27 @@ impl Handshake {
         let Transport::Plain(stream) = transport else { return ControlFlow::Break(Shaken::Gone) };
         let accept = TlsAcceptor::from(Arc::clone(&self.config)).accept(Socket::new(stream, prefix));
         ControlFlow::Continue(Stage::Shaking(Box::new(accept.into_fallible()), facts))
+    }
+
+    /// What the end of rustls' work means.
+    fn conclude(&self, shaken: Result<TlsStream<Socket>, (io::Error, Socket)>, mut facts: Facts) -> Shaken {
+        match shaken {
+            Ok(stream) => {
+                let session = Session::new(stream);
+                facts.secured(session.info());
+                let transport = Transport::Tls(Box::new(session));
+                Shaken::Secured(Parked { transport, prefix: Box::default(), facts })
+            }
+            Err((error, socket)) => {
+                // Who only goes away has not tried.
+                if error.kind() == io::ErrorKind::InvalidData {
+                    self.hub.counters.count(Counter::HandshakeFailed);
+                }
+                debug!("no TLS handshake: {error}");
+                // rustls has told the client why, if it is still there.
+                Shaken::Refused(Parked { transport: Transport::Plain(socket.stream), prefix: Box::default(), facts })
+            }
+        }
     }
 }
 
@@ -104,6 +127,7 @@ impl Future for Handshake {
             // A client that has just come is answered, if it does not take long.
             Order::Drain => entry.enter(Phase::Handshake, this.hub.now()),
             Order::Expire => {
+                this.hub.counters.count(Counter::HandshakeTimeout);
                 debug!("a TLS handshake took too long");
                 return Poll::Ready(Shaken::Gone);
             }
@@ -112,7 +136,8 @@ impl Future for Handshake {
             match &mut this.stage {
                 Stage::Silent(parked) => {
                     parked.note(Phase::Handshake);
-                    if !ready!(parked.poll_more(cx)) {
+                    // What a proxy has said may have come with the beginning of the handshake.
+                    if parked.prefix.is_empty() && !ready!(parked.poll_more(cx)) {
                         return Poll::Ready(Shaken::Gone);
                     }
                     let Stage::Silent(parked) = mem::replace(&mut this.stage, Stage::Over) else { continue };
@@ -124,7 +149,7 @@ impl Future for Handshake {
                 Stage::Shaking(accept, _) => {
                     let shaken = ready!(Pin::new(&mut **accept).poll(cx));
                     let Stage::Shaking(_, facts) = mem::replace(&mut this.stage, Stage::Over) else { continue };
-                    return Poll::Ready(conclude(shaken, facts));
+                    return Poll::Ready(this.conclude(shaken, facts));
                 }
                 Stage::Over => return Poll::Ready(Shaken::Gone),
             }
@@ -135,21 +160,5 @@ impl Future for Handshake {
 impl Drop for Handshake {
     fn drop(&mut self) {
         self.hub.remove(&self.registered);
-    }
-}
-
-fn conclude(shaken: Result<TlsStream<Socket>, (io::Error, Socket)>, mut facts: Facts) -> Shaken {
-    match shaken {
-        Ok(stream) => {
-            let session = Session::new(stream);
-            facts.secured(session.info());
-            let transport = Transport::Tls(Box::new(session));
-            Shaken::Secured(Parked { transport, prefix: Box::default(), facts })
-        }
-        Err((error, socket)) => {
-            debug!("no TLS handshake: {error}");
-            // rustls has told the client why, if it is still there.
-            Shaken::Refused(Parked { transport: Transport::Plain(socket.stream), prefix: Box::default(), facts })
-        }
     }
 }
