@@ -15,6 +15,7 @@
 //! * [`namespace`]: a server as pid 1
 //! * [`neighbour`]: nginx and haproxy, from the files in `examples/deploy`
 //! * [`network`]: hosts with a network between them
+//! * [`manager`]: a service manager that hears what it is told, and by whom
 //! * [`limit`]: resources that a running process is denied
 //! * [`tools`]: programs that check what is no Rust
 //! * [`pty`], [`pipe`]: a program under a terminal, or with a log that somebody reads
@@ -31,6 +32,7 @@ pub mod lab;
 pub mod limit;
 pub mod load;
 pub mod log;
+pub mod manager;
 pub mod namespace;
 pub mod neighbour;
 pub mod network;

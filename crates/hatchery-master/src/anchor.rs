@@ -39,6 +39,7 @@ use hatchery_sys::{Pid, Signal, poll, process, streams, title};
 use tracing::{error, info, warn};
 
 use crate::commands::SIGNALS;
+use crate::notify::Notify;
 
 pub(crate) mod echo;
 
@@ -94,6 +95,8 @@ pub struct Line(Channel);
 /// What the line says.
 enum Heard {
     Serving(Pid),
+    /// For the service manager.
+    Notify(String),
     /// Something that is not understood, or not believed.
     Skipped,
     Nothing,
@@ -164,9 +167,10 @@ impl Anchor {
     /// Stays until the last process of the last generation is gone, and answers the
     /// exit code: the last master's, or 128 and the signal that has killed it.
     ///
+    /// `notify` is how the service manager is told what the serving master has to say,
     /// `reopen` opens the log files again. The caller leaves with
     /// [`exit_now`](hatchery_sys::process::exit_now): the frames above are the master's.
-    pub fn hold(mut self, mut reopen: impl FnMut()) -> i32 {
+    pub fn hold(mut self, mut notify: Notify, mut reopen: impl FnMut()) -> i32 {
         title::set("hatchery: anchor");
         info!(target: LOG, "anchor (pid {}) stands before master (pid {})", process::pid(), self.master.peer().pid());
         loop {
@@ -176,6 +180,10 @@ impl Anchor {
             self.reap();
             match heard {
                 Heard::Serving(pid) => self.serves(pid),
+                Heard::Notify(text) => {
+                    notify.pass_on(&text, &[]);
+                    self.take_signals(&mut reopen);
+                }
                 // Whoever says more and more of it must not keep signals from being passed on.
                 Heard::Skipped => self.take_signals(&mut reopen),
                 Heard::Nothing if are_gone && self.has_left() => return self.conclude(),
@@ -193,8 +201,14 @@ impl Anchor {
         let mut message = [0; MESSAGE_LIMIT];
         match self.line.recv_from(&mut message) {
             Ok((Received::Message { len, .. }, speaker)) => match AnchorHears::decode(&message[..len]) {
-                Ok(Some(AnchorHears::Serving { pid })) => believe(Pid::from_raw(pid.0), speaker),
-                Ok(None) | Err(_) => Heard::Skipped,
+                Ok(Some(AnchorHears::Serving { pid })) => match believe(Pid::from_raw(pid.0), speaker) {
+                    true => Heard::Serving(Pid::from_raw(pid.0)),
+                    false => Heard::Skipped,
+                },
+                Ok(Some(AnchorHears::Notify { text })) if believe(self.master.peer().pid(), speaker) => {
+                    Heard::Notify(text)
+                }
+                Ok(Some(AnchorHears::Notify { .. }) | None) | Err(_) => Heard::Skipped,
             },
             Ok((Received::Truncated | Received::Stripped { .. }, _)) => Heard::Skipped,
             Ok((Received::Closed, _)) => Heard::Cut,
@@ -314,12 +328,12 @@ fn is_stop(signal: Signal) -> bool {
 }
 
 /// Workers hold the line as well, and may be somebody who must not have signals sent in the anchor's name.
-fn believe(pid: Pid, speaker: Speaker) -> Heard {
-    if speaker.is(pid) && speaker.has_our_user() {
-        return Heard::Serving(pid);
+fn believe(pid: Pid, speaker: Speaker) -> bool {
+    let is_it = speaker.is(pid) && speaker.has_our_user();
+    if !is_it {
+        warn!(target: LOG, "{speaker} speaks as the master that serves: not believed");
     }
-    warn!(target: LOG, "{speaker} speaks as the master that serves: not believed");
-    Heard::Skipped
+    is_it
 }
 
 impl Master {
@@ -344,6 +358,16 @@ impl Line {
         let says = AnchorHears::Serving { pid: hatchery_core::Pid(process::pid().as_raw()) };
         // An anchor that is gone is seen as gone.
         let _ = self.0.send(&says.encode(), &[]);
+    }
+
+    /// Tells the anchor something, without waiting.
+    pub(crate) fn say(&self, says: &AnchorHears, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.0.send(&says.encode(), fds)
+    }
+
+    /// A second descriptor of the same end.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
     }
 
     /// Whether the anchor is gone.

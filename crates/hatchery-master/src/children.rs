@@ -13,6 +13,8 @@ use hatchery_sys::channel::{Channel, Received};
 use hatchery_sys::process;
 use tracing::warn;
 
+use crate::notify::Signs;
+
 /// Messages that wait for a worker that does not read. One that lets so many
 /// pile up, behind the hundreds that the socket holds, will never read them.
 const OUTBOX_LIMIT: usize = 64;
@@ -105,6 +107,16 @@ impl Children {
     #[must_use]
     pub fn cell(&self, pid: Pid) -> Option<(usize, Duration)> {
         self.by_pid.get(&pid).map(|child| (child.cell, child.born.elapsed()))
+    }
+
+    /// What each of them shows of life.
+    pub(crate) fn signs(&self, board: &Board) -> Vec<Signs> {
+        let read = |(pid, child): (&Pid, &Child)| {
+            let cell = board.cell(child.cell);
+            let work = cell.accepted().wrapping_add(cell.requests());
+            Signs { pid: hatchery_sys::Pid::from_raw(pid.0), turn: cell.turn.load(Relaxed), work }
+        };
+        self.by_pid.iter().map(read).collect()
     }
 
     /// Whom to wait for.

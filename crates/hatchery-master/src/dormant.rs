@@ -22,6 +22,7 @@ use tracing::{info, warn};
 use crate::anchor::Line;
 use crate::commands::{self, SIGNALS};
 use crate::control::{Awoken, Control, Dormant};
+use crate::notify::Notify;
 
 /// Whoever comes waits at the most for so long before it tries to load once more.
 const LONGEST_REST: Duration = Duration::from_secs(10);
@@ -51,6 +52,7 @@ pub fn lie_low(
     anchor: Option<&Line>,
     asks: (&mut Control, &Dormant<'_>),
     failures: u32,
+    notify: &mut Notify,
     reopen: impl FnMut(),
 ) -> io::Result<(Wake, SelfPipe)> {
     let mut caught = SelfPipe::install(&SIGNALS)?;
@@ -58,7 +60,7 @@ pub fn lie_low(
     startup.restore_mask()?;
     caught.let_through()?;
     let outlives_terminal = startup.ignores(Signal::SIGHUP);
-    let wake = wait_for_somebody(&mut caught, anchor, asks, outlives_terminal, rest(failures), reopen)?;
+    let wake = wait_for_somebody(&mut caught, anchor, asks, outlives_terminal, rest(failures), notify, reopen)?;
     Ok((wake, caught))
 }
 
@@ -68,12 +70,17 @@ pub(crate) fn wait_for_somebody(
     (control, dormant): (&mut Control, &Dormant<'_>),
     outlives_terminal: bool,
     rest: Duration,
+    notify: &mut Notify,
     mut reopen: impl FnMut(),
 ) -> io::Result<Wake> {
     info!(target: "hatchery", "on demand: waiting for the first connection");
+    notify.dormant();
     let rests_until = Instant::now() + rest;
     loop {
         if let Some(wake) = answer(control, dormant, &mut reopen) {
+            if wake == Wake::Stop {
+                notify.stopping("stopping");
+            }
             return Ok(wake);
         }
         let rest = rests_until.saturating_duration_since(Instant::now());
@@ -88,7 +95,8 @@ pub(crate) fn wait_for_somebody(
         let doors = sources.len();
         sources.extend(control.sources());
         let until_clients = control.deadline().map(|at| at.saturating_duration_since(Instant::now()));
-        let timeout = Some(rest).filter(|rest| !rest.is_zero()).into_iter().chain(until_clients).min();
+        let rest = Some(rest).filter(|rest| !rest.is_zero());
+        let timeout = rest.into_iter().chain(until_clients).chain(notify.keep_up_dormant()).min();
         let mut readable = poll::ready(&sources, timeout)?;
         control.take_in(&readable.split_off(doors));
         control.pass_deadlines();
@@ -97,6 +105,9 @@ pub(crate) fn wait_for_somebody(
             return Ok(Wake::Stop);
         }
         if let Some(wake) = heed(&caught.take(), outlives_terminal, &mut reopen) {
+            if wake == Wake::Stop {
+                notify.stopping("stopping");
+            }
             return Ok(wake);
         }
         // Orphans that were given to this process, as they are to a container's first one.

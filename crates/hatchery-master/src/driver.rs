@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use hatchery_core::shutdown::Life;
 use hatchery_core::wire::upgrade::PredecessorSays;
+use hatchery_core::wire::worker::MasterSays;
 use hatchery_core::{
     Action, Command, Companion, Event, Generation, Lineage, ListenMode, Master, Moment, Outcome, Pid, Policy,
     Readiness, Seed, Slot,
@@ -33,6 +34,7 @@ use crate::commands::SIGNALS;
 use crate::control::{Control, Endpoint, Order, View};
 use crate::hooks::Hooks;
 use crate::inbox::Inbox;
+use crate::notify::Notify;
 use crate::pid_file::PidFile;
 use crate::relays::Relays;
 use crate::role::{Newborn, Role};
@@ -92,6 +94,8 @@ pub struct Setup {
     pub anchor: Option<Line>,
     /// Who asks over the control socket.
     pub control: Control,
+    /// How the service manager is told what goes on.
+    pub notify: Notify,
 }
 
 /// A master: the core's state and everything that it decides about.
@@ -126,6 +130,7 @@ pub struct Driver {
     elder: Option<Pid>,
     /// When the program wants its upkeep done again.
     upkeep: Option<Instant>,
+    notify: Notify,
 }
 
 /// What performing an action, or a whole turn, leads to.
@@ -196,6 +201,7 @@ impl Driver {
             pid_file: setup.pid_file,
             burial: None,
             hooks: setup.hooks,
+            notify: setup.notify,
             closing: Closing::default(),
             handed: Vec::new(),
             control,
@@ -262,6 +268,9 @@ impl Driver {
         if event == Event::Predecessor(PredecessorSays::Answered) {
             self.control.predecessor_answered();
         }
+        if event == Event::Predecessor(PredecessorSays::Abort) {
+            self.notify.hands_back();
+        }
         if event == Event::PredecessorLinkClosed {
             self.relays.forget_predecessor();
             self.board.sweep();
@@ -282,7 +291,8 @@ impl Driver {
             let until_clients = self.control.deadline().map(|at| at.saturating_duration_since(Instant::now()));
             // A request may be read that other facts came before.
             let until_clients = if self.control.is_asked() { Some(Duration::ZERO) } else { until_clients };
-            let timeout = Clock::at_most(timeout.into_iter().chain(until_clients).min());
+            let timeout = timeout.into_iter().chain(until_clients).chain(self.inform_manager()).min();
+            let timeout = Clock::at_most(timeout);
             // Somebody may come while everything is being let go.
             let doors = match self.core.life() {
                 Life::Dozing => self.listeners.iter().flat_map(Listener::queues).map(AsFd::as_fd).collect(),
@@ -315,6 +325,17 @@ impl Driver {
             self.upkeep = self.hooks.upkeep().and_then(|span| now.checked_add(span));
         }
         self.upkeep.map(|due| due - now)
+    }
+
+    /// Returns when there is something more to say at the latest.
+    fn inform_manager(&mut self) -> Option<Duration> {
+        let Self { notify, core, children, board, .. } = self;
+        let (silent, due) = notify.keep_up(core, || children.signs(board));
+        for pid in silent {
+            // One that does not read is the core's to judge.
+            let _ = children.tell(Pid(pid.as_raw()), MasterSays::Ask, None);
+        }
+        due
     }
 
     /// Without its anchor nobody attends to this master: whoever had started the

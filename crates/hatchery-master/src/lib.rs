@@ -19,6 +19,7 @@
 //! * [`pid_file`]: who holds it, and who takes it next
 //! * [`commands`]: which signal asks for what
 //! * [`control`]: what operators ask for over a socket, and are told
+//! * [`notify`]: what the service manager is told
 //! * [`daemon`], [`anchor`]: processes before the first master
 //! * [`privileges`]: what a forked child gives up
 #![forbid(unsafe_code)]
@@ -34,6 +35,7 @@ pub mod driver;
 pub mod hooks;
 pub mod inbox;
 pub mod jobs;
+pub mod notify;
 pub mod pid_file;
 pub mod predecessor;
 pub mod privileges;
@@ -45,6 +47,7 @@ pub use control::{Control, Endpoint};
 pub use driver::{Driver, Setup};
 pub use hooks::{Hooks, Reread, WorkerExit};
 pub use jobs::{Job, JobRole, JobSeed};
+pub use notify::Notify;
 pub use pid_file::PidFile;
 pub use predecessor::Predecessor;
 pub use privileges::Privileges;

@@ -28,6 +28,7 @@ pub mod abort;
 pub mod accept;
 pub mod board;
 pub mod channel;
+pub mod datagrams;
 pub mod env;
 pub mod exec;
 pub mod exhausted;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{self, Signal};
 use nix::sys::stat::{self, Mode};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{self, Pid};
 
 use crate::signals::dispose;
@@ -21,6 +22,13 @@ pub fn pid() -> Pid {
 #[must_use]
 pub fn parent() -> Pid {
     unistd::getppid()
+}
+
+/// The system's monotonic clock, as `CLOCK_MONOTONIC` of `clock_gettime(2)` has it; zero if
+/// there is none.
+#[must_use]
+pub fn monotonic() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Into::into)
 }
 
 /// Sends a signal to one process.

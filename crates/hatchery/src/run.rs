@@ -14,7 +14,7 @@ use std::rc::Rc;
 use hatchery_core::Outcome;
 use hatchery_core::companion::MAX_COMPANIONS;
 use hatchery_core::policy::MAX_WORKERS;
-use hatchery_master::{Driver, Hooks, Newborn, Predecessor, Role, Setup};
+use hatchery_master::{Driver, Hooks, Newborn, Notify, Predecessor, Role, Setup, notify};
 use hatchery_net::{Passed, Spec};
 use hatchery_sys::origin::Origin;
 use hatchery_sys::{limits, process, signals, streams};
@@ -27,6 +27,7 @@ use crate::settings::Sources;
 use crate::{Error, Exit, Server, Settings, logging, starter};
 use companions::{Share, Staff};
 use ground::{Ground, Lain};
+use place::Held;
 use tls::Tls;
 
 mod alone;
@@ -107,7 +108,9 @@ impl<P: 'static> Server<P> {
         A: AsyncFn(Worker, &'static P) -> Result<(), E>,
         E: Into<BoxError>,
     {
-        let passed = Passed::from_env()?;
+        let is_first = predecessor.as_ref().is_none_or(|before| before.asleep.is_some());
+        let origin = if is_first { notify::Origin::Started } else { notify::Origin::Successor };
+        let mut held = Held { passed: Passed::from_env()?, notify: Notify::from_env(origin) };
         alone::refuse_runtime()?;
         // Before it slept, this process had noted its own.
         let slept = predecessor.as_ref().and_then(|before| before.asleep.as_ref());
@@ -121,23 +124,30 @@ impl<P: 'static> Server<P> {
         if let Some(asked) = self.sources.asked {
             return place::answer(asked, &self.sources).map(|()| Outcome::Drained);
         }
+        if !held.notify.is_watched() {
+            // Meant for somebody else: not for a successor either.
+            origin.forget(&Notify::WATCHDOG);
+        }
         let settings = self.sources.resolve()?;
         let mut companions = self.companions;
         tls::check(&settings, &self.sources)?;
         let privileges = place::privileges(&settings, &self.sources)?;
         if predecessor.is_none() {
             place::detach(&settings, &self.sources)?;
+            if settings.daemonize {
+                held.notify.introduce();
+            }
         }
         enter(&settings, &self.sources)?;
-        let (moored, passed) = place::moor(&settings, predecessor.as_ref(), passed)?;
-        let is_first = predecessor.as_ref().is_none_or(|before| before.asleep.is_some());
+        let (moored, Held { passed, mut notify }) = place::moor(&settings, predecessor.as_ref(), held)?;
         let mut keeps = mem::take(&mut companions.keeps);
         tls::keep_keys(&mut keeps);
         let mut ground = Ground::claim(&settings, &self.named, keeps, predecessor, passed)?;
         ground.anchor = ground.anchor.take().or(moored);
+        ground.anchor.iter().for_each(|line| notify.go_by(line));
         let (mut asked, mut caught) = (None, None);
         if settings.on_demand && is_first {
-            match ground.lie_low(&settings, &startup)? {
+            match ground.lie_low(&settings, &startup, &mut notify)? {
                 Lain::Woken(command, signals) => (asked, caught) = (command, Some(signals)),
                 Lain::Stopped => return Ok(Outcome::Drained),
             }
@@ -145,6 +155,7 @@ impl<P: 'static> Server<P> {
         if let Some(link) = &ground.link {
             hatchery_master::predecessor::phase(link, "preloading");
         }
+        notify.busy("preloading");
         let preloaded = preload::once(self.preload).and_then(|preloaded| {
             alone::check()?;
             ground.reserve()?;
@@ -159,6 +170,7 @@ impl<P: 'static> Server<P> {
                 return ground.sleep_on(&settings, &origin, &startup, caught.as_mut()).map(|()| Outcome::Drained);
             }
             Err(error) => {
+                notify.failed(&error.one_line());
                 ground.abandon();
                 return Err(error);
             }
@@ -194,6 +206,7 @@ impl<P: 'static> Server<P> {
             anchor: ground.anchor,
             control: ground.control,
             kept: ground.kept,
+            notify,
             hooks,
             companions: staff.list(),
         };

@@ -15,6 +15,11 @@ pub enum AnchorHears {
         /// Its process.
         pid: Pid,
     },
+    /// What the service manager is to be told in the anchor's name.
+    Notify {
+        /// Lines of `VARIABLE=VALUE`.
+        text: String,
+    },
 }
 
 /// What a daemon says to the command that it was started by, which waits for it.
@@ -42,6 +47,7 @@ impl AnchorHears {
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Serving { pid } => Fields::default().with("pid", pid.to_string()).message("serving"),
+            Self::Notify { text } => Fields::default().with("text", text).message("notify"),
         }
     }
 
@@ -53,6 +59,7 @@ impl AnchorHears {
         let (verb, fields) = Fields::of_message(message)?;
         Ok(match verb {
             "serving" => Some(Self::Serving { pid: Pid(fields.required("pid")?) }),
+            "notify" => Some(Self::Notify { text: fields.text("text").unwrap_or_default() }),
             _ => None,
         })
     }
@@ -96,6 +103,8 @@ mod tests {
     #[test]
     fn what_is_said_is_heard() {
         let said = AnchorHears::Serving { pid: Pid(7) };
+        assert_eq!(AnchorHears::decode(&said.encode()), Ok(Some(said)));
+        let said = AnchorHears::Notify { text: "READY=1\nSTATUS=50 %; well\n".to_owned() };
         assert_eq!(AnchorHears::decode(&said.encode()), Ok(Some(said)));
         let failed = StarterHears::Failed { code: 3, text: "no; 100 %\n".to_owned() };
         for said in [StarterHears::Pid { pid: Pid(9) }, StarterHears::Ready, failed] {

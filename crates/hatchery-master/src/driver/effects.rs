@@ -45,6 +45,9 @@ impl Driver {
                 self.start_successor(generation, workers, configured);
             }
             Action::TellSuccessor(says) => {
+                if let (PredecessorSays::Commit { .. }, Some(successor)) = (&says, &self.inbox.successor) {
+                    self.notify.hands_over(hatchery_sys::Pid::from_raw(successor.pid.0));
+                }
                 tell(self.inbox.successor.as_ref().map(|successor| &successor.link), &says.encode());
             }
             Action::CloseSuccessorLink => {
@@ -56,12 +59,14 @@ impl Driver {
                 self.take_pid_file();
                 self.take_control(self.elder);
                 self.tell_who_serves();
+                self.notify.takes_over(&self.core);
                 self.hooks.serving();
             }
             Action::TakeBackPidFile => {
                 self.with_pid_file(PidFile::take_back);
                 self.take_control(self.heir);
                 self.tell_who_serves();
+                self.notify.takes_over(&self.core);
             }
             Action::Abort { pid } => self.kill(pid, Signal::SIGABRT),
             Action::Sample { weigh } => {
@@ -253,6 +258,7 @@ impl Driver {
         }
         self.control.hears(notice, &self.core);
         self.tell_of_answers();
+        self.notify.notice(notice, &self.core);
         match notice {
             Notice::WorkerExited { who, pid, ending, cause } => {
                 let due = self.due.remove(pid);

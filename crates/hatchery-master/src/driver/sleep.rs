@@ -55,7 +55,8 @@ impl Driver {
         let reopen = || hooks.reopen();
         let (generation, listeners, board) = (self.core.generation(), &self.listeners, &self.board);
         let asks = (&mut self.control, &Dormant { generation, listeners, board });
-        match dormant::wait_for_somebody(signals, anchor, asks, outlives_terminal, Duration::ZERO, reopen) {
+        let notify = &mut self.notify;
+        match dormant::wait_for_somebody(signals, anchor, asks, outlives_terminal, Duration::ZERO, notify, reopen) {
             Ok(wake) => self.wake(wake),
             Err(failure) => self.cannot_go_on(&format!("cannot wait for connections: {failure}")),
         }
@@ -89,13 +90,14 @@ impl Driver {
         legacy.sleep(self.pid_file.as_ref().and_then(PidFile::lock_fd), 0)
     }
 
-    fn cannot_go_on(&self, text: &str) -> Turn {
+    fn cannot_go_on(&mut self, text: &str) -> Turn {
         error!(target: LOG, "{text}");
         self.shut();
         Turn::Over(Outcome::BootFailed { text: text.to_owned() })
     }
 
-    fn shut(&self) {
+    fn shut(&mut self) {
+        self.notify.stopping("stopping");
         self.listeners.shut_all();
         self.listeners.remove_files();
     }

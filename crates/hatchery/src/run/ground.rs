@@ -5,7 +5,7 @@ use hatchery_master::anchor::Line;
 use hatchery_master::control::Dormant;
 use hatchery_master::dormant::{self, Wake};
 use hatchery_master::successor::Legacy;
-use hatchery_master::{Control, Endpoint, PidFile, Predecessor, Relays};
+use hatchery_master::{Control, Endpoint, Notify, PidFile, Predecessor, Relays};
 use hatchery_net::{Kept, Listeners, Passed, Spec};
 use hatchery_sys::Signal;
 use hatchery_sys::board::Board;
@@ -96,7 +96,12 @@ impl Ground {
     }
 
     /// On demand: waits for the first connection with nothing but this.
-    pub(super) fn lie_low(&mut self, settings: &Settings, startup: &Startup) -> Result<Lain, Error> {
+    pub(super) fn lie_low(
+        &mut self,
+        settings: &Settings,
+        startup: &Startup,
+        notify: &mut Notify,
+    ) -> Result<Lain, Error> {
         let failures = self.slept.unwrap_or(0);
         if let Some(pid_file) = self.pid_file.as_mut().filter(|pid_file| !pid_file.is_held()) {
             pid_file.reserve()?;
@@ -114,7 +119,7 @@ impl Ground {
         self.anchor.iter().for_each(Line::serving);
         let (generation, listeners, board) = (self.generation, &self.listeners, &self.board);
         let asks = (&mut self.control, &Dormant { generation, listeners, board });
-        match dormant::lie_low(startup, self.anchor.as_ref(), asks, failures, || logging::reopen(settings)) {
+        match dormant::lie_low(startup, self.anchor.as_ref(), asks, failures, notify, || logging::reopen(settings)) {
             Ok((Wake::Connection | Wake::Asked, signals)) => Ok(Lain::Woken(None, signals)),
             Ok((Wake::Command(command), signals)) => Ok(Lain::Woken(Some(command), signals)),
             Ok((Wake::Stop, _)) => {

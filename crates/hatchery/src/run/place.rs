@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use hatchery_core::wire::worker::WorkerSays;
 use hatchery_master::anchor::{self, Line};
 use hatchery_master::daemon::{self, Fate};
-use hatchery_master::{Predecessor, Privileges};
+use hatchery_master::{Notify, Predecessor, Privileges};
 use hatchery_net::Passed;
 use hatchery_sys::channel::Channel;
 use hatchery_sys::user::{self, Identity};
@@ -98,26 +98,35 @@ pub(super) fn detach(settings: &Settings, sources: &Sources) -> Result<(), Error
     }
 }
 
-/// The line to the anchor, and what the master alone holds.
-type Moored = (Option<Line>, Passed);
+/// What the process that was started first has been given, by its number.
+pub(super) struct Held {
+    /// For the master alone.
+    pub(super) passed: Passed,
+    /// The anchor's as well.
+    pub(super) notify: Notify,
+}
 
 /// Puts an anchor before the first master, if there is to be one. It never returns from here.
-pub(super) fn moor(settings: &Settings, predecessor: Option<&Predecessor>, passed: Passed) -> Result<Moored, Error> {
+pub(super) fn moor(
+    settings: &Settings,
+    predecessor: Option<&Predecessor>,
+    held: Held,
+) -> Result<(Option<Line>, Held), Error> {
     let is_wanted = match settings.anchor {
         Anchor::Always => true,
         Anchor::Never => false,
         Anchor::Auto => !settings.daemonize && anchor::is_called_for(),
     };
     if !is_wanted || predecessor.is_some() {
-        return Ok((None, passed));
+        return Ok((None, held));
     }
     alone::check()?;
     match anchor::cast().map_err(Error::Anchor)? {
-        anchor::Side::Master(line) => Ok((Some(line), passed)),
+        anchor::Side::Master(line) => Ok((Some(line), held)),
         anchor::Side::Anchor(anchor) => {
-            drop(passed);
+            drop(held.passed);
             starter::forget();
-            let code = anchor.hold(|| logging::reopen(settings));
+            let code = anchor.hold(held.notify, || logging::reopen(settings));
             streams::flush();
             process::exit_now(code)
         }

@@ -1,0 +1,431 @@
+//! What the service manager is told: the protocol of `sd_notify(3)`.
+//!
+//! One process is the *main* one to the service manager, and with `NotifyAccess=main`
+//! no other is heard. So only the main one speaks, and it names the next one itself:
+//!
+//! ```text
+//! predecessor   MAINPID=successor, before COMMIT  ──▶ silent
+//! successor     silent ──▶ MAINPID=itself, READY=1, once it has taken over
+//!               MAINPID=predecessor, when it gives up or is called off ──▶ silent
+//! predecessor   MAINPID=itself, READY=1, once it has taken back
+//! ```
+//! With an anchor the anchor is the main process for good. It passes on what the
+//! serving master says, without `MAINPID`.
+//!
+//! No crate: `sd-notify` reads the variable anew for each message, and waits while the
+//! receiver's queue is full.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use hatchery_core::wire::anchor::AnchorHears;
+use hatchery_core::{Command, Lineage, Master, Notice};
+use hatchery_sys::datagrams::Datagrams;
+use hatchery_sys::{Pid, env, process};
+use tracing::warn;
+
+use crate::anchor::Line;
+use status::Status;
+pub(crate) use watchdog::Signs;
+use watchdog::Watchdog;
+
+mod status;
+mod watchdog;
+
+const SOCKET: &str = "NOTIFY_SOCKET";
+const USEC: &str = "WATCHDOG_USEC";
+const PID: &str = "WATCHDOG_PID";
+
+/// How often more time is asked for, while something takes long.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+
+/// How much of it: three requests may get lost.
+const ASK_FOR: Duration = Duration::from_secs(15);
+
+/// Messages that wait for room. Those that only say how it goes do not wait.
+const OUTBOX: usize = 16;
+
+/// How soon they are tried again.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// What this process says to the service manager, if there is one.
+#[derive(Debug)]
+pub struct Notify {
+    way: Way,
+    /// What did not fit.
+    outbox: VecDeque<String>,
+    /// Whether trouble was logged already.
+    warned: bool,
+    standing: Standing,
+    told: Told,
+    status: Status,
+    watchdog: Option<Watchdog>,
+    /// When to ask for more time, if it is not over before.
+    ask_at: Option<Instant>,
+}
+
+/// How messages get to the service manager.
+#[derive(Debug)]
+enum Way {
+    /// There is none, or none that is understood.
+    None,
+    Unknown {
+        address: OsString,
+        why: String,
+    },
+    Socket(Datagrams),
+    /// By the anchor, which is the main process.
+    Anchor(Line),
+}
+
+/// Whether this process is the main one to the service manager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Its predecessor is.
+    Waiting { predecessor: Pid },
+    /// It is, and says so with its next message, if the service manager has to be told.
+    Main { predecessor: Option<Pid>, introduces: bool },
+    /// It has named another one.
+    Former,
+}
+
+/// What the service manager has heard last about what goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Ready,
+    Reloading,
+    Stopping,
+}
+
+/// Who this process is when it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The one that the service manager has started.
+    Started,
+    /// A child of the main process, which serves.
+    Successor,
+}
+
+impl Notify {
+    /// Variables that are for a service's main process.
+    pub const VARIABLES: [&str; 3] = [SOCKET, USEC, PID];
+
+    /// Those of them that name a process.
+    pub const WATCHDOG: [&str; 2] = [USEC, PID];
+
+    /// Takes the variables out of the environment, so that workers, and what they start, do
+    /// not speak for the service.
+    ///
+    /// A successor is heir to a watchdog that names another process.
+    #[must_use]
+    pub fn from_env(origin: Origin) -> Self {
+        let [socket, usec, pid] = Self::VARIABLES.map(env::take);
+        let way = match socket.filter(|address| !address.is_empty()) {
+            None => Way::None,
+            Some(address) => match Datagrams::to(&address) {
+                Ok(socket) => Way::Socket(socket),
+                Err(error) => Way::Unknown { address, why: error.to_string() },
+            },
+        };
+        let is_meant = |pid: &OsString| pid.to_str() == Some(&process::pid().to_string());
+        let usec = usec.filter(|_| origin == Origin::Successor || pid.as_ref().is_none_or(is_meant));
+        let usec = usec.and_then(|usec| usec.to_str()?.parse().ok()).filter(|usec| *usec > 0);
+        let standing = match origin {
+            Origin::Started => Standing::Main { predecessor: None, introduces: false },
+            Origin::Successor => Standing::Waiting { predecessor: process::parent() },
+        };
+        Self {
+            way,
+            outbox: VecDeque::new(),
+            warned: false,
+            standing,
+            told: Told::Nothing,
+            status: Status::default(),
+            watchdog: usec.map(Duration::from_micros).map(Watchdog::new),
+            ask_at: None,
+        }
+    }
+
+    /// Whether there is a service manager that looks whether this process lives.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.watchdog.is_some()
+    }
+
+    /// Whether there is anybody to tell.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        match self.way {
+            Way::None | Way::Unknown { .. } => false,
+            Way::Socket(_) | Way::Anchor(_) => true,
+        }
+    }
+
+    /// The service manager knows this process' parent, or whoever has started it, and not this one.
+    pub fn introduce(&mut self) {
+        if let Standing::Main { introduces, .. } = &mut self.standing {
+            *introduces = true;
+        }
+    }
+
+    /// From here on the anchor passes on what is said.
+    pub fn go_by(&mut self, line: &Line) {
+        if let Way::Socket(_) = self.way
+            && let Ok(line) = line.try_clone()
+        {
+            self.way = Way::Anchor(line);
+        }
+    }
+
+    /// Passes on what a master has said to the anchor, which stays the main process.
+    pub(crate) fn pass_on(&mut self, text: &str, fds: &[BorrowedFd<'_>]) {
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("MAINPID=")).collect();
+        if let Way::Socket(socket) = &self.way
+            && !lines.is_empty()
+        {
+            let sent = socket.send(lines.join("\n").as_bytes(), fds);
+            self.judge(sent);
+        }
+    }
+
+    /// The workers are not there yet, and need not be: on demand.
+    pub(crate) fn dormant(&mut self) {
+        self.ready("on demand: waiting for the first connection");
+    }
+
+    /// Something takes long in which nothing can be said.
+    pub fn busy(&mut self, what: &str) {
+        if self.is_main() {
+            self.say(&format!("STATUS={what}\n{}", extension()));
+        }
+    }
+
+    /// Why it ends before it has served.
+    pub fn failed(&mut self, why: &str) {
+        if self.is_main() {
+            self.say(&format!("STATUS={}", one_line(why)));
+        }
+    }
+
+    /// This process has taken over, or back.
+    pub(crate) fn takes_over(&mut self, core: &Master) {
+        let predecessor = match self.standing {
+            Standing::Waiting { predecessor } => Some(predecessor),
+            Standing::Main { introduces, .. } if core.lineage() == Lineage::First => {
+                // The first one, whom the service manager knows, unless it is a daemon.
+                self.standing = Standing::Main { predecessor: None, introduces };
+                return;
+            }
+            Standing::Main { predecessor, .. } => predecessor,
+            Standing::Former => None,
+        };
+        self.standing = Standing::Main { predecessor, introduces: true };
+        if core.life().is_ending() {
+            self.told = Told::Nothing;
+            self.stopping(&self.status.of(core));
+        } else if self.told != Told::Nothing {
+            self.told = Told::Ready;
+            self.say("READY=1");
+        }
+    }
+
+    /// Another process is the main one: said before it can say anything itself.
+    pub(crate) fn hands_over(&mut self, main: Pid) {
+        if self.is_main() {
+            self.say(&format!("MAINPID={main}"));
+            self.standing = Standing::Former;
+        }
+    }
+
+    /// The predecessor is the main process again.
+    pub(crate) fn hands_back(&mut self) {
+        if let Standing::Main { predecessor: Some(predecessor), .. } = self.standing {
+            self.hands_over(predecessor);
+        }
+    }
+
+    /// A fact that the core has put into the log.
+    pub(crate) fn notice(&mut self, notice: &Notice, core: &Master) {
+        self.status.notice(notice);
+        match notice {
+            Notice::Ready { .. } => self.ready(&self.status.of(core)),
+            Notice::ReloadBegun => self.reloading(core),
+            Notice::ReloadDone | Notice::ReloadFailed { .. } | Notice::Resting if self.told == Told::Reloading => {
+                self.ready(&self.status.of(core));
+            }
+            // Whoever has sent the signal waits for an answer.
+            Notice::Refused { command: Command::Reload, .. } if self.told == Told::Ready => {
+                self.reloading(core);
+                self.ready(&self.status.of(core));
+            }
+            Notice::GaveUp { .. } if core.lineage().has_predecessor() => self.hands_back(),
+            Notice::GaveUp { .. } | Notice::StopBegun => self.stopping(&self.status.of(core)),
+            _ => {}
+        }
+    }
+
+    fn reloading(&mut self, core: &Master) {
+        if self.is_main() && self.told != Told::Stopping {
+            self.told = Told::Reloading;
+            let now = process::monotonic().as_micros();
+            self.say(&format!("RELOADING=1\nMONOTONIC_USEC={now}\nSTATUS={}", self.status.of(core)));
+            self.ask_at = Some(Instant::now());
+        }
+    }
+
+    fn ready(&mut self, status: &str) {
+        if self.is_main() && self.told != Told::Stopping {
+            self.told = Told::Ready;
+            self.ask_at = None;
+            self.status.said(status);
+            self.say(&format!("READY=1\nSTATUS={status}"));
+        }
+    }
+
+    /// The service ends.
+    pub(crate) fn stopping(&mut self, status: &str) {
+        if self.is_main() && self.told != Told::Stopping {
+            self.told = Told::Stopping;
+            self.status.said(status);
+            self.say(&format!("STOPPING=1\nSTATUS={status}"));
+            self.ask_at = Some(Instant::now());
+        }
+    }
+
+    fn is_main(&self) -> bool {
+        matches!(self.standing, Standing::Main { .. })
+    }
+
+    /// Says what is due: how it goes, that it lives, that it needs more time. Returns when
+    /// to be called again at the latest. `signs` are what each worker shows of life.
+    pub(crate) fn keep_up(
+        &mut self,
+        core: &Master,
+        signs: impl FnOnce() -> Vec<Signs>,
+    ) -> (Vec<Pid>, Option<Duration>) {
+        if !self.is_heard() {
+            self.complain();
+            return (Vec::new(), None);
+        }
+        let now = Instant::now();
+        let mut ask = Vec::new();
+        if self.is_main() {
+            if self.told == Told::Nothing && self.ask_at.is_none() && core.lineage() == Lineage::First {
+                self.ask_at = Some(now);
+            }
+            if let Some(status) = self.status.news(core) {
+                self.say_if_there_is_room(&format!("STATUS={status}"));
+            }
+            if self.ask_at.is_some_and(|at| at <= now) {
+                self.ask_at = Some(now + ASK_EVERY);
+                self.say_if_there_is_room(&extension());
+            }
+            if let Some(watchdog) = self.watchdog.as_mut().filter(|watchdog| watchdog.is_due(now)) {
+                let (lives, silent) = watchdog.look(now, core, signs());
+                ask = silent;
+                if lives {
+                    self.say_if_there_is_room("WATCHDOG=1");
+                }
+            }
+        }
+        (ask, self.due_after(now))
+    }
+
+    /// The same without workers: nobody is there who could hang.
+    pub(crate) fn keep_up_dormant(&mut self) -> Option<Duration> {
+        if !self.is_heard() {
+            return None;
+        }
+        let now = Instant::now();
+        if self.watchdog.as_mut().is_some_and(|watchdog| watchdog.is_due(now)) {
+            self.watchdog.as_mut().into_iter().for_each(|watchdog| watchdog.postpone(now));
+            self.say_if_there_is_room("WATCHDOG=1");
+        }
+        self.due_after(now)
+    }
+
+    fn due_after(&mut self, now: Instant) -> Option<Duration> {
+        self.flush();
+        let retry = (!self.outbox.is_empty()).then(|| now + RETRY);
+        let watchdog = self.watchdog.as_ref().filter(|_| self.is_main()).map(Watchdog::due);
+        let ask = self.ask_at.filter(|_| self.is_main());
+        let due = [retry, watchdog, ask].into_iter().flatten().min();
+        due.map(|due| due.saturating_duration_since(now))
+    }
+
+    /// Says something that must not be lost.
+    fn say(&mut self, text: &str) {
+        let text = self.introduced(text);
+        if self.outbox.len() < OUTBOX {
+            self.outbox.push_back(text);
+        }
+        self.flush();
+    }
+
+    fn say_if_there_is_room(&mut self, text: &str) {
+        if self.outbox.is_empty() {
+            let text = self.introduced(text);
+            let sent = self.send(&text, &[]);
+            self.judge(sent);
+        }
+    }
+
+    fn introduced(&mut self, text: &str) -> String {
+        match &mut self.standing {
+            Standing::Main { introduces, .. } if *introduces => {
+                *introduces = false;
+                format!("MAINPID={}\n{text}", process::pid())
+            }
+            Standing::Waiting { .. } | Standing::Main { .. } | Standing::Former => text.to_owned(),
+        }
+    }
+
+    fn flush(&mut self) {
+        while let Some(text) = self.outbox.front() {
+            let sent = self.send(text, &[]);
+            let is_full = sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+            self.judge(sent);
+            if is_full {
+                return;
+            }
+            self.outbox.pop_front();
+        }
+    }
+
+    fn send(&self, text: &str, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        match &self.way {
+            Way::None | Way::Unknown { .. } => Ok(()),
+            Way::Socket(socket) => socket.send(text.as_bytes(), fds),
+            Way::Anchor(line) => line.say(&AnchorHears::Notify { text: text.to_owned() }, fds),
+        }
+    }
+
+    /// Once: a service manager that does not listen is no reason to fill the log.
+    fn judge(&mut self, sent: io::Result<()>) {
+        if let Err(error) = sent
+            && !std::mem::replace(&mut self.warned, true)
+        {
+            warn!(target: "hatchery", "cannot tell the service manager how it goes, serving goes on: {error}");
+        }
+    }
+
+    fn complain(&mut self) {
+        if let Way::Unknown { address, why } = &self.way
+            && !std::mem::replace(&mut self.warned, true)
+        {
+            warn!(target: "hatchery", "NOTIFY_SOCKET: `{}` is {why}: the service manager is told nothing", address.display());
+        }
+    }
+}
+
+fn extension() -> String {
+    format!("EXTEND_TIMEOUT_USEC={}", ASK_FOR.as_micros())
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().collect::<Vec<_>>().join("; ")
+}
