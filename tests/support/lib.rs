@@ -22,6 +22,7 @@
 //! * [`wait`]: waiting for an event under a deadline, the one place that sleeps
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod certificates;
 pub mod chores;
 pub mod client;

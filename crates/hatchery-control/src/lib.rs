@@ -17,6 +17,7 @@
 //! * [`Request`]: what a client asks for
 //! * [`Reply`], [`Refusal`]: what it is told
 //! * [`Status`], [`Connection`]: what a server looks like
+//! * [`Snapshot`]: all that is counted, for metrics
 //! * [`Client`]: the client's end, blocking
 #![forbid(unsafe_code)]
 
@@ -24,12 +25,14 @@ mod client;
 mod connection;
 mod reply;
 mod request;
+mod snapshot;
 mod status;
 
 pub use client::{Client, ClientError};
 pub use connection::Connection;
 pub use reply::{Refusal, Reply};
 pub use request::{Request, Unreadable};
+pub use snapshot::{Counts, Histogram, SlotMeasures, Snapshot};
 pub use status::{Listener, MasterState, Operation, Predecessor, Status, Totals, WorkerState, WorkerStatus};
 
 /// The version of the protocol.

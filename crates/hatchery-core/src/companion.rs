@@ -32,6 +32,8 @@ pub enum CompanionKind {
     Jobs,
     /// What the program likes.
     Sidecar,
+    /// It tells operators how the server is: it goes after the last worker, as a job server does.
+    Admin,
 }
 
 /// A worker or a companion, as people know it.
@@ -57,7 +59,19 @@ impl fmt::Display for Who {
         match &self.companion {
             None => write!(f, "worker {}", self.slot),
             Some(Companion { name, kind: CompanionKind::Jobs }) => write!(f, "job server `{name}`"),
-            Some(Companion { name, kind: CompanionKind::Sidecar }) => write!(f, "sidecar `{name}`"),
+            Some(Companion { name, kind: CompanionKind::Sidecar | CompanionKind::Admin }) => {
+                write!(f, "sidecar `{name}`")
+            }
+        }
+    }
+}
+
+impl CompanionKind {
+    /// Whether it is there for as long as there are workers, also when those drain.
+    fn outlasts_workers(self) -> bool {
+        match self {
+            Self::Jobs | Self::Admin => true,
+            Self::Sidecar => false,
         }
     }
 }
@@ -72,7 +86,7 @@ impl Master {
     /// The companions whose place has to be filled.
     pub(crate) fn wanted_companions(&self) -> impl Iterator<Item = Slot> {
         let (serves, asks) = (self.wanted() > 0, self.roster.iter().any(may_ask_for_jobs));
-        let wanted = move |companion: &Companion| serves || companion.kind == CompanionKind::Jobs && asks;
+        let wanted = move |companion: &Companion| serves || companion.kind.outlasts_workers() && asks;
         let slots = (0..).map(Slot::companion).zip(&self.companions);
         slots.filter(move |(_, companion)| wanted(companion)).map(|(slot, _)| slot)
     }
@@ -92,7 +106,7 @@ impl Master {
         let workers_are_left = self.roster.has_workers();
         let needed = |slot: Slot| {
             let kind = slot.as_companion().and_then(|index| self.companions.get(index)).map(|it| it.kind);
-            kind == Some(CompanionKind::Jobs) && workers_are_left
+            kind.is_some_and(CompanionKind::outlasts_workers) && workers_are_left
         };
         let leaving = self.roster.iter().filter(|it| it.slot.is_companion() && it.is_current() && !needed(it.slot));
         let leaving: Vec<Pid> = leaving.map(|companion| companion.pid).collect();

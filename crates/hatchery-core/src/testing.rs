@@ -128,6 +128,7 @@ fn one(action: &Action) -> String {
             MasterSays::Finish { .. } => format!("{pid}: finish"),
             MasterSays::Ask => format!("{pid}: ask"),
             MasterSays::Reopen => format!("{pid}: reopen"),
+            MasterSays::Status => format!("{pid}: status"),
         },
         Action::Kill { pid } => format!("kill {pid}"),
         Action::Terminate { pid } => format!("term {pid}"),

@@ -182,7 +182,11 @@ impl Worker {
                 Heard::Emptied
             }
             (
-                WorkerSays::Ready { .. } | WorkerSays::BootFailed { .. } | WorkerSays::Recycle | WorkerSays::Emptied,
+                WorkerSays::Ready { .. }
+                | WorkerSays::BootFailed { .. }
+                | WorkerSays::Recycle
+                | WorkerSays::Emptied
+                | WorkerSays::HowIsIt,
                 Phase::Starting { .. }
                 | Phase::Failed { .. }
                 | Phase::Ready(_)

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use hatchery_core::shutdown::Life;
 use hatchery_core::wire::upgrade::PredecessorSays;
-use hatchery_core::wire::worker::MasterSays;
+use hatchery_core::wire::worker::{MasterSays, WorkerSays};
 use hatchery_core::{
     Action, Command, Companion, Event, Generation, Lineage, ListenMode, Master, Moment, Outcome, Pid, Policy,
     Readiness, Seed, Slot,
@@ -40,9 +40,13 @@ use crate::relays::Relays;
 use crate::role::{Newborn, Role};
 use closing::Closing;
 
+mod admin;
 mod closing;
 mod effects;
 mod sleep;
+mod snapshot;
+
+use admin::Admin;
 
 /// How soon messages that did not fit are tried again.
 const RETRY: Duration = Duration::from_millis(20);
@@ -90,6 +94,8 @@ pub struct Setup {
     pub signals: Option<SelfPipe>,
     /// What the program keeps open across upgrades.
     pub kept: Kept,
+    /// Where operators look at the server.
+    pub admin: Option<Listener>,
     /// The line to the anchor, if there is one.
     pub anchor: Option<Line>,
     /// Who asks over the control socket.
@@ -114,6 +120,7 @@ pub struct Driver {
     origin: Origin,
     startup: Startup,
     kept: Kept,
+    admin: Admin,
     pid_file: Option<PidFile>,
     /// Until when a dead predecessor's second name is looked for.
     burial: Option<Instant>,
@@ -161,6 +168,7 @@ impl Driver {
             None if setup.has_served => Lineage::Alone,
             None => Lineage::First,
         };
+        let lineage_is_first = setup.predecessor.is_none();
         let core = Master::new(Seed {
             policy: setup.policy,
             generation: setup.generation,
@@ -198,6 +206,7 @@ impl Driver {
             origin: setup.origin,
             startup: setup.startup,
             kept: setup.kept,
+            admin: Admin::new(setup.admin, lineage_is_first),
             pid_file: setup.pid_file,
             burial: None,
             hooks: setup.hooks,
@@ -243,6 +252,9 @@ impl Driver {
             let name = listener.name().map(|name| format!(" for {name}")).unwrap_or_default();
             info!(target: LOG, generation = generation.0, "listening on {}{name}", listener.bound());
         }
+        if let Some(listener) = &self.admin.listener {
+            info!(target: LOG, generation = generation.0, "admin: status and metrics at {}", listener.bound());
+        }
     }
 
     fn turn(&mut self) -> Turn {
@@ -258,6 +270,7 @@ impl Driver {
         let event = self.translated(event);
         if let Event::Exited { pid, .. } = event {
             let was_worker = self.children.reaped(pid, &self.board);
+            self.admin.gone(pid);
             if let Some(pid_file) = self.pid_file.as_ref().filter(|_| !was_worker) {
                 pid_file.remove_draft_of(pid);
             }
@@ -276,6 +289,9 @@ impl Driver {
             self.board.sweep();
             self.control.predecessor_gone();
             self.elder.into_iter().for_each(|pid| self.control.bury(pid));
+        }
+        if let Event::Worker { pid, says: WorkerSays::HowIsIt } = &event {
+            self.say_how_it_is(*pid);
         }
         let steps = self.core.step(self.now(), event);
         self.actions.extend(steps);
@@ -386,6 +402,7 @@ impl Driver {
             channel: birth.channel,
             board: self.board,
             cell: birth.cell,
+            admin: self.admin.listener,
             drain_timeout: self.core.policy().drain_timeout,
             blocked: birth.blocked,
             presence: {
@@ -398,6 +415,7 @@ impl Driver {
     /// A successor that gives up leaves the pid file for its predecessor to
     /// rename its own over: there is one at every moment.
     fn clean_up(&mut self, outcome: &Outcome) {
+        self.admin.clean_up();
         if matches!(self.core.lineage(), Lineage::Awaiting(_)) {
             self.listeners.abandon();
         }

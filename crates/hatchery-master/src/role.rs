@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use hatchery_core::{Generation, Outcome, Slot};
-use hatchery_net::{Listeners, Relay};
+use hatchery_net::{Listener, Listeners, Relay};
 use hatchery_sys::Pid;
 use hatchery_sys::board::Board;
 use hatchery_sys::channel::Channel;
@@ -47,6 +47,8 @@ pub struct Newborn {
     pub drain_timeout: Duration,
     /// The mask to return to.
     pub blocked: Blocked,
+    /// Where operators look at the server: only the process that tells them keeps it.
+    pub admin: Option<Listener>,
     /// The link to the predecessor, while there is one, and the line to the
     /// anchor. They are never used: as long as a copy is open, both know that this
     /// generation is not gone yet.

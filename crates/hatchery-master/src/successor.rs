@@ -9,7 +9,7 @@ use std::path::Path;
 use hatchery_core::wire::handoff::{Asleep, HandedListener, Handoff, VARIABLE};
 use hatchery_core::wire::upgrade::SuccessorSays;
 use hatchery_core::{Generation, Pid};
-use hatchery_net::{Address, Kept, Listeners};
+use hatchery_net::{Address, Kept, Listener, Listeners};
 use hatchery_sys::board::Board;
 use hatchery_sys::channel::Channel;
 use hatchery_sys::exec::{self, Program};
@@ -36,6 +36,8 @@ pub struct Legacy<'a> {
     pub board: &'a Board,
     /// What the program keeps open.
     pub kept: &'a Kept,
+    /// Where operators look at the server.
+    pub admin: Option<&'a Listener>,
     /// The line to the anchor, if there is one.
     pub anchor: Option<&'a Line>,
     /// Who asks over the control socket.
@@ -123,6 +125,7 @@ impl Legacy<'_> {
         keep.extend(self.relays.handed().into_iter().flatten().filter(|_| handoff.asleep.is_none()));
         keep.extend(pid_file);
         keep.extend(self.kept.iter().map(|(_, fd)| fd));
+        keep.extend(self.admin().map(|(_, fd)| fd));
         keep.extend(self.anchor.map(AsFd::as_fd));
         match handoff.asleep {
             Some(_) => keep.extend(self.control.socket().into_iter().chain(self.control.everybody())),
@@ -149,7 +152,10 @@ impl Legacy<'_> {
             board: self.board.fd().map(|fd| fd.as_raw_fd()),
             workers: Some(self.workers),
             configured: Some(self.configured),
-            kept: self.kept.iter().map(|(name, fd)| (name.to_owned(), fd.as_raw_fd())).collect(),
+            kept: {
+                let kept = self.kept.iter().map(|(name, fd)| (name.to_owned(), fd.as_raw_fd()));
+                kept.chain(self.admin().map(|(name, fd)| (name, fd.as_raw_fd()))).collect()
+            },
             anchor: self.anchor.map(|line| line.as_fd().as_raw_fd()),
             asleep: None,
             control: None,
@@ -159,12 +165,23 @@ impl Legacy<'_> {
         }
     }
 
+    fn admin(&self) -> Option<(String, BorrowedFd<'_>)> {
+        let listener = self.admin?;
+        Some((admin_name(listener.asked()), listener.queues().first()?.as_fd()))
+    }
+
     fn queues(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.listeners.iter().flat_map(hatchery_net::Listener::queues).map(AsFd::as_fd)
+        self.listeners.iter().flat_map(Listener::queues).map(AsFd::as_fd)
     }
 }
 
-fn handed(listener: &hatchery_net::Listener) -> HandedListener {
+/// By which name the socket is kept on which operators look at the server. No program can keep one by it.
+#[must_use]
+pub fn admin_name(address: &Address) -> String {
+    format!("admin {address}")
+}
+
+fn handed(listener: &Listener) -> HandedListener {
     let (kind, address) = match listener.bound() {
         Address::Tcp(address) => ("tcp", address.to_string().into_bytes()),
         Address::Unix(path) => ("unix", path.as_os_str().as_bytes().to_vec()),

@@ -68,6 +68,8 @@ pub struct Claim {
     pub slot: u16,
     /// Its generation.
     pub generation: u64,
+    /// Whether what it counts is left out of the totals: it serves nobody but operators.
+    pub aside: bool,
 }
 
 /// Up to `summary` frozen: other versions read it.
@@ -174,7 +176,7 @@ impl Board {
         let header = self.header();
         let mut totals = read(&header.elders);
         totals += read(&header.masters);
-        self.used().for_each(|cell| totals += cell.totals());
+        self.used().filter(|cell| !cell.is_aside()).for_each(|cell| totals += cell.totals());
         raise(&header.summary, &totals);
         totals
     }
@@ -225,13 +227,16 @@ impl Board {
         let slot = u64::from(claim.slot) + 1;
         let place_of = |wanted: Option<u64>| {
             let is_free = |cell: &Cell| {
-                wanted.is_none_or(|slot| cell.slot.load(Relaxed) == slot) && cell.owner.load(Relaxed) == 0
+                wanted.is_none_or(|slot| cell.slot.load(Relaxed) == slot)
+                    && cell.is_aside() == claim.aside
+                    && cell.owner.load(Relaxed) == 0
             };
             let mut free = self.used().enumerate().filter(|(_, cell)| is_free(cell));
             free.find(|(_, cell)| take(cell)).map(|(i, _)| i)
         };
         let i = place_of(Some(slot)).or_else(|| self.fresh_cell()).or_else(|| place_of(None))?;
         let cell = self.cell(i);
+        cell.aside.store(claim.aside.into(), Relaxed);
         cell.slot.store(slot, Relaxed);
         cell.generation.store(claim.generation, Relaxed);
         cell.claimed.store(time::monotonic(), Relaxed);

@@ -103,6 +103,7 @@ impl Shared {
             MasterSays::Queue { id } => self.add_queue(id, enclosed),
             // Between two other things: that is the answer.
             MasterSays::Ask => self.counters.turned(),
+            MasterSays::Status => self.status.arrived(enclosed),
             MasterSays::Reopen => {}
         }
     }

@@ -52,6 +52,7 @@ pub mod stream;
 pub mod worker;
 
 mod acceptor;
+mod asked;
 mod backoff;
 mod boot;
 mod control;

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use crate::asked::Asked;
 use crate::boot::Boot;
 use crate::drain::{Bond, Stage};
 use crate::ledger::{Ledger, Records};
@@ -66,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) refuge: Rc<Refuge>,
     pub(crate) shed: Shed,
     pub(crate) peers: Peers,
+    /// Who waits for the master's word on how the server is.
+    pub(crate) status: Asked,
     /// What each connection does, for whoever asks when this worker cannot.
     pub(crate) records: Records,
     most_connections: usize,
@@ -140,6 +143,7 @@ impl Shared {
             deadline: Cell::new(None),
             shed: Shed::default(),
             peers: Peers::new(limits.max_connections_per_peer),
+            status: Asked::default(),
             records: Records::new(Ledger::leak()),
             drained: CancellationToken::new(),
         });

@@ -320,6 +320,20 @@ impl Worker {
         self.shared.counters.requests()
     }
 
+    /// How the server is, in the words of its master: JSON, for the process that tells operators.
+    ///
+    /// Others get no answer.
+    ///
+    /// # Errors
+    /// When the master, or this process, has no descriptor left for it.
+    ///
+    /// # Cancel safety
+    /// The future may be dropped at any time.
+    #[doc(hidden)]
+    pub async fn how_is_it(&self) -> io::Result<Vec<u8>> {
+        self.shared.how_is_it().await
+    }
+
     /// What this worker counts on the board.
     ///
     /// ```no_run

@@ -51,6 +51,7 @@
 //! and not the worker.
 #![forbid(unsafe_code)]
 
+mod admin;
 pub mod cli;
 mod error;
 mod exit;

@@ -184,7 +184,7 @@ impl<P: 'static> Server<P> {
                 return Err(error);
             }
         };
-        let staff = Staff::gather(companions, &ground.kept)?;
+        let staff = Staff::gather(companions, &ground.kept, ground.admin.is_some())?;
         let current = Rc::new(RefCell::new(settings));
         let Callbacks { before_fork, after_fork, on_worker_exit } = self.hooks;
         let hooks = hooks(before_fork, on_worker_exit, self.sources, self.named, &current, &tls, origin.clone());
@@ -207,6 +207,7 @@ impl<P: 'static> Server<P> {
             control: ground.control,
             kept: ground.kept,
             notify,
+            admin: ground.admin,
             hooks,
             companions: staff.list(),
         };
@@ -320,7 +321,7 @@ fn seed(newborn: Newborn, settings: &Settings, share: Share) -> (hatchery_worker
         cell: newborn.cell,
         secret: None,
         limits: log.limits(),
-        measure: false,
+        measure: settings.admin.is_some(),
         drain_timeout: newborn.drain_timeout,
         blocked: newborn.blocked,
         jobs: share.jobs,

@@ -152,6 +152,8 @@ pub struct Settings {
     pub no_new_privileges: bool,
     /// Whether a process whose pid never changes stands before the master.
     pub anchor: Anchor,
+    /// Where operators and their programs can look at the server, over HTTP.
+    pub admin: Option<Address>,
 }
 
 impl Settings {
@@ -254,6 +256,7 @@ impl Settings {
             group: None,
             no_new_privileges: false,
             anchor: Anchor::Auto,
+            admin: None,
         }
     }
 
@@ -269,6 +272,9 @@ impl Settings {
         }
         for path in self.tls_certificate.iter_mut().chain(&mut self.tls_key).chain(&mut self.tls_client_ca) {
             *path = start.join(&*path);
+        }
+        if let Some(address) = &mut self.admin {
+            absolute(address, start);
         }
         for bind in self.bind.iter_mut().chain(&mut self.tls_bind) {
             match bind {

@@ -58,6 +58,8 @@ pub enum MasterSays {
     },
     /// Open the log files again.
     Reopen,
+    /// How the server is, answering [`WorkerSays::HowIsIt`]: the message's descriptor is a file with it.
+    Status,
 }
 
 /// Who takes the connections of a worker that drains.
@@ -97,6 +99,8 @@ pub enum WorkerSays {
     Recycle,
     /// After [`MasterSays::Finish`]: every queue was accepted until empty.
     Emptied,
+    /// How is the server? The answer is [`MasterSays::Status`], to whoever tells operators.
+    HowIsIt,
 }
 
 impl MasterSays {
@@ -121,6 +125,7 @@ impl MasterSays {
             Self::Queue { id } => Fields::default().with("id", id.to_string()).message("queue"),
             Self::Ask => Fields::default().message("ask"),
             Self::Reopen => Fields::default().message("reopen"),
+            Self::Status => Fields::default().message("status"),
         }
     }
 
@@ -149,6 +154,7 @@ impl MasterSays {
             }
             "ask" => Ok(Self::Ask),
             "reopen" => Ok(Self::Reopen),
+            "status" => Ok(Self::Status),
             other => Err(WireError::new(format!("a master does not say `{other}`"))),
         }
     }
@@ -159,7 +165,12 @@ impl MasterSays {
         match self {
             Self::Drain { heir, .. } => heir.as_ref(),
             Self::Shed { heir, .. } | Self::Refuge { heir } => Some(heir),
-            Self::Assign { .. } | Self::Finish { .. } | Self::Ask | Self::Queue { .. } | Self::Reopen => None,
+            Self::Assign { .. }
+            | Self::Finish { .. }
+            | Self::Ask
+            | Self::Queue { .. }
+            | Self::Reopen
+            | Self::Status => None,
         }
     }
 }
@@ -173,6 +184,7 @@ impl WorkerSays {
             Self::BootFailed { text } => Fields::default().with("text", text).message("boot-failed"),
             Self::Recycle => Fields::default().message("recycle"),
             Self::Emptied => Fields::default().message("emptied"),
+            Self::HowIsIt => Fields::default().message("how-is-it"),
         }
     }
 
@@ -187,6 +199,7 @@ impl WorkerSays {
             "boot-failed" => Ok(Self::BootFailed { text: fields.text("text").unwrap_or_default() }),
             "recycle" => Ok(Self::Recycle),
             "emptied" => Ok(Self::Emptied),
+            "how-is-it" => Ok(Self::HowIsIt),
             other => Err(WireError::new(format!("a worker does not say `{other}`"))),
         }
     }

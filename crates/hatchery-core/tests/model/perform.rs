@@ -490,7 +490,11 @@ impl Process {
             }
             MasterSays::Queue { id } => self.copies.push(id),
             MasterSays::Finish { .. } => self.finish = Finish::Told,
-            MasterSays::Shed { .. } | MasterSays::Refuge { .. } | MasterSays::Ask | MasterSays::Reopen => {}
+            MasterSays::Shed { .. }
+            | MasterSays::Refuge { .. }
+            | MasterSays::Ask
+            | MasterSays::Reopen
+            | MasterSays::Status => {}
         }
         Ok(())
     }

@@ -152,8 +152,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     mutant(
         "a job server goes together with the workers",
         "companion.rs",
-        "kind == Some(CompanionKind::Jobs) && workers_are_left",
-        "kind == Some(CompanionKind::Jobs) && workers_are_left && false",
+        "kind.is_some_and(CompanionKind::outlasts_workers) && workers_are_left",
+        "kind.is_some_and(CompanionKind::outlasts_workers) && workers_are_left && false",
     ),
     mutant("READY is said before the companions are", "master.rs", "|| !self.companions_are_ready() {", "|| false {"),
 ];

@@ -281,7 +281,11 @@ impl World {
                         process.knows.insert(id);
                     }
                     MasterSays::Finish { .. } => process.told_to_finish = true,
-                    MasterSays::Shed { .. } | MasterSays::Refuge { .. } | MasterSays::Ask | MasterSays::Reopen => {}
+                    MasterSays::Shed { .. }
+                    | MasterSays::Refuge { .. }
+                    | MasterSays::Ask
+                    | MasterSays::Reopen
+                    | MasterSays::Status => {}
                 }
             }
             Action::Kill { pid } => match self.nodes[node].processes.get_mut(&pid) {

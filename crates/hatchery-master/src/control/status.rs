@@ -28,7 +28,7 @@ pub(crate) struct View<'a> {
 }
 
 impl View<'_> {
-    pub(super) fn status(&self, control: &Control) -> Status {
+    pub(crate) fn status(&self, control: &Control) -> Status {
         let Self { core, listeners, board, .. } = self;
         Status {
             state: state(core),

@@ -16,7 +16,7 @@ use hatchery_sys::fork::{self, Fork};
 use hatchery_sys::{Signal, process, signals, streams, title};
 use tracing::{error, info, warn};
 
-use super::{BURIAL, Birth, Driver, LOG, Turn};
+use super::{BURIAL, Birth, Driver, LOG, Turn, admin};
 use crate::children::Delivery;
 use crate::hooks::WorkerExit;
 use crate::inbox::Successor;
@@ -60,6 +60,7 @@ impl Driver {
                 self.take_control(self.elder);
                 self.tell_who_serves();
                 self.notify.takes_over(&self.core);
+                self.front(true);
                 self.hooks.serving();
             }
             Action::TakeBackPidFile => {
@@ -67,6 +68,7 @@ impl Driver {
                 self.take_control(self.heir);
                 self.tell_who_serves();
                 self.notify.takes_over(&self.core);
+                self.front(true);
             }
             Action::Abort { pid } => self.kill(pid, Signal::SIGABRT),
             Action::Sample { weigh } => {
@@ -112,6 +114,7 @@ impl Driver {
             | MasterSays::Finish { .. }
             | MasterSays::Shed { .. }
             | MasterSays::Ask
+            | MasterSays::Status
             | MasterSays::Refuge { .. } => says.heir().and_then(|heir| self.relays.entry(heir.relay)),
         };
         fd?.try_clone_to_owned()
@@ -145,7 +148,8 @@ impl Driver {
     }
 
     fn fork_worker(&mut self, slot: Slot) -> io::Result<Turn> {
-        let claim = Claim { slot: slot.0, generation: u64::from(self.core.generation().0) };
+        let generation = u64::from(self.core.generation().0);
+        let claim = Claim { slot: slot.0, generation, aside: slot.is_companion() };
         let cell = self.board.claim(claim).ok_or_else(|| io::Error::other("the board has no free cell"))?;
         self.fork_into(slot, cell).inspect_err(|_| self.board.release(cell))
     }
@@ -203,6 +207,7 @@ impl Driver {
             relays: &self.relays,
             board: &self.board,
             kept: &self.kept,
+            admin: self.admin.listener.as_ref(),
             anchor: self.inbox.anchor.as_ref(),
             control: &self.control,
             generation,
@@ -268,6 +273,8 @@ impl Driver {
                 let exit = WorkerExit { who: who.clone(), pid: *pid, generation, ending: *ending, cause: *cause };
                 self.hooks.worker_exited(&exit);
             }
+            Notice::WorkerReady { who, pid } if admin::is_it(who) => self.admin_is_ready(*pid),
+            Notice::UpgradeDone { .. } => self.front(false),
             Notice::TooOld { pid, .. } => {
                 self.due.insert(*pid, Counter::RestartLifetime);
             }

@@ -41,8 +41,10 @@ pub struct Cell {
     /// What others had counted here before.
     pub(super) accepted_before: AtomicU64,
     pub(super) requests_before: AtomicU64,
+    /// 1 for a cell whose counts are nobody else's business.
+    pub(super) aside: AtomicU64,
     /// Zero, and free for a later version to use.
-    _reserved: [AtomicU64; 5],
+    _reserved: [AtomicU64; 4],
     counts: [AtomicU64; ROOM],
 }
 
@@ -101,6 +103,12 @@ impl Cell {
     #[must_use]
     pub fn owner(&self) -> u64 {
         self.owner.load(Relaxed)
+    }
+
+    /// Whether what is counted here is left out of the totals, for ever.
+    #[must_use]
+    pub fn is_aside(&self) -> bool {
+        self.aside.load(Relaxed) != 0
     }
 
     pub(super) fn forget_process(&self) {
@@ -173,6 +181,7 @@ impl Default for Cell {
             claimed: zero(),
             accepted_before: zero(),
             requests_before: zero(),
+            aside: zero(),
             _reserved: std::array::from_fn(|_| zero()),
             counts: std::array::from_fn(|_| zero()),
         }

@@ -13,6 +13,7 @@ use crate::support::{child, forbid, join, temp_file};
 pub(crate) const CASES: &[Case] = &[
     ("board::is_shared_with_children_and_keeps_what_the_dead_have_counted", shared),
     ("board::a_cell_goes_on_from_what_others_have_counted_in_it", goes_on),
+    ("board::what_is_counted_aside_is_in_no_total", aside),
     ("board::two_masters_never_claim_one_cell", claims),
     ("board::processes_that_outlive_their_master_are_swept", orphans),
     ("board::is_handed_over_and_shared", handed_over),
@@ -34,7 +35,7 @@ fn some() -> Totals {
 }
 
 fn claim(board: &Board, slot: u16) -> usize {
-    board.claim(Claim { slot, generation: 1 }).expect("a free cell")
+    board.claim(Claim { slot, generation: 1, aside: false }).expect("a free cell")
 }
 
 fn shared() {
@@ -78,9 +79,20 @@ fn goes_on() {
     assert_eq!((cell.accepted(), cell.requests()), (0, 0), "its process has not begun");
     cell.add(Counter::Requests);
     assert_eq!((cell.requests(), board.totals()[Counter::Requests]), (1, 41));
-    assert_eq!(board.claim(Claim { slot: 9, generation: 1 }), None, "all are taken");
+    assert_eq!(board.claim(Claim { slot: 9, generation: 1, aside: false }), None, "all are taken");
     board.release(1);
     assert_eq!(claim(&board, 9), 1, "then any will do");
+}
+
+fn aside() {
+    let board = Board::create(4).expect("a board");
+    let i = board.claim(Claim { slot: 2, generation: 1, aside: true }).expect("a free cell");
+    board.cell(i).add(Counter::Requests);
+    assert_eq!((board.totals(), board.cell(i).requests()), (Totals::default(), 1));
+    board.release(i);
+    let others: Vec<usize> = (0..3).map(|_| claim(&board, 2)).collect();
+    assert!(!others.contains(&i), "it never becomes one that counts");
+    assert_eq!(board.claim(Claim { slot: 2, generation: 1, aside: false }), None);
 }
 
 fn claims() {

@@ -14,7 +14,7 @@ use tracing::info;
 use super::{PANICKED, seed};
 use crate::hooks::SlotHook;
 use crate::server::{Companions, Declared, Duty, Job, Life, Make};
-use crate::{Error, Settings, logging};
+use crate::{Error, Settings, admin, logging};
 
 /// What the predecessor has kept, as far as it is asked for; the rest is made.
 pub(super) fn keep(keeps: Vec<(String, Box<Make>)>, predecessor: Option<&mut Predecessor>) -> Result<Kept, Error> {
@@ -45,6 +45,7 @@ pub(super) struct Staff<P: 'static> {
 enum Post<P: 'static> {
     Jobs { name: String, config: JobConfig, job: Box<Job<P>>, queue: JobQueue },
     Sidecar { name: String, life: Box<Life<P>> },
+    Admin,
 }
 
 /// What every worker and every sidecar has of it.
@@ -55,7 +56,7 @@ pub(super) struct Share {
 
 impl<P: 'static> Staff<P> {
     /// Makes the queues, before the first fork.
-    pub(super) fn gather(companions: Companions<P>, kept: &Kept) -> Result<Self, Error> {
+    pub(super) fn gather(companions: Companions<P>, kept: &Kept, admin: bool) -> Result<Self, Error> {
         let post = |Declared { name, duty }| match duty {
             Duty::Jobs { config, job } => {
                 let queue = JobQueue::pair().map_err(Error::JobQueue)?;
@@ -63,8 +64,10 @@ impl<P: 'static> Staff<P> {
             }
             Duty::Sidecar(life) => Ok(Post::Sidecar { name, life }),
         };
-        let posts: Result<_, Error> = companions.declared.into_iter().map(post).collect();
-        Ok(Self { posts: posts?, kept: kept.clone() })
+        let posts: Result<Vec<_>, Error> = companions.declared.into_iter().map(post).collect();
+        let mut posts = posts?;
+        posts.extend(admin.then_some(Post::Admin));
+        Ok(Self { posts, kept: kept.clone() })
     }
 
     /// As the master knows them.
@@ -72,6 +75,7 @@ impl<P: 'static> Staff<P> {
         let companion = |post: &Post<P>| match post {
             Post::Jobs { name, .. } => Companion { name: name.clone(), kind: CompanionKind::Jobs },
             Post::Sidecar { name, .. } => Companion { name: name.clone(), kind: CompanionKind::Sidecar },
+            Post::Admin => Companion { name: admin::NAME.to_owned(), kind: CompanionKind::Admin },
         };
         self.posts.iter().map(companion).collect()
     }
@@ -86,7 +90,7 @@ impl<P: 'static> Staff<P> {
     pub(super) fn work(
         mut self,
         index: usize,
-        newborn: Newborn,
+        mut newborn: Newborn,
         settings: &Settings,
         after_fork: Vec<SlotHook>,
         preloaded: &'static P,
@@ -103,6 +107,11 @@ impl<P: 'static> Staff<P> {
                 Post::Sidecar { name, life } => {
                     let (seed, _presence) = seed(newborn, settings, self.share());
                     life(seed, name, preloaded)
+                }
+                Post::Admin => {
+                    let Some(listener) = newborn.admin.take() else { return PANICKED };
+                    let (seed, _presence) = seed(newborn, settings, self.share());
+                    admin::run(seed, listener)
                 }
                 Post::Jobs { name, config, job, queue } => {
                     // With a copy of any entry it could not see that nobody is left who sends orders.
@@ -124,6 +133,7 @@ impl<P: 'static> Post<P> {
     fn name(&self) -> &str {
         match self {
             Self::Jobs { name, .. } | Self::Sidecar { name, .. } => name,
+            Self::Admin => admin::NAME,
         }
     }
 
@@ -139,6 +149,7 @@ impl<P: 'static> Post<P> {
                 mem::forget(life);
                 None
             }
+            Self::Admin => None,
         }
     }
 }

@@ -6,7 +6,7 @@ use hatchery_master::control::Dormant;
 use hatchery_master::dormant::{self, Wake};
 use hatchery_master::successor::Legacy;
 use hatchery_master::{Control, Endpoint, Notify, PidFile, Predecessor, Relays};
-use hatchery_net::{Kept, Listeners, Passed, Spec};
+use hatchery_net::{Kept, Listener, Listeners, Passed, Spec};
 use hatchery_sys::Signal;
 use hatchery_sys::board::Board;
 use hatchery_sys::channel::Channel;
@@ -37,6 +37,8 @@ pub(super) struct Ground {
     pub(super) kept: Kept,
     /// Who asks over the control socket.
     pub(super) control: Control,
+    /// Where operators look at the server.
+    pub(super) admin: Option<Listener>,
 }
 
 /// What follows from waiting for somebody.
@@ -76,6 +78,7 @@ impl Ground {
         let board = board.map_err(Error::Board)?;
         let relays = relays::claim(predecessor.as_mut()).map_err(Error::Relay)?;
         let anchor = predecessor.as_mut().and_then(|before| before.anchor.take());
+        let admin = listeners::admin(settings, predecessor.as_mut())?;
         let kept = companions::keep(keeps, predecessor.as_mut())?;
         let (listeners, link) = listeners::claim(settings, named, predecessor, passed)?;
         // Nobody listens at the other end of a link to oneself.
@@ -92,6 +95,7 @@ impl Ground {
             anchor,
             kept,
             control,
+            admin,
         })
     }
 
@@ -159,6 +163,7 @@ impl Ground {
             relays: &self.relays,
             board: &self.board,
             kept: &self.kept,
+            admin: self.admin.as_ref(),
             anchor: self.anchor.as_ref(),
             control: &self.control,
             generation: self.generation,

@@ -2,12 +2,12 @@
 //! service manager's where one has passed them, others bound anew.
 
 use hatchery_master::Predecessor;
-use hatchery_net::{Address, Bind, Inherited, ListenError, Listeners, Passed, Spec};
+use hatchery_net::{Address, Bind, Inherited, ListenError, Listener, Listeners, Passed, Spec};
 use hatchery_sys::channel::Channel;
 use hatchery_worker::TLS;
 use tracing::info;
 
-use crate::{Error, Settings};
+use crate::{Error, ListenMode, Settings};
 
 /// Also keeps the predecessor's link.
 pub(super) fn claim(
@@ -107,3 +107,22 @@ fn not_asked_for(inherited: &Inherited) -> Option<ListenError> {
     let name = inherited.passed_as()?.to_owned();
     Some(ListenError::NotAskedFor { name, address: inherited.address.clone() })
 }
+
+/// Where operators look at the server: the predecessor's, if it has the same address.
+pub(super) fn admin(settings: &Settings, predecessor: Option<&mut Predecessor>) -> Result<Option<Listener>, Error> {
+    let Some(address) = settings.admin.clone() else { return Ok(None) };
+    let spec = Spec { name: None, address };
+    let name = hatchery_master::successor::admin_name(&spec.address);
+    let handed = predecessor.and_then(|before| {
+        let index = before.kept.iter().position(|(known, _)| *known == name)?;
+        Some(before.kept.swap_remove(index).1)
+    });
+    let listener = match handed {
+        Some(fd) => Listener::inherit(&spec, vec![fd])?,
+        None => Listener::bind(&spec, ListenMode::Shared, 1, ADMIN_BACKLOG)?,
+    };
+    Ok(Some(listener))
+}
+
+/// So many may wait to be told how the server is.
+const ADMIN_BACKLOG: u32 = 128;

@@ -83,6 +83,18 @@ impl<P: 'static> Server<P> {
         self.set("control-mode", format!("{mode:03o}"))
     }
 
+    /// Where operators can look at the server over HTTP: a status page, `/metrics` for
+    /// Prometheus, `/livez` and `/readyz`. Nobody is asked for a password there.
+    ///
+    /// ```
+    /// let settings = hatchery::Server::new().admin("127.0.0.1:9100").settings()?;
+    /// assert_eq!(settings.admin, Some("127.0.0.1:9100".parse()?));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn admin(self, address: impl Into<String>) -> Self {
+        self.set("admin", address.into())
+    }
+
     /// From the start of a worker, or of a successor, to ready; by default 30 s.
     ///
     /// Timeouts are kept in milliseconds, rounded up.
@@ -438,6 +450,7 @@ mod tests {
             .anchor(Anchor::Never)
             .tls_handshake_timeout(ms(19))
             .tls_ticket_lifetime(ms(20))
+            .admin("127.0.0.1:2")
             .settings()
             .unwrap();
         let start = Start::capture().unwrap().dir;
@@ -490,6 +503,7 @@ mod tests {
             group: Some("0".to_owned()),
             no_new_privileges: true,
             anchor: Anchor::Never,
+            admin: Some("127.0.0.1:2".parse().unwrap()),
         };
         assert_eq!(settings, expected);
     }

@@ -99,7 +99,7 @@ fn idle_on_demand(settings: &Settings) -> Result<(), SettingsError> {
 }
 
 fn one_listener_an_address(settings: &Settings, named: &[Address]) -> Result<(), SettingsError> {
-    let named: Vec<Bind> = named.iter().cloned().map(Bind::Address).collect();
+    let named: Vec<Bind> = named.iter().chain(&settings.admin).cloned().map(Bind::Address).collect();
     let all: Vec<&Bind> = settings.bind.iter().chain(&settings.tls_bind).chain(&named).collect();
     for (index, bind) in all.iter().enumerate() {
         // Port 0 is another port each time.

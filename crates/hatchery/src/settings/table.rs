@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use hatchery_core::policy::MAX_WORKERS;
-use hatchery_net::{AddressError, Bind};
+use hatchery_net::{Address, AddressError, Bind};
 use hatchery_worker::Network;
 
 use super::Settings;
@@ -191,6 +191,18 @@ pub(crate) const TABLE: &[Setting] = &[
         unset: Unset::Text("0600"),
         kind: Kind::Text,
         put: |settings, text| value::mode(text).map(|mode| settings.control_mode = mode),
+    },
+    Setting {
+        name: "admin",
+        value: "ADDR",
+        help: "Address of the status page, /metrics, /livez and /readyz; not for the public",
+        unset: Unset::Off,
+        kind: Kind::Text,
+        put: |settings, text| {
+            let address: Address = text.parse().map_err(|error: AddressError| error.to_string())?;
+            settings.admin = Some(address);
+            Ok(())
+        },
     },
     Setting {
         name: "boot-timeout",

@@ -132,6 +132,7 @@ fn every_setting_can_stand_in_the_file() {
             (_, Kind::Switch, _) => "true".to_owned(),
             (_, Kind::Text | Kind::File, Unset::Text(text)) => format!("'{text}'"),
             ("umask", ..) => "'027'".to_owned(),
+            ("admin", ..) => "'127.0.0.1:7'".to_owned(),
             ("idle-timeout", ..) => "'1m'".to_owned(),
             ("proxy-protocol-from", ..) => "'10.0.0.0/8, unix'".to_owned(),
             ("user" | "group", ..) => "'0'".to_owned(),

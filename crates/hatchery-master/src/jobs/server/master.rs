@@ -42,6 +42,7 @@ impl Server {
                 | MasterSays::Shed { .. }
                 | MasterSays::Refuge { .. }
                 | MasterSays::Ask
+                | MasterSays::Status
                 | MasterSays::Queue { .. },
             ) => {}
             Err(failure) => warn!(target: LOG, "the master sent something that is no message: {failure}"),
