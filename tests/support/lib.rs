@@ -17,6 +17,7 @@
 //! * [`network`]: hosts with a network between them
 //! * [`manager`]: a service manager that hears what it is told, and by whom
 //! * [`limit`]: resources that a running process is denied
+//! * [`sources`], [`document`]: what stands in the sources, and in the guide
 //! * [`tools`]: programs that check what is no Rust
 //! * [`pty`], [`pipe`]: a program under a terminal, or with a log that somebody reads
 //! * [`wait`]: waiting for an event under a deadline, the one place that sleeps
@@ -28,6 +29,7 @@ pub mod chores;
 pub mod client;
 pub mod command;
 pub mod control;
+pub mod document;
 pub mod eve;
 pub mod lab;
 pub mod limit;
@@ -41,6 +43,7 @@ pub mod pipe;
 pub mod procfs;
 pub mod program;
 pub mod pty;
+pub mod sources;
 pub mod start;
 pub mod storm;
 pub mod tools;
