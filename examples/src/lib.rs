@@ -8,3 +8,6 @@
 //! * `udp`: a socket for each worker, kept across upgrades
 //! * `upgrade`: replaces itself, and prints what to type
 //! * `lab`: the server that hatchery's tests drive
+
+#[cfg(doctest)]
+mod guide;
