@@ -1,6 +1,7 @@
 //! Sockets that a service manager passes: systemd's way, and that of `Server::Starter`.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
@@ -8,7 +9,7 @@ use std::os::unix::net::UnixListener;
 use hatchery_tests::client::{self, Client};
 use hatchery_tests::load::Load;
 use hatchery_tests::program::example;
-use hatchery_tests::{End, Lab, Program, Start, log};
+use hatchery_tests::{End, Lab, Program, Start, log, wait};
 use nix::sys::signal::Signal;
 
 /// A socket that the test holds, as the service manager does.
@@ -155,6 +156,43 @@ fn a_master_that_is_killed_loses_nobody_who_waits() {
     let lab = Start::lab().set("bind", "fd:web").passed("web", [held.copy()]).ready();
     assert_eq!(early.answer().expect("an answer").text(), "Hello, World!");
     lab.stop();
+}
+
+/// It is neither shut nor accepted from, not even by an old worker that drains: who comes waits for
+/// whoever the service manager starts next.
+#[test]
+fn what_a_reload_retires_is_left_to_the_manager() {
+    const RETIRED: log::Line = log::Line(&["is not served any more: no setting asks for it"]);
+    for mode in ["shared", "reuseport"] {
+        let held = Held::new();
+        let start = Start::lab().without("bind").set("listen-mode", mode).set("drain-timeout", "10m");
+        let lab = start.config("bind = ['fd:web', '127.0.0.1:0']").passed("web", [held.copy()]).ready();
+        let stays = lab.addresses().iter().find(|address| **address != held.address).expect("two").clone();
+        let mut streams: Vec<Client> = (0..8).map(|_| Client::connect(&held.address).expect("it listens")).collect();
+        streams.iter_mut().for_each(|client| client.begin("/stream?chunks=60&ms=100").expect("the answer begins"));
+        let (load, mut served) = (Load::fresh(&stays, 2), Vec::new());
+        fs::write(lab.path("lab.toml"), format!("bind = ['{stays}']")).expect("other settings");
+        lab.signal(Signal::SIGHUP);
+        lab.until_logged(log::RELOAD_DONE, 1);
+        lab.until_logged(RETIRED, 1);
+
+        let mut late: Vec<Client> = (0..8).map(|_| waiting(&held.address)).collect();
+        load.more(50);
+        for _ in &late {
+            let (mut taken, _) = wait::until("it waits in the queue", || held.listener.accept().ok());
+            taken.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nmanager").expect("it is read");
+            served.push(taken);
+        }
+        for client in &mut late {
+            assert_eq!(client.answer().expect("an answer").text(), "manager");
+        }
+        for client in &mut streams {
+            client.answer().expect("the whole answer, of an old worker");
+        }
+        load.more(50);
+        load.finish_without_failure();
+        lab.stop();
+    }
 }
 
 #[test]
