@@ -1,6 +1,7 @@
 //! Workers as the driver sees them: a channel each, and a cell of the board.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,6 +11,7 @@ use hatchery_core::wire::worker::{MasterSays, WorkerSays};
 use hatchery_core::{Event, Pid, Sample};
 use hatchery_sys::board::Board;
 use hatchery_sys::channel::{Channel, Received};
+use hatchery_sys::ledger::Reader;
 use hatchery_sys::process;
 use tracing::warn;
 
@@ -35,6 +37,8 @@ struct Child {
     born: Instant,
     speaks: Speaks,
     outbox: VecDeque<Letter>,
+    /// What its connections do, once it is ready.
+    ledger: Option<Reader>,
 }
 
 /// A message, and the descriptor that goes with it.
@@ -70,7 +74,8 @@ impl Children {
 
     /// Takes in a worker that was forked just now, with the cell that was claimed for it.
     pub fn born(&mut self, pid: Pid, channel: Channel, cell: usize) {
-        let child = Child { channel, cell, born: Instant::now(), speaks: Speaks::Yes, outbox: VecDeque::new() };
+        let child =
+            Child { channel, cell, born: Instant::now(), speaks: Speaks::Yes, outbox: VecDeque::new(), ledger: None };
         self.by_pid.insert(pid, child);
     }
 
@@ -119,6 +124,12 @@ impl Children {
         self.by_pid.iter().map(read).collect()
     }
 
+    /// What the connections of a worker do, if it has said so.
+    #[must_use]
+    pub fn ledger(&self, pid: Pid) -> Option<&Reader> {
+        self.by_pid.get(&pid).and_then(|child| child.ledger.as_ref())
+    }
+
     /// Whom to wait for.
     pub fn speakers(&self) -> impl Iterator<Item = (Pid, BorrowedFd<'_>)> {
         self.by_pid
@@ -152,12 +163,17 @@ impl Children {
         let mut message = vec![0; MESSAGE_LIMIT];
         while child.speaks == Speaks::Yes {
             match child.channel.recv(&mut message) {
-                Ok(Received::Message { len, .. }) => match WorkerSays::decode(&message[..len]) {
-                    Ok(says) => heard.push(Event::Worker { pid, says }),
-                    Err(error) => {
-                        warn!(target: "hatchery", "worker (pid {pid}) sent something that is no message: {error}");
+                Ok(Received::Message { len, fds }) => {
+                    if let Some(fd) = fds.into_iter().next() {
+                        child.ledger = Reader::new(File::from(fd)).ok();
                     }
-                },
+                    match WorkerSays::decode(&message[..len]) {
+                        Ok(says) => heard.push(Event::Worker { pid, says }),
+                        Err(error) => {
+                            warn!(target: "hatchery", "worker (pid {pid}) sent something that is no message: {error}");
+                        }
+                    }
+                }
                 Ok(Received::Truncated | Received::Stripped { .. }) => {
                     warn!(target: "hatchery", "worker (pid {pid}) sent a message that is too long");
                 }

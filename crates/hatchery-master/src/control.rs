@@ -7,7 +7,7 @@
 //! * [`endpoint`]: the socket's file, and who has its name
 //! * `client`: one client, what it has sent and what it has not read
 //! * `waiting`: who waits for which operation, and how that ends
-//! * `status`: what is told
+//! * `status`, `listing`: what is told
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -29,11 +29,13 @@ use tracing::{info, warn};
 pub use endpoint::{ControlError, Endpoint};
 
 use client::{Client, Heard, State};
+use listing::Cursor;
 pub(crate) use status::View;
 use waiting::{Goal, Stage, Wait};
 
 mod client;
 pub mod endpoint;
+mod listing;
 mod status;
 mod waiting;
 
@@ -255,7 +257,9 @@ impl Control {
                 State::Asking => client.next_request(),
                 // Nothing but its end was waited for.
                 State::Waiting(_) | State::Entrusted | State::Asked if had_read_all => Heard::Gone,
-                State::Waiting(_) | State::Entrusted | State::Asked | State::Leaving => Heard::Nothing,
+                State::Waiting(_) | State::Entrusted | State::Asked | State::Listing(_) | State::Leaving => {
+                    Heard::Nothing
+                }
             };
             match heard {
                 Heard::Request(request) => self.asked.push_back((*key, request)),
@@ -287,6 +291,7 @@ impl Control {
 
     /// Answers what can be answered at once. The first request that is an order is returned.
     pub(crate) fn next_order(&mut self, view: View<'_>) -> Option<Order> {
+        self.go_on_listing(view);
         while let Some((key, request)) = self.asked.pop_front() {
             match request {
                 Request::Status => {
@@ -294,8 +299,9 @@ impl Control {
                     self.answer(key, &Reply::Status { status });
                 }
                 Request::Connections => {
-                    let text = "this version does not tell its connections".to_owned();
-                    self.answer(key, &Reply::Failed { because: Refusal::Refused, text });
+                    if let Some(client) = self.clients.get_mut(&key) {
+                        client.state = State::Listing(Cursor::default());
+                    }
                 }
                 other => {
                     let (command, to_the_end) = order(&other)?;
@@ -321,6 +327,22 @@ impl Control {
             }
         }
         None
+    }
+
+    /// A list goes on when what was told of it has been read.
+    fn go_on_listing(&mut self, view: View<'_>) {
+        let mut answers = Vec::new();
+        for (key, client) in self.clients.iter_mut().filter(|(_, client)| client.has_read_all()) {
+            let State::Listing(cursor) = &mut client.state else { continue };
+            match view.list(*cursor) {
+                (part, Some(next)) => {
+                    *cursor = next;
+                    client.progress(&part);
+                }
+                (end, None) => answers.push((*key, end)),
+            }
+        }
+        self.answer_all(answers);
     }
 
     /// A line of the log, as it is written.

@@ -35,6 +35,7 @@ pub mod exhausted;
 pub mod fork;
 pub mod inherit;
 pub mod key_ring;
+pub mod ledger;
 pub mod limits;
 pub mod lock;
 pub mod origin;

@@ -46,6 +46,16 @@ impl Peer {
         }
     }
 
+    /// A copy of one of its descriptors: see `pidfd_getfd(2)`.
+    ///
+    /// # Errors
+    /// `EPERM` if this process may not look into that one, `EBADF` if it has no such
+    /// descriptor (any more), `ENOSYS` where the kernel does not know the call.
+    pub fn copy_of(&self, descriptor: RawFd) -> io::Result<OwnedFd> {
+        let fd = self.fd.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        copy(fd.as_raw_fd(), descriptor)
+    }
+
     /// Passes a signal on to it, marked as one that was passed on: see
     /// [`Sender::Relay`](crate::signals::Sender::Relay).
     ///
@@ -76,6 +86,20 @@ fn open(pid: Pid) -> io::Result<OwnedFd> {
 
 #[cfg(not(target_os = "linux"))]
 fn open(_pid: Pid) -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(target_os = "linux")]
+fn copy(process: RawFd, descriptor: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: it takes integers; the copy is closed by an exec.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, process, descriptor, 0) };
+    let fd = RawFd::try_from(Errno::result(fd)?).map_err(io::Error::other)?;
+    // SAFETY: the kernel made it just now for this process.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn copy(_process: RawFd, _descriptor: RawFd) -> io::Result<OwnedFd> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

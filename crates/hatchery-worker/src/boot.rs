@@ -83,7 +83,8 @@ impl Shared {
             warn!("cannot ask for a signal when the master dies: {error}");
         }
         self.entitle("ready");
-        self.say(&WorkerSays::Ready { takes: self.takes() });
+        let ledger: Vec<_> = self.records.file().into_iter().collect();
+        self.say_with(&WorkerSays::Ready { takes: self.takes() }, &ledger);
         if recycle {
             self.say(&WorkerSays::Recycle);
         }

@@ -9,13 +9,16 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU16, AtomicU64};
 use std::time::{Duration, Instant};
 
+use hatchery_sys::ledger::Pages;
 use tokio::runtime::RuntimeMetrics;
+
+pub use hatchery_sys::ledger::{Doing, Polled, Protocol, Record};
 
 /// What all of the worker's connections do, and when its loop was last seen at work.
 ///
@@ -34,94 +37,16 @@ pub struct Ledger {
     /// In nanoseconds since it began.
     turned: AtomicI64,
     /// Each a quarter larger than those before it, so that little is allocated that is not used.
-    pages: [OnceLock<Box<[Record]>>; PAGES],
+    pages: [OnceLock<&'static [Record]>; PAGES],
     pub(crate) metrics: OnceLock<RuntimeMetrics>,
 }
-
-/// What one connection does.
-///
-/// 32 bytes; it belongs to a connection from its accept to the drop of its
-/// [`Permit`](crate::Permit), and then to another one.
-///
-/// ```no_run
-/// use hatchery_worker::ledger::{Doing, Protocol};
-/// use hatchery_worker::{Permit, Stream};
-///
-/// async fn speak(stream: Stream, permit: Permit) {
-///     let record = permit.record();
-///     record.speaks(Protocol::Raw);
-///     record.enter(Doing::Head);
-///     let question = read(&stream).await;
-///     record.request_begun();
-///     record.enter(Doing::Handler);
-///     answer(question).await;
-/// }
-/// # async fn read(_: &Stream) {}
-/// # async fn answer(_: ()) {}
-/// # let _ = speak;
-/// ```
-#[derive(Debug, Default)]
-pub struct Record {
-    /// When it was accepted: nanoseconds since the ledger began, or before it.
-    accepted: AtomicI64,
-    requests: AtomicU64,
-    fd: AtomicI32,
-    listener: AtomicU16,
-    protocol: AtomicU8,
-    doing: AtomicU8,
-    polled: AtomicBool,
-}
-
-/// What is spoken on a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Protocol {
-    /// It has not been said.
-    #[default]
-    Unknown,
-    /// HTTP/1.
-    Http1,
-    /// HTTP/2.
-    Http2,
-    /// One of the application's own.
-    Raw,
-}
-
-/// What a connection is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Doing {
-    /// It is open, and it has not been said what for.
-    Open = 1,
-    /// A request head is waited for, or a part of one has come.
-    Head,
-    /// A handler has the request.
-    Handler,
-    /// The rest of a request body is waited for.
-    Body,
-    /// The client does not read the answer.
-    Sending,
-    /// The next request is waited for, with everything at hand for it.
-    Idle,
-    /// The next request is waited for, with nothing but the socket.
-    Parked,
-    /// Room is waited for on the way to another process.
-    Moving,
-    /// It was shut, and the client has not closed yet.
-    Closing,
-    /// It was given away to the application, by an upgrade of the protocol.
-    Upgraded,
-}
-
-/// Marks a connection as the one that runs, until it is dropped.
-#[derive(Debug)]
-#[must_use = "the mark is gone when this is dropped"]
-pub struct Polled(&'static Record);
 
 /// The records, for whoever opens connections.
 #[derive(Debug)]
 pub(crate) struct Records {
     pub(crate) ledger: &'static Ledger,
+    /// What the master reads as well; `None` where there is no such memory.
+    pages: Option<Pages>,
     free: RefCell<Vec<&'static Record>>,
 }
 
@@ -129,7 +54,7 @@ pub(crate) struct Records {
 const PAGES: usize = 64;
 
 const fn page_len(page: usize) -> usize {
-    64 << (page / 4)
+    128 << (page / 4)
 }
 
 impl Ledger {
@@ -163,7 +88,7 @@ impl Ledger {
     }
 
     pub(crate) fn age(&self, record: &Record) -> Duration {
-        self.since(record.accepted.load(Relaxed))
+        self.since(record.accepted())
     }
 
     fn since(&self, nanos: i64) -> Duration {
@@ -182,7 +107,7 @@ impl Ledger {
 
 impl Records {
     pub(crate) fn new(ledger: &'static Ledger) -> Self {
-        Self { ledger, free: RefCell::default() }
+        Self { ledger, pages: Pages::create().ok(), free: RefCell::default() }
     }
 
     /// Begins the record of a connection that was accepted then, here or elsewhere.
@@ -196,21 +121,28 @@ impl Records {
         let free = self.free.borrow_mut().pop();
         let record = free.unwrap_or_else(|| self.grow());
         let accepted = self.ledger.nanos(accepted);
-        record.accepted.store(accepted, Relaxed);
         // Of one that was accepted just now, a sign of life that costs nothing.
         self.ledger.turned.store(self.ledger.turned.load(Relaxed).max(accepted), Relaxed);
-        record.requests.store(requests, Relaxed);
-        record.fd.store(socket.as_fd().as_raw_fd(), Relaxed);
-        record.listener.store(u16::try_from(listener).unwrap_or(u16::MAX), Relaxed);
-        record.speaks(Protocol::Unknown);
-        record.enter(Doing::Open);
+        let listener = u16::try_from(listener).unwrap_or(u16::MAX);
+        record.begin(accepted, requests, socket.as_fd().as_raw_fd(), listener);
         record
     }
 
     /// The connection is gone.
     pub(crate) fn end(&self, record: &'static Record) {
-        record.doing.store(0, Relaxed);
+        record.end();
         self.free.borrow_mut().push(record);
+    }
+
+    /// The ledger, for the master to read.
+    pub(crate) fn file(&self) -> Option<BorrowedFd<'_>> {
+        self.pages.as_ref().map(|pages| pages.file().as_fd())
+    }
+
+    /// Where the system has no memory to share, the master does not see these.
+    fn shared_page(&self, len: usize) -> &'static [Record] {
+        let shared = self.pages.as_ref().and_then(|pages| pages.grow(len).ok());
+        shared.unwrap_or_else(|| Box::leak((0..len).map(|_| Record::default()).collect()))
     }
 
     #[cold]
@@ -218,135 +150,13 @@ impl Records {
         let mut free = self.free.borrow_mut();
         for (number, page) in self.ledger.pages.iter().enumerate() {
             if page.get().is_none() {
-                let page = page.get_or_init(|| (0..page_len(number)).map(|_| Record::default()).collect());
+                let page: &'static [Record] = page.get_or_init(|| self.shared_page(page_len(number)));
                 free.extend(page);
                 break;
             }
         }
         // More connections than there are descriptors: not in the table, and in nobody's way.
         free.pop().unwrap_or_else(|| Box::leak(Box::default()))
-    }
-}
-
-impl Record {
-    /// The connection does this from now on.
-    #[inline]
-    pub fn enter(&self, doing: Doing) {
-        self.doing.store(doing as u8, Relaxed);
-    }
-
-    /// This is spoken on the connection.
-    #[inline]
-    pub fn speaks(&self, protocol: Protocol) {
-        self.protocol.store(protocol as u8, Relaxed);
-    }
-
-    /// One request more has come on the connection.
-    #[inline]
-    pub fn request_begun(&self) {
-        self.requests.store(self.requests.load(Relaxed).wrapping_add(1), Relaxed);
-    }
-
-    /// How many requests have come on the connection, here and in other processes.
-    #[inline]
-    #[must_use]
-    pub fn requests(&self) -> u64 {
-        self.requests.load(Relaxed)
-    }
-
-    /// The index of its listener, counting all of the worker's.
-    #[inline]
-    #[must_use]
-    pub fn listener(&self) -> usize {
-        self.listener.load(Relaxed).into()
-    }
-
-    /// The connection's own code runs until the mark is dropped, also by a panic.
-    #[inline]
-    pub fn poll(&'static self) -> Polled {
-        self.polled.store(true, Relaxed);
-        Polled(self)
-    }
-
-    pub(crate) fn is_polled(&self) -> bool {
-        self.polled.load(Relaxed)
-    }
-
-    pub(crate) fn fd(&self) -> i32 {
-        self.fd.load(Relaxed)
-    }
-
-    /// `None` for one of no connection.
-    pub(crate) fn doing(&self) -> Option<Doing> {
-        let doing = self.doing.load(Relaxed);
-        Doing::ALL.into_iter().find(|known| *known as u8 == doing)
-    }
-
-    pub(crate) fn protocol(&self) -> Protocol {
-        let protocol = self.protocol.load(Relaxed);
-        Protocol::ALL.into_iter().find(|known| *known as u8 == protocol).unwrap_or_default()
-    }
-}
-
-impl Doing {
-    const ALL: [Self; 10] = [
-        Self::Open,
-        Self::Head,
-        Self::Handler,
-        Self::Body,
-        Self::Sending,
-        Self::Idle,
-        Self::Parked,
-        Self::Moving,
-        Self::Closing,
-        Self::Upgraded,
-    ];
-
-    /// Whether the worker, or its client, owes something.
-    pub(crate) fn is_busy(self) -> bool {
-        match self {
-            Self::Head | Self::Handler | Self::Body | Self::Sending => true,
-            Self::Open | Self::Idle | Self::Parked | Self::Moving | Self::Closing | Self::Upgraded => false,
-        }
-    }
-}
-
-impl Protocol {
-    const ALL: [Self; 4] = [Self::Unknown, Self::Http1, Self::Http2, Self::Raw];
-}
-
-impl Drop for Polled {
-    #[inline]
-    fn drop(&mut self) {
-        self.0.polled.store(false, Relaxed);
-    }
-}
-
-impl fmt::Display for Doing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Open => "open",
-            Self::Head => "head",
-            Self::Handler => "handler",
-            Self::Body => "body",
-            Self::Sending => "sending",
-            Self::Idle => "idle",
-            Self::Parked => "parked",
-            Self::Moving => "moving",
-            Self::Closing => "closing",
-            Self::Upgraded => "upgraded",
-        })
-    }
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unknown => "not begun",
-            Self::Http1 => "http1",
-            Self::Http2 => "http2",
-            Self::Raw => "raw",
-        })
     }
 }
 

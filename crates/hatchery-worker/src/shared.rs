@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -167,7 +168,12 @@ impl Shared {
 
     /// Says something to the master; one that is gone does not hear it.
     pub(crate) fn say(&self, says: &WorkerSays) {
-        if let Err(error) = self.channel.send(&says.encode(), &[]) {
+        self.say_with(says, &[]);
+    }
+
+    /// The same, with descriptors.
+    pub(crate) fn say_with(&self, says: &WorkerSays, enclosed: &[BorrowedFd<'_>]) {
+        if let Err(error) = self.channel.send(&says.encode(), enclosed) {
             // The channel's end is what tells that the master is gone. `WouldBlock`
             // takes hundreds of messages that it has not read.
             debug!("cannot tell the master {says:?}: {error}");

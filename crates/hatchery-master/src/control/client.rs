@@ -9,6 +9,7 @@ use hatchery_control::{LONGEST_REQUEST, Refusal, Reply, Request, Unreadable};
 use hatchery_sys::poll::Interest;
 use hatchery_sys::socket::{self, Credentials};
 
+use super::listing::Cursor;
 use super::waiting::Wait;
 
 /// From the first byte of a request to its end, however slowly the others come.
@@ -44,6 +45,8 @@ pub(super) enum State {
     Asked,
     /// It has asked for an operation.
     Waiting(Wait),
+    /// It is told of all connections, some at a time.
+    Listing(Cursor),
     /// It waits for an upgrade, and it is the predecessor who answers while it lives.
     Entrusted,
     /// What is left is written, and then it is over.
@@ -69,6 +72,7 @@ impl Client {
         let interest = match self.state {
             _ if !self.output.is_empty() => Interest::Write,
             State::Asking => Interest::Read,
+            State::Listing(_) => Interest::Write,
             State::Asked | State::Waiting(_) | State::Entrusted | State::Leaving => Interest::End,
         };
         (self.stream.as_fd(), interest)
@@ -86,7 +90,7 @@ impl Client {
             State::Asking if self.input.is_empty() => IDLE,
             State::Asking => SLOW,
             // Whoever waits does so for as long as the operation takes.
-            State::Asked | State::Waiting(_) | State::Entrusted => return None,
+            State::Asked | State::Waiting(_) | State::Entrusted | State::Listing(_) => return None,
         };
         Some(self.since + limit)
     }
