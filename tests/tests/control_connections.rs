@@ -71,5 +71,6 @@ fn who_holds_a_drain_up_is_told_by_the_predecessor() {
     let path = before.control.expect("it can be asked");
     lab.until("it drains", || connections_at(&path).iter().any(|found| found.draining && found.doing == "handler"));
     drop(slow);
+    lab.until("the predecessor is gone", || lab.status().predecessors.is_empty());
     lab.stop();
 }

@@ -291,7 +291,8 @@ impl Doing {
         Self::ALL.into_iter().find(|known| *known as u8 == number)
     }
 
-    const ALL: [Self; 10] = [
+    /// All of them.
+    pub const ALL: [Self; 10] = [
         Self::Open,
         Self::Head,
         Self::Handler,
