@@ -123,13 +123,6 @@ fn the_worker_of_one_slot_is_replaced() {
 }
 
 #[test]
-fn a_server_that_does_not_tell_its_connections_says_so() {
-    let lab = Start::lab().controlled().ready();
-    assert_eq!(hatchery(&lab, &["connections"]).failed(1), "this version does not tell its connections");
-    lab.stop();
-}
-
-#[test]
 fn logs_are_opened_again() {
     let start = Start::lab().controlled();
     let path = start.path("own.log");

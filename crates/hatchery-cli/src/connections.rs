@@ -96,7 +96,7 @@ fn shown(connections: &[Connection]) -> String {
     let blocking = connections.iter().filter(|connection| connection.draining).count();
     let number = |many: usize| u64::try_from(many).unwrap_or(u64::MAX);
     let all = count(number(connections.len()), "connection");
-    let blocking = if blocking == 0 { String::new() } else { format!(", {blocking} of them block a drain") };
+    let blocking = if blocking == 0 { String::new() } else { format!(", a drain waits for {blocking}") };
     format!("{}\n{all}{blocking}\n", table.lines())
 }
 
@@ -134,7 +134,7 @@ mod tests {
 1m10s  192.0.2.7:50000  http/1    idle          7     0  4243    3  127.0.0.1:8080
  1.0s  192.0.2.7:50000  http/1    idle          7     0  4243    3  127.0.0.1:8080
 
-3 connections, 1 of them block a drain
+3 connections, a drain waits for 1
 ";
         assert_eq!(shown(&all), expected);
         assert_eq!(lines(&all).lines().count(), 3);
