@@ -18,7 +18,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("hatchery-http", &["hatchery-core", "hatchery-sys", "hatchery-net", "hatchery-worker"]),
     (
         "hatchery",
-        &["hatchery-core", "hatchery-sys", "hatchery-net", "hatchery-master", "hatchery-worker", "hatchery-http"],
+        &[
+            "hatchery-control",
+            "hatchery-core",
+            "hatchery-sys",
+            "hatchery-net",
+            "hatchery-master",
+            "hatchery-worker",
+            "hatchery-http",
+        ],
     ),
 ];
 

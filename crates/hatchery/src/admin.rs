@@ -39,7 +39,7 @@ pub(crate) fn run(seed: Seed, listener: Listener) -> i32 {
     let relay = match Relay::pair() {
         Ok(relay) => relay,
         Err(failure) => {
-            tracing::error!("no descriptor is left for the admin process: {failure}");
+            tracing::error!("no descriptor is left for the admin process, which ends and is started again: {failure}");
             return 1;
         }
     };
