@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::io::IoSliceMut;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hatchery_sys::inherit;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, UnixCredentials, recvmsg, setsockopt, sockopt};
+use nix::sys::stat::fstat;
 use nix::time::{ClockId, clock_gettime};
 use tempfile::TempDir;
 
-use crate::wait;
+use crate::{Start, wait};
 
 /// Whom it listens to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +44,15 @@ pub struct Message {
 pub struct Manager {
     access: Access,
     address: String,
-    heard: Arc<Mutex<Vec<Message>>>,
+    heard: Arc<Mutex<Heard>>,
     _folder: TempDir,
+}
+
+/// What has come, and what it was told to store by which names.
+#[derive(Debug, Default)]
+struct Heard {
+    messages: Vec<Message>,
+    store: Vec<(String, OwnedFd)>,
 }
 
 /// What a service manager has made of all messages.
@@ -85,13 +94,13 @@ impl Manager {
 
     fn listening(access: Access, socket: UnixDatagram, address: String, folder: TempDir) -> Self {
         setsockopt(&socket, sockopt::PassCred, &true).expect("the kernel tells who speaks");
-        let heard = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::new(Mutex::new(Heard::default()));
         let hears = Arc::downgrade(&heard);
         // It ends with the process: nobody can be waited for who waits for a datagram.
         thread::spawn(move || {
-            while let Some(message) = receive(&socket) {
+            while let Some((message, fds)) = receive(&socket) {
                 let Some(heard) = hears.upgrade() else { return };
-                heard.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+                heard.lock().unwrap_or_else(PoisonError::into_inner).take(message, fds);
             }
         });
         Self { access, address, heard, _folder: folder }
@@ -103,6 +112,37 @@ impl Manager {
         &self.address
     }
 
+    /// A service that it starts, with what is stored: two sockets at the most.
+    ///
+    /// # Panics
+    /// When no descriptor is left.
+    #[must_use]
+    pub fn serves(&self, start: Start) -> Start {
+        let start = start.variable("NOTIFY_SOCKET", &self.address).variable("FDSTORE", "64");
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if heard.store.is_empty() {
+            return start;
+        }
+        let names: Vec<&str> = heard.store.iter().map(|(name, _)| name.as_str()).collect();
+        let copies = heard.store.iter().map(|(_, fd)| fd.try_clone().expect("a descriptor"));
+        start.passed(&names.join(":"), copies.collect::<Vec<_>>())
+    }
+
+    /// The names of what is stored.
+    #[must_use]
+    pub fn stored(&self) -> Vec<String> {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.store.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Waits until these are stored, in this order, and nothing else.
+    ///
+    /// # Panics
+    /// When they are not.
+    pub fn until_stored(&self, names: &[&str]) {
+        wait::until(&format!("{names:?} are stored"), || (self.stored() == names).then_some(()));
+    }
+
     /// All messages so far, judged by who was the main process when each came.
     ///
     /// # Panics
@@ -110,7 +150,7 @@ impl Manager {
     #[must_use]
     pub fn account(&self, first: i32) -> Account {
         let mut account = Account { main: first, ..Account::default() };
-        for message in self.heard.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned() {
+        for message in self.heard.lock().unwrap_or_else(PoisonError::into_inner).messages.iter().cloned() {
             if self.access == Access::Main && message.pid != account.main {
                 account.refused.push(message);
                 continue;
@@ -179,9 +219,32 @@ pub fn clock() -> u128 {
     Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC).expect("a clock")).as_micros()
 }
 
-fn receive(socket: &UnixDatagram) -> Option<Message> {
+impl Heard {
+    /// The same socket is stored once, as by systemd.
+    fn take(&mut self, message: Message, fds: Vec<OwnedFd>) {
+        let says = |variable: &str| message.says.get(variable).map(String::as_str);
+        let name = says("FDNAME").unwrap_or("stored").to_owned();
+        if says("FDSTORE") == Some("1") {
+            for fd in fds {
+                if !self.store.iter().any(|(_, known)| inode(known) == inode(&fd)) {
+                    self.store.push((name.clone(), fd));
+                }
+            }
+        }
+        if says("FDSTOREREMOVE") == Some("1") {
+            self.store.retain(|(known, _)| *known != name);
+        }
+        self.messages.push(message);
+    }
+}
+
+fn inode(fd: &OwnedFd) -> u64 {
+    fstat(fd).expect("it is open").st_ino
+}
+
+fn receive(socket: &UnixDatagram) -> Option<(Message, Vec<OwnedFd>)> {
     let mut buffer = [0; 4096];
-    let mut control = nix::cmsg_space!(UnixCredentials);
+    let mut control = nix::cmsg_space!(UnixCredentials, [RawFd; 253]);
     let mut parts = [IoSliceMut::new(&mut buffer)];
     let received = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty()).ok()?;
     let (at, clock) = (Instant::now(), clock());
@@ -189,9 +252,14 @@ fn receive(socket: &UnixDatagram) -> Option<Message> {
         ControlMessageOwned::ScmCredentials(speaker) => Some(speaker.pid()),
         _ => None,
     })?;
+    let fds = received.cmsgs().ok()?.filter_map(|message| match message {
+        ControlMessageOwned::ScmRights(fds) => Some(fds),
+        _ => None,
+    });
+    let fds = fds.flatten().map(|fd| inherit::adopt(fd).expect("it is new")).collect();
     let len = received.bytes;
     let text = String::from_utf8_lossy(&buffer[..len]).into_owned();
     let says = text.lines().map(|line| line.split_once('=').unwrap_or_else(|| panic!("`{line}` in {text}")));
     let says = says.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    Some(Message { pid, says, at, clock })
+    Some((Message { pid, says, at, clock }, fds))
 }

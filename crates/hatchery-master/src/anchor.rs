@@ -95,8 +95,8 @@ pub struct Line(Channel);
 /// What the line says.
 enum Heard {
     Serving(Pid),
-    /// For the service manager.
-    Notify(String),
+    /// For the service manager, with descriptors that it is to store.
+    Notify(String, Vec<OwnedFd>),
     /// Something that is not understood, or not believed.
     Skipped,
     Nothing,
@@ -180,8 +180,8 @@ impl Anchor {
             self.reap();
             match heard {
                 Heard::Serving(pid) => self.serves(pid),
-                Heard::Notify(text) => {
-                    notify.pass_on(&text, &[]);
+                Heard::Notify(text, fds) => {
+                    notify.pass_on(&text, &fds.iter().map(AsFd::as_fd).collect::<Vec<_>>());
                     self.take_signals(&mut reopen);
                 }
                 // Whoever says more and more of it must not keep signals from being passed on.
@@ -200,13 +200,13 @@ impl Anchor {
     fn hear(&self) -> Heard {
         let mut message = [0; MESSAGE_LIMIT];
         match self.line.recv_from(&mut message) {
-            Ok((Received::Message { len, .. }, speaker)) => match AnchorHears::decode(&message[..len]) {
+            Ok((Received::Message { len, fds }, speaker)) => match AnchorHears::decode(&message[..len]) {
                 Ok(Some(AnchorHears::Serving { pid })) => match believe(Pid::from_raw(pid.0), speaker) {
                     true => Heard::Serving(Pid::from_raw(pid.0)),
                     false => Heard::Skipped,
                 },
                 Ok(Some(AnchorHears::Notify { text })) if believe(self.master.peer().pid(), speaker) => {
-                    Heard::Notify(text)
+                    Heard::Notify(text, fds)
                 }
                 Ok(Some(AnchorHears::Notify { .. }) | None) | Err(_) => Heard::Skipped,
             },

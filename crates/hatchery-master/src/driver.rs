@@ -102,6 +102,8 @@ pub struct Setup {
     pub control: Control,
     /// How the service manager is told what goes on.
     pub notify: Notify,
+    /// Whether it stores the listeners that the program binds.
+    pub stores: bool,
 }
 
 /// A master: the core's state and everything that it decides about.
@@ -138,6 +140,7 @@ pub struct Driver {
     /// When the program wants its upkeep done again.
     upkeep: Option<Instant>,
     notify: Notify,
+    stores: bool,
 }
 
 /// What performing an action, or a whole turn, leads to.
@@ -211,6 +214,7 @@ impl Driver {
             burial: None,
             hooks: setup.hooks,
             notify: setup.notify,
+            stores: setup.stores,
             closing: Closing::default(),
             handed: Vec::new(),
             control,
@@ -282,6 +286,7 @@ impl Driver {
             self.control.predecessor_answered();
         }
         if event == Event::Predecessor(PredecessorSays::Abort) {
+            self.withdraw_stored();
             self.notify.hands_back();
         }
         if event == Event::PredecessorLinkClosed {
@@ -345,6 +350,7 @@ impl Driver {
 
     /// Returns when there is something more to say at the latest.
     fn inform_manager(&mut self) -> Option<Duration> {
+        self.notify.update_store(&mut self.listeners);
         let Self { notify, core, children, board, .. } = self;
         let (silent, due) = notify.keep_up(core, || children.signs(board));
         for pid in silent {
@@ -352,6 +358,12 @@ impl Driver {
             let _ = children.tell(Pid(pid.as_raw()), MasterSays::Ask, None);
         }
         due
+    }
+
+    /// The predecessor serves again, and knows nothing of what was stored here.
+    fn withdraw_stored(&mut self) {
+        self.notify.take_out(self.listeners.withdraw());
+        self.notify.store(&mut self.listeners);
     }
 
     /// Without its anchor nobody attends to this master: whoever had started the

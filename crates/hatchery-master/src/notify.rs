@@ -18,7 +18,7 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use hatchery_core::wire::anchor::AnchorHears;
@@ -29,10 +29,12 @@ use tracing::warn;
 
 use crate::anchor::Line;
 use status::Status;
+use store::Store;
 pub(crate) use watchdog::Signs;
 use watchdog::Watchdog;
 
 mod status;
+mod store;
 mod watchdog;
 
 const SOCKET: &str = "NOTIFY_SOCKET";
@@ -56,15 +58,23 @@ const RETRY: Duration = Duration::from_millis(100);
 pub struct Notify {
     way: Way,
     /// What did not fit.
-    outbox: VecDeque<String>,
+    outbox: VecDeque<Letter>,
     /// Whether trouble was logged already.
     warned: bool,
     standing: Standing,
     told: Told,
     status: Status,
     watchdog: Option<Watchdog>,
+    store: Store,
     /// When to ask for more time, if it is not over before.
     ask_at: Option<Instant>,
+}
+
+/// Something that must not be lost.
+#[derive(Debug)]
+struct Letter {
+    text: String,
+    fds: Vec<OwnedFd>,
 }
 
 /// How messages get to the service manager.
@@ -146,6 +156,7 @@ impl Notify {
             told: Told::Nothing,
             status: Status::default(),
             watchdog: usec.map(Duration::from_micros).map(Watchdog::new),
+            store: Store::from_env(),
             ask_at: None,
         }
     }
@@ -359,9 +370,13 @@ impl Notify {
 
     /// Says something that must not be lost.
     fn say(&mut self, text: &str) {
+        self.say_with(text, Vec::new());
+    }
+
+    fn say_with(&mut self, text: &str, fds: Vec<OwnedFd>) {
         let text = self.introduced(text);
         if self.outbox.len() < OUTBOX {
-            self.outbox.push_back(text);
+            self.outbox.push_back(Letter { text, fds });
         }
         self.flush();
     }
@@ -385,8 +400,8 @@ impl Notify {
     }
 
     fn flush(&mut self) {
-        while let Some(text) = self.outbox.front() {
-            let sent = self.send(text, &[]);
+        while let Some(Letter { text, fds }) = self.outbox.front() {
+            let sent = self.send(text, &fds.iter().map(AsFd::as_fd).collect::<Vec<_>>());
             let is_full = sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
             self.judge(sent);
             if is_full {

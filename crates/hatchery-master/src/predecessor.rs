@@ -180,7 +180,11 @@ fn inherited(listener: &HandedListener) -> Result<Option<Inherited>, HandoffErro
         kind: listener.kind.clone(),
         address: String::from_utf8_lossy(&listener.address).into_owned(),
     })?;
-    let holder = listener.passed.clone().map_or(Holder::Program, |name| Holder::Manager { name });
+    let holder = match (listener.passed.clone(), listener.stored) {
+        (Some(name), _) => Holder::Manager { name },
+        (None, Some(copies)) => Holder::Store { copies },
+        (None, None) => Holder::Program,
+    };
     Ok(Some(Inherited { address, fds, holder }))
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use hatchery_core::wire::handoff::{Asleep, HandedListener, Handoff, VARIABLE};
 use hatchery_core::wire::upgrade::SuccessorSays;
 use hatchery_core::{Generation, Pid};
-use hatchery_net::{Address, Kept, Listener, Listeners};
+use hatchery_net::{Address, Holder, Kept, Listener, Listeners};
 use hatchery_sys::board::Board;
 use hatchery_sys::channel::Channel;
 use hatchery_sys::exec::{self, Program};
@@ -188,7 +188,11 @@ fn handed(listener: &Listener) -> HandedListener {
     };
     let queues = listener.queues().iter().map(|queue| queue.as_fd().as_raw_fd()).collect();
     let passed = listener.holder().name().map(str::to_owned);
-    HandedListener { kind: kind.to_owned(), address, queues, passed }
+    let stored = match listener.holder() {
+        Holder::Store { copies } => Some(*copies),
+        Holder::Program | Holder::Manager { .. } => None,
+    };
+    HandedListener { kind: kind.to_owned(), address, queues, passed, stored }
 }
 
 fn is_handoff(entry: &OsString) -> bool {

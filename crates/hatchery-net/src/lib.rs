@@ -29,6 +29,7 @@ mod listeners;
 mod passed;
 pub mod relay;
 mod revise;
+mod stored;
 mod unix;
 
 pub use address::{Address, AddressError, Bind};

@@ -73,6 +73,11 @@ pub enum Holder {
         /// What the service manager calls it.
         name: String,
     },
+    /// This program has bound it, and a service manager stores copies for the next start.
+    Store {
+        /// How many of its queues are stored, the first ones.
+        copies: usize,
+    },
 }
 
 impl Holder {
@@ -81,7 +86,7 @@ impl Holder {
     pub fn outlives_us(&self) -> bool {
         match self {
             Self::Program => false,
-            Self::Manager { .. } => true,
+            Self::Manager { .. } | Self::Store { .. } => true,
         }
     }
 
@@ -89,7 +94,7 @@ impl Holder {
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         match self {
-            Self::Program => None,
+            Self::Program | Self::Store { .. } => None,
             Self::Manager { name } => Some(name),
         }
     }
@@ -184,12 +189,12 @@ impl Listener {
     /// later; the kernel may allow less.
     ///
     /// It belongs to the queue: it changes for every process that has it. One that a
-    /// service manager holds stays as that has made it.
+    /// service manager has made stays as that has made it.
     ///
     /// # Errors
     /// Those of `listen(2)`.
     pub fn set_backlog(&mut self, backlog: u32) -> Result<(), ListenError> {
-        if self.holder.outlives_us() {
+        if self.holder.name().is_some() {
             return Ok(());
         }
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
@@ -206,9 +211,28 @@ impl Listener {
     /// address can be bound again, whoever still holds a descriptor. What a service
     /// manager holds is left alone: clients wait in it for the next start.
     pub fn shut(&self) {
-        if self.holder.outlives_us() {
-            return;
+        if !self.holder.outlives_us() {
+            self.shut_queues();
         }
+    }
+
+    /// The same for one that no setting asks for any more, and without its file: nobody
+    /// serves it again, also if copies are stored.
+    pub fn end(&self) {
+        if self.holder.name().is_none() {
+            self.shut_queues();
+            self.file.iter().for_each(Identity::remove);
+        }
+    }
+
+    /// Removes the file of one that was bound and never served, unless clients may wait in a stored copy.
+    pub(crate) fn abandon(&self) {
+        if self.source == Source::Bound && !self.is_stored() {
+            self.file.iter().for_each(Identity::remove);
+        }
+    }
+
+    fn shut_queues(&self) {
         for queue in &self.queues {
             // It fails for a queue that another process has shut already.
             let _ = SockRef::from(queue).shutdown(Shutdown::Read);

@@ -5,7 +5,6 @@ use std::os::fd::OwnedFd;
 
 use hatchery_core::QueueId;
 
-use crate::listener::Source;
 use crate::{Fault, ListenError, Listener, Queue};
 
 /// All listeners of a program, in the order in which it asked for them.
@@ -112,7 +111,7 @@ impl Listeners {
     /// Removes the files of the unix sockets that this program has bound, and has
     /// not come to serve. Those of a predecessor stay: they are its own.
     pub fn abandon(&self) {
-        self.0.iter().filter(|listener| listener.source == Source::Bound).for_each(Listener::remove_file);
+        self.0.iter().for_each(Listener::abandon);
     }
 }
 

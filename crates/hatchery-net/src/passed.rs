@@ -8,7 +8,7 @@ use hatchery_sys::{env, inherit, process};
 use thiserror::Error;
 
 use crate::inherit::look_at;
-use crate::{Fault, Holder, Inherited};
+use crate::{Fault, Holder, Inherited, stored};
 
 /// The first descriptor that systemd passes.
 const FIRST: i32 = 3;
@@ -25,7 +25,10 @@ const STARTER: &str = "SERVER_STARTER_PORT";
 ///
 /// The service manager holds a copy of each: connections wait in them while no server runs.
 #[derive(Debug, Default)]
-pub struct Passed(Vec<Inherited>);
+pub struct Passed {
+    sockets: Vec<Inherited>,
+    spoilt: Vec<String>,
+}
 
 /// Why sockets cannot be taken that were passed.
 #[derive(Debug, Error)]
@@ -70,7 +73,8 @@ impl Passed {
     /// Takes what was passed to this process, and the variables out of the environment.
     ///
     /// `LISTEN_FDS` of another process, by `LISTEN_PID`, is not taken; its variables are.
-    /// Sockets with one name and one address are queues of one listener.
+    /// Sockets with one name and one address are queues of one listener. Those that the
+    /// program has had stored are known by their names; one that was shut since is closed.
     ///
     /// # Errors
     /// When a variable cannot be read, or a descriptor is no stream socket that listens
@@ -83,29 +87,46 @@ impl Passed {
             None => Vec::new(),
         };
         named.extend(starter.map_or_else(|| Ok(Vec::new()), |ports| server_starter(&text(ports)))?);
-        let mut passed: Vec<Inherited> = Vec::new();
+        let (mut sockets, mut spoilt): (Vec<Inherited>, _) = (Vec::new(), Vec::new());
         for (name, fd) in named {
             let owned = adopt(fd, &name)?;
-            let address = look_at(&owned).map_err(|fault| PassedError::Unusable { fd, name: name.clone(), fault })?;
-            let holder = Holder::Manager { name };
-            match passed.iter_mut().find(|other| other.address == address && other.holder == holder) {
-                Some(other) => other.fds.push(owned),
-                None => passed.push(Inherited { address, fds: vec![owned], holder }),
+            let address = match look_at(&owned) {
+                Ok(address) => address,
+                Err(_) if stored::is_ours(&name) => {
+                    spoilt.push(name);
+                    continue;
+                }
+                Err(fault) => return Err(PassedError::Unusable { fd, name, fault }),
+            };
+            let holder = match name == stored::name_of(&address) {
+                true => Holder::Store { copies: 1 },
+                false => Holder::Manager { name },
+            };
+            let is_it = |other: &&mut Inherited| other.address == address && other.holder.name() == holder.name();
+            match sockets.iter_mut().find(is_it) {
+                Some(other) => {
+                    other.fds.push(owned);
+                    if let Holder::Store { copies } = &mut other.holder {
+                        *copies += 1;
+                    }
+                }
+                None => sockets.push(Inherited { address, fds: vec![owned], holder }),
             }
         }
-        Ok(Self(passed))
+        Ok(Self { sockets, spoilt })
     }
 
     /// Whether nothing was passed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.sockets.is_empty()
     }
 
-    /// All of them, in the order in which they were passed.
+    /// All of them, in the order in which they were passed, and the names of those that
+    /// were stored and are of no use.
     #[must_use]
-    pub fn into_inherited(self) -> Vec<Inherited> {
-        self.0
+    pub fn into_parts(self) -> (Vec<Inherited>, Vec<String>) {
+        (self.sockets, self.spoilt)
     }
 }
 
@@ -114,6 +135,12 @@ impl Inherited {
     #[must_use]
     pub fn passed_as(&self) -> Option<&str> {
         self.holder.name()
+    }
+
+    /// By which name it is stored, if it is.
+    #[must_use]
+    pub fn store_name(&self) -> String {
+        stored::name_of(&self.address)
     }
 }
 

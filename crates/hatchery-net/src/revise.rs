@@ -61,8 +61,7 @@ impl Listeners {
     /// Its place stays, with no queue.
     pub fn close(&mut self, index: u16) {
         if let Some(listener) = self.0.get_mut(usize::from(index)) {
-            listener.shut();
-            listener.remove_file();
+            listener.end();
             listener.queues.clear();
             listener.standing = Standing::Closed;
         }

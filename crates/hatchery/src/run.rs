@@ -142,7 +142,9 @@ impl<P: 'static> Server<P> {
         let (moored, Held { passed, mut notify }) = place::moor(&settings, predecessor.as_ref(), held)?;
         let mut keeps = mem::take(&mut companions.keeps);
         tls::keep_keys(&mut keeps);
-        let mut ground = Ground::claim(&settings, &self.named, keeps, predecessor, passed)?;
+        let stores = settings.fd_store && notify.can_store();
+        let mut ground = Ground::claim(&settings, &self.named, keeps, predecessor, passed, stores)?;
+        notify.take_out(mem::take(&mut ground.leaving));
         ground.anchor = ground.anchor.take().or(moored);
         ground.anchor.iter().for_each(|line| notify.go_by(line));
         let (mut asked, mut caught) = (None, None);
@@ -207,6 +209,7 @@ impl<P: 'static> Server<P> {
             control: ground.control,
             kept: ground.kept,
             notify,
+            stores: ground.stores,
             admin: ground.admin,
             hooks,
             companions: staff.list(),

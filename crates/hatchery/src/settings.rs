@@ -120,6 +120,8 @@ pub struct Settings {
     /// Whether a worker with clearly more connections than the others hands idle
     /// ones over; on by default.
     pub balance: bool,
+    /// Whether the service manager stores the sockets for the next start; off by default.
+    pub fd_store: bool,
     /// Whether nothing but the sockets is held until the first connection; off by default.
     pub on_demand: bool,
     /// How long a server on demand waits without connections and jobs before
@@ -242,6 +244,7 @@ impl Settings {
             max_lifetime: Duration::ZERO,
             max_memory: 0,
             balance: false,
+            fd_store: false,
             on_demand: false,
             idle_timeout: None,
             crash_limit: 1,

@@ -23,13 +23,14 @@ pub const VERSION: u64 = 1;
 pub const OLDEST: u64 = 1;
 
 /// The keys of this version.
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 21] = [
     "v",
     "min",
     "pid",
     "gen",
     "listen",
     "passed",
+    "stored",
     "link",
     "relay",
     "back",
@@ -112,6 +113,8 @@ pub struct HandedListener {
     pub queues: Vec<i32>,
     /// What the service manager calls it, if one has passed it.
     pub passed: Option<String>,
+    /// How many of its queues the service manager stores, where it is to store all.
+    pub stored: Option<usize>,
 }
 
 /// What a reader makes of the variable.
@@ -141,6 +144,9 @@ impl Handoff {
         for (name, fd) in self.listeners.iter().filter_map(|it| it.passed.as_ref().zip(it.queues.first())) {
             // No `#` before the number: who does not know this key closes what it takes for descriptors.
             line = line.with("passed", format!("{name}@{fd}"));
+        }
+        for (copies, fd) in self.listeners.iter().filter_map(|it| it.stored.zip(it.queues.first())) {
+            line = line.with("stored", format!("{copies}@{fd}"));
         }
         line = line.with("link", self.link.to_string());
         if let Some([entry, exit]) = self.relay {
@@ -224,6 +230,12 @@ impl Handoff {
                 listener.passed = Some(name.clone());
             }
         }
+        for value in line.all("stored") {
+            let (copies, fd) = stored(value)?;
+            for listener in handoff.listeners.iter_mut().filter(|listener| listener.queues.first() == Some(&fd)) {
+                listener.stored = Some(copies);
+            }
+        }
         handoff.keep_owners_apart()?;
         Ok(Reading::Ours(Box::new(handoff)))
     }
@@ -269,6 +281,7 @@ impl HandedListener {
             address: value[at + 1..hash].to_vec(),
             queues: queues.collect::<Result<_, _>>()?,
             passed: None,
+            stored: None,
         })
     }
 }
@@ -317,6 +330,12 @@ fn passed(value: &[u8]) -> Result<(String, i32), WireError> {
     Ok((name, descriptor("passed", &value[at + 1..])?))
 }
 
+fn stored(value: &[u8]) -> Result<(usize, i32), WireError> {
+    let broken = || WireError::new(format!("`stored={}` is not NUMBER@FD", String::from_utf8_lossy(value)));
+    let at = value.iter().position(|b| *b == b'@').ok_or_else(broken)?;
+    Ok((fields::number("stored", &value[..at])?, descriptor("stored", &value[at + 1..])?))
+}
+
 fn asleep(value: &[u8], line: &Fields) -> Result<Asleep, WireError> {
     let broken = |key: &str, value: &[u8], right: &str| {
         WireError::new(format!("`{key}={}` is not {right}", String::from_utf8_lossy(value)))
@@ -363,12 +382,14 @@ mod tests {
                     address: b"127.0.0.1:8080".to_vec(),
                     queues: vec![3, 4],
                     passed: Some("we#b;@5".to_owned()),
+                    stored: None,
                 },
                 HandedListener {
                     kind: "unix".to_owned(),
                     address: b"/run/a;b=c#1@\xff.sock".to_vec(),
                     queues: vec![9],
                     passed: None,
+                    stored: Some(1),
                 },
             ],
             link: 5,

@@ -37,6 +37,9 @@ impl Driver {
         let known = self.listeners.len();
         match self.hooks.reread(&mut self.listeners) {
             Ok(Reread { policy, listeners }) => {
+                if self.stores {
+                    self.listeners.keep_stored();
+                }
                 if listeners.is_some() {
                     // The core asks again for what is still to go.
                     self.closing.0.clear();
@@ -66,6 +69,8 @@ impl Driver {
                 let generation = self.core.generation().0;
                 info!(target: LOG, generation, "{} is not served any more: no setting asks for it", place.bound());
             }
+            let stored = place.filter(|place| place.is_stored()).map(Listener::store_name);
+            self.notify.take_out(stored);
             self.listeners.close(listener);
             closed.push(listener);
         }

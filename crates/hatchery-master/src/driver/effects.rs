@@ -64,6 +64,7 @@ impl Driver {
                 self.hooks.serving();
             }
             Action::TakeBackPidFile => {
+                self.listeners.doubt_store();
                 self.with_pid_file(PidFile::take_back);
                 self.take_control(self.heir);
                 self.tell_who_serves();
@@ -91,8 +92,7 @@ impl Driver {
             }
             Action::ShutListeners { listeners } => {
                 for listener in listeners.into_iter().filter_map(|index| self.listeners.get(index.into())) {
-                    listener.shut();
-                    listener.remove_file();
+                    listener.end();
                 }
             }
             Action::CloseListeners { listeners } => self.closing.begin(listeners),
@@ -263,6 +263,9 @@ impl Driver {
         }
         self.control.hears(notice, &self.core);
         self.tell_of_answers();
+        if matches!(notice, Notice::GaveUp { .. }) && self.core.lineage().has_predecessor() {
+            self.withdraw_stored();
+        }
         self.notify.notice(notice, &self.core);
         match notice {
             Notice::WorkerExited { who, pid, ending, cause } => {

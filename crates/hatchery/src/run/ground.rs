@@ -14,6 +14,7 @@ use hatchery_sys::origin::Origin;
 use hatchery_sys::signals::{self, SelfPipe, Startup};
 use tracing::info;
 
+use super::listeners::Claimed;
 use super::{BOARD_CELLS, companions, listeners, relays, reread};
 use crate::server::Make;
 use crate::{Error, Settings, logging, starter};
@@ -39,6 +40,10 @@ pub(super) struct Ground {
     pub(super) control: Control,
     /// Where operators look at the server.
     pub(super) admin: Option<Listener>,
+    /// Whether the service manager stores the listeners.
+    pub(super) stores: bool,
+    /// Names of what it need not store any more.
+    pub(super) leaving: Vec<String>,
 }
 
 /// What follows from waiting for somebody.
@@ -57,6 +62,7 @@ impl Ground {
         keeps: Vec<(String, Box<Make>)>,
         mut predecessor: Option<Predecessor>,
         passed: Passed,
+        stores: bool,
     ) -> Result<Self, Error> {
         let mut pid_file = settings.pid_file.clone().map(PidFile::at);
         // This very process, before it had let everything go.
@@ -80,7 +86,7 @@ impl Ground {
         let anchor = predecessor.as_mut().and_then(|before| before.anchor.take());
         let admin = listeners::admin(settings, predecessor.as_mut())?;
         let kept = companions::keep(keeps, predecessor.as_mut())?;
-        let (listeners, link) = listeners::claim(settings, named, predecessor, passed)?;
+        let Claimed { listeners, link, leaving } = listeners::claim(settings, named, predecessor, passed, stores)?;
         // Nobody listens at the other end of a link to oneself.
         let link = link.filter(|_| !is_anew);
         Ok(Self {
@@ -96,6 +102,8 @@ impl Ground {
             kept,
             control,
             admin,
+            stores,
+            leaving,
         })
     }
 
@@ -121,6 +129,7 @@ impl Ground {
         starter::settle();
         starter::ready();
         self.anchor.iter().for_each(Line::serving);
+        notify.store(&mut self.listeners);
         let (generation, listeners, board) = (self.generation, &self.listeners, &self.board);
         let asks = (&mut self.control, &Dormant { generation, listeners, board });
         match dormant::lie_low(startup, self.anchor.as_ref(), asks, failures, notify, || logging::reopen(settings)) {

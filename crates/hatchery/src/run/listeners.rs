@@ -2,46 +2,74 @@
 //! service manager's where one has passed them, others bound anew.
 
 use hatchery_master::Predecessor;
-use hatchery_net::{Address, Bind, Inherited, ListenError, Listener, Listeners, Passed, Spec};
+use hatchery_net::{Address, Bind, Holder, Inherited, ListenError, Listener, Listeners, Passed, Spec};
 use hatchery_sys::channel::Channel;
 use hatchery_worker::TLS;
 use tracing::info;
 
 use crate::{Error, ListenMode, Settings};
 
-/// Also keeps the predecessor's link.
+/// What there is to serve.
+pub(super) struct Claimed {
+    pub(super) listeners: Listeners,
+    /// The predecessor's link.
+    pub(super) link: Option<Channel>,
+    /// Names of what the service manager need not store any more.
+    pub(super) leaving: Vec<String>,
+}
+
+/// `stores` is whether the service manager is to store what is bound.
 pub(super) fn claim(
     settings: &Settings,
     named: &[Spec],
     predecessor: Option<Predecessor>,
     passed: Passed,
-) -> Result<(Listeners, Option<Channel>), Error> {
+    stores: bool,
+) -> Result<Claimed, Error> {
     let is_first = predecessor.is_none();
     let (mut inherited, places, link) = match predecessor {
         Some(predecessor) => (predecessor.listeners, predecessor.places, Some(predecessor.link)),
         None => (Vec::new(), Vec::new(), None),
     };
     let handed: Vec<_> = inherited.iter().map(|listener| listener.address.clone()).zip(places).collect();
-    inherited.extend(passed.into_inherited());
+    let (passed, mut leaving) = passed.into_parts();
+    inherited.extend(passed);
+    for it in inherited.iter_mut().filter(|_| !stores) {
+        if let Holder::Store { .. } = it.holder {
+            leaving.push(it.store_name());
+            it.holder = Holder::Program;
+        }
+    }
     let known: Vec<Known<'_>> =
         inherited.iter().map(|it| Known { name: it.passed_as(), address: &it.address }).collect();
     let specs = wanted(settings, named, &known)?;
     let (mode, queues, backlog) = (settings.listen_mode, settings.queues(), settings.backlog);
-    let (listeners, unasked) = hatchery_net::claim(&specs, inherited, mode, queues, backlog)?;
+    let (mut listeners, unasked) = hatchery_net::claim(&specs, inherited, mode, queues, backlog)?;
     if is_first && let Some(error) = unasked.iter().find_map(not_asked_for) {
         listeners.abandon();
         return Err(error.into());
     }
+    if stores {
+        listeners.keep_stored();
+    }
     let mut leaves = Vec::new();
     for listener in unasked {
+        if let Holder::Store { .. } = listener.holder {
+            leaving.push(listener.store_name());
+        }
         info!(target: "hatchery", "{} is not served any more: no setting asks for it", listener.address);
         leaves.extend(handed.iter().filter(|(address, _)| *address == listener.address).map(|(_, place)| *place));
+        if is_first {
+            // Of the store: nobody else serves it.
+            let spec = Spec { name: None, address: listener.address };
+            Listener::inherit(&spec, listener.fds)?.end();
+        }
     }
     if let Some(link) = link.as_ref().filter(|_| !leaves.is_empty()) {
         // Its workers go on accepting there, until they go.
         hatchery_master::predecessor::leaves(link, leaves);
     }
-    Ok((listeners, link))
+    Ok(Claimed { listeners, link, leaving })
 }
 
 /// A listener that there is, and what the service manager calls it, if one has passed it.

@@ -441,6 +441,7 @@ mod tests {
             .heartbeat_timeout(ms(15))
             .max_lifetime(ms(16))
             .max_memory(17)
+            .fd_store(true)
             .on_demand(true)
             .idle_timeout(ms(18))
             .daemonize(true)
@@ -496,6 +497,7 @@ mod tests {
             heartbeat_timeout: ms(15),
             max_lifetime: ms(16),
             max_memory: 17,
+            fd_store: true,
             on_demand: true,
             idle_timeout: Some(ms(18)),
             daemonize: true,

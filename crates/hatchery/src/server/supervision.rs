@@ -51,6 +51,21 @@ impl<P: 'static> Server<P> {
         self.set("max-memory", format!("{bytes}B"))
     }
 
+    /// Whether the service manager stores the sockets that the server binds, for the next
+    /// start. Off by default.
+    ///
+    /// With systemd 254 or later and `FileDescriptorStoreMax=` clients then wait over a
+    /// restart, and over the death of every process. Without those a line of the log says so,
+    /// and nothing else changes. `FDSTORE` in `sd_notify(3)`.
+    ///
+    /// ```
+    /// assert!(hatchery::Server::new().fd_store(true).settings()?.fd_store);
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn fd_store(self, on: bool) -> Self {
+        self.set("fd-store", spell_switch(on))
+    }
+
     /// Whether nothing but the sockets is held until the first connection: it
     /// loads the application, forks the workers, and is answered. Off by default.
     ///

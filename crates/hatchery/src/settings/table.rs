@@ -361,6 +361,14 @@ pub(crate) const TABLE: &[Setting] = &[
         put: |settings, text| value::switch(text).map(|on| settings.balance = on),
     },
     Setting {
+        name: "fd-store",
+        value: "on|off",
+        help: "Whether systemd stores the sockets, so that clients wait in them for the next start",
+        unset: Unset::Text("off"),
+        kind: Kind::Switch,
+        put: |settings, text| value::switch(text).map(|on| settings.fd_store = on),
+    },
+    Setting {
         name: "on-demand",
         value: "on|off",
         help: "Hold nothing but the sockets until the first connection",
