@@ -112,6 +112,7 @@ fn handoff_there_and_back() {
         address: b"127.0.0.1:8080".to_vec(),
         queues: vec![3, 4],
         passed: None,
+        stored: None,
     };
     let handoff = Handoff {
         pid: Pid(4242),

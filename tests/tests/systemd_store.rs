@@ -47,6 +47,12 @@ fn answered(clients: &mut [Client]) {
     }
 }
 
+/// Also with an anchor, whose master is not the test's own child.
+fn stop(lab: &Lab) {
+    lab.signal(Signal::SIGTERM);
+    lab.assert_gone();
+}
+
 fn messages(manager: &Manager, lab: &Lab, variable: &str) -> usize {
     manager.account(lab.first()).with(variable, "1").len()
 }
@@ -68,14 +74,14 @@ fn who_waits_between_two_starts_is_served_by_the_second() {
         assert_eq!(messages(&manager, &lab, "FDSTORE"), addresses.len(), "one for each listener");
         let come = || addresses.iter().flat_map(|at| [waiting(at), waiting(at)]).collect::<Vec<Client>>();
         answered(&mut come());
-        lab.stop();
+        stop(&lab);
         let mut early = come();
         let lab = begin();
         assert_eq!(lab.addresses(), bound);
         answered(&mut early);
         assert_eq!(messages(&manager, &lab, "FDSTORE"), 0, "of the second: all is there");
         assert_eq!(manager.stored().len(), 2);
-        lab.stop();
+        stop(&lab);
     }
 }
 
