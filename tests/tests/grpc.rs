@@ -9,6 +9,7 @@ use hatchery_tests::{Start, log};
 use http::Uri;
 use http::uri::PathAndQuery;
 use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use nix::sys::signal::Signal;
 use tokio::runtime::Builder;
@@ -184,7 +185,12 @@ fn go_on<T: Transport>(connect: impl FnOnce(&Uri) -> T, again: fn(&Status) -> bo
 
 #[test]
 fn calls_and_streams_go_on_through_reloads_and_upgrades() {
-    let pool = |_: &Uri| legacy::Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Body>();
+    let pool = |_: &Uri| {
+        let mut connector = HttpConnector::new();
+        // As tonic's own: a call is two small writes, and the second would wait 40 ms for an ACK.
+        connector.set_nodelay(true);
+        legacy::Client::builder(TokioExecutor::new()).http2_only(true).build::<_, Body>(connector)
+    };
     go_on(pool, |_| false);
 }
 
