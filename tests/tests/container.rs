@@ -59,7 +59,7 @@ fn a_worker_at_its_limit_of_connections_leaves_the_others_in_the_queue() {
 
 #[test]
 fn too_few_descriptors_for_a_worker_end_a_first_boot() {
-    for limit in [10, 11, 12] {
+    for limit in [12, 13, 14] {
         let ended = Start::lab().set("crash-limit", "2").open_files(limit).ended();
         assert_eq!(ended.end, End::Code(3), "{limit} descriptors:\n{}", ended.log);
         assert_eq!(log::GAVE_UP.count(&ended.log), 1, "{limit} descriptors:\n{}", ended.log);

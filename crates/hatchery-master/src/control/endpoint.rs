@@ -28,6 +28,8 @@ const BACKLOG: i32 = 128;
 pub struct Endpoint {
     path: PathBuf,
     mode: u32,
+    /// The master whose it is: this process.
+    pid: Pid,
     socket: Option<Bound>,
 }
 
@@ -68,7 +70,7 @@ impl Endpoint {
     /// A socket that is not made yet, at this absolute path; `mode` says who may connect.
     #[must_use]
     pub fn at(path: PathBuf, mode: u32) -> Self {
-        Self { path, mode, socket: None }
+        Self { path, mode, pid: Pid(process::pid().as_raw()), socket: None }
     }
 
     /// Whether others than root and this user may ask: the system lets those in whom the mode names.
@@ -212,7 +214,7 @@ impl Endpoint {
     }
 
     fn own_name(&self) -> PathBuf {
-        self.name_of(Pid(process::pid().as_raw()))
+        self.name_of(self.pid)
     }
 
     fn name_of(&self, pid: Pid) -> PathBuf {
@@ -276,20 +278,22 @@ mod tests {
     fn it_passes_to_a_successor_and_back() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("ctl");
-        let (mut old, mut new) = (Endpoint::at(path.clone(), 0o600), Endpoint::at(path.clone(), 0o600));
+        let here = Pid(process::pid().as_raw());
+        let of = |pid| Endpoint { pid, ..Endpoint::at(path.clone(), 0o600) };
+        let (mut old, mut new) = (of(here), of(Pid(2)));
         old.take(None).expect("nothing is there");
         let file = inode(&path).expect("it is there");
-        // Both are this process, so that the names of the two are one.
-        let pid = Pid(process::pid().as_raw());
-        let name = folder.path().join("next");
-        let listener = socket_file::listen_at(&name, 0o600, 1).expect("a socket");
-        fs::rename(&name, old.own_name()).expect("its name");
-        new.socket = Some(Bound { listener, file: inode(&new.own_name()).expect("it is there") });
-        fs::hard_link(&path, &name).expect("a second name");
-        fs::rename(new.own_name(), &path).expect("a rename");
-        fs::rename(&name, old.own_name()).expect("a rename");
-        assert!(new.is_held() && !old.is_held() && old.second_name(pid).is_some());
-        old.take(Some(pid)).expect("it may");
+        new.take(Some(here)).expect("it may");
+        assert!(new.is_held() && !old.is_held() && old.second_name(here).is_some());
+        assert_eq!(inode(&old.own_name()).expect("its second name"), file);
+
+        // And back, with the pids the other way round: the one that serves is this process.
+        let second = path.with_extension("3");
+        fs::rename(old.own_name(), &second).expect("a rename");
+        old.pid = Pid(3);
+        // As the name is made: `PATH.PID`.
+        assert_eq!(old.own_name(), second);
+        old.take(Some(here)).expect("it may");
         assert!(old.is_held() && inode(&path).expect("it is there") == file);
         new.remove();
         assert!(old.is_held());
