@@ -54,6 +54,8 @@ pub const MESSAGE_REFUSED: Line = Line(&["refused a message of the relay"]);
 pub const WORKER_HUNG: Line = Line(&["has not come back to its loop for heartbeat-timeout"]);
 /// A worker is gone that was aborted.
 pub const WORKER_ABORTED: Line = Line(&["exited: aborted: its loop stood still"]);
+/// Somebody keeps masters from making keys for session tickets.
+pub const KEYS_LOCKED: Line = Line(&["the keys of session tickets are not renewed: "]);
 /// A worker is too old.
 pub const TOO_OLD: Line = Line(&["has reached max-lifetime"]);
 /// A worker is too large.

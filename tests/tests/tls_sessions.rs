@@ -3,15 +3,23 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use hatchery_tests::certificates::{Authority, authority};
 use hatchery_tests::client::Client;
+use hatchery_tests::procfs::{self, Process};
 use hatchery_tests::{Lab, Start, log, wait};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
 use nix::sys::signal::Signal;
+use nix::unistd::Uid;
 use rustls::{ClientConfig, HandshakeKind};
+
+/// The name of the keys' file.
+const KEYS: &str = "memfd:hatchery-keys";
 
 fn start() -> Start {
     let start = Start::lab();
@@ -72,6 +80,63 @@ fn every_worker_of_every_generation_knows_a_session() {
         lab.until("somebody serves", || lab.serving() != successor && !lab.ready().is_empty());
     }
     resumes(&lab, &config);
+    lab.stop();
+}
+
+/// What a process has of the keys' page: descriptors, and mappings with their access.
+fn held(pid: i32) -> (usize, Vec<String>) {
+    let descriptors = procfs::descriptors(pid);
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("it lives");
+    let access = maps.lines().filter(|line| line.contains(KEYS)).filter_map(|line| line.split(' ').nth(1));
+    (descriptors.values().filter(|target| target.contains(KEYS)).count(), access.map(str::to_owned).collect())
+}
+
+#[test]
+fn only_masters_hold_the_file_of_the_keys() {
+    let is_root = Uid::effective().is_root();
+    let start = start().set("admin", "127.0.0.1:0");
+    let lab = if is_root { start.set("user", "nobody") } else { start }.ready();
+    let config = authority().client(&[], None);
+    for _ in 0..2 {
+        let master = lab.serving();
+        assert_ne!(held(master).0, 0, "nobody would find them after an upgrade");
+        let workers = lab.workers();
+        for worker in &workers {
+            assert_eq!(held(*worker), (0, vec!["r--s".to_owned()]));
+        }
+        // It gets its title after it has let go of what is not its own.
+        let is_admin = |process: &Process| process.parent == master && process.title.contains("admin");
+        let admin = wait::until("the admin process", || lab.processes().into_iter().find(is_admin)).pid;
+        assert_eq!(held(admin), (0, Vec::new()));
+        for pid in workers.into_iter().chain([admin]).filter(|_| is_root) {
+            let owner = fs::metadata(format!("/proc/{pid}/mem")).expect("it lives").uid();
+            assert_eq!(owner, 0, "{pid}: its user can look at its memory");
+        }
+        visit(&lab, &config);
+        resumes(&lab, &config);
+        lab.upgrade();
+    }
+    lab.stop();
+}
+
+#[test]
+fn whoever_keeps_masters_from_making_keys_is_told_of() {
+    let lab = start().set("tls-ticket-lifetime", "2s").ready();
+    let master = lab.serving();
+    let open = procfs::descriptors(master);
+    let number = open.iter().find(|(_, target)| target.contains(KEYS)).expect("it has the keys").0;
+    let path = format!("/proc/{master}/fd/{number}");
+    let file = fs::File::options().read(true).write(true).open(path).expect("the test may");
+    let all = libc::flock {
+        l_type: libc::F_WRLCK.try_into().expect("a small number"),
+        l_whence: libc::SEEK_SET.try_into().expect("a small number"),
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(&file, FcntlArg::F_SETLKW(&all)).expect("a lock");
+    lab.until_logged(log::KEYS_LOCKED, 1);
+    assert!(lab.log().contains(&format!("process {} holds their lock", std::process::id())), "{}", lab.log());
     lab.stop();
 }
 

@@ -50,6 +50,6 @@ pub use jobs::{Job, JobRole, JobSeed};
 pub use notify::Notify;
 pub use pid_file::PidFile;
 pub use predecessor::Predecessor;
-pub use privileges::Privileges;
+pub use privileges::{Dumps, Privileges};
 pub use relays::Relays;
 pub use role::{Newborn, Role};

@@ -19,6 +19,16 @@ pub struct Privileges {
     pub none_to_gain: bool,
 }
 
+/// Whether a process that becomes somebody else leaves core dumps. One that does lets
+/// everybody who is the same user look at its memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dumps {
+    /// Where they are on.
+    Allowed,
+    /// It holds what is to be kept from that user.
+    Forbidden,
+}
+
 impl Privileges {
     /// Tries in a child of its own whether they can be given up here: a user
     /// namespace may not know the numbers, a container may forbid the change.
@@ -43,7 +53,7 @@ impl Privileges {
                 }
             }
             Ok(Fork::Child) => {
-                if let Err(failure) = self.give_up() {
+                if let Err(failure) = self.give_up(Dumps::Allowed) {
                     let _ = theirs.send(failure.to_string().as_bytes(), &[]);
                 }
                 process::exit_now(0)
@@ -61,9 +71,13 @@ impl Privileges {
     ///
     /// # Errors
     /// When the system refuses: the process must end then.
-    pub fn give_up(&self) -> io::Result<()> {
+    pub fn give_up(&self, dumps: Dumps) -> io::Result<()> {
         if let Some(identity) = &self.identity {
             identity.assume()?;
+            match dumps {
+                Dumps::Allowed => process::allow_dumps(true),
+                Dumps::Forbidden => process::allow_dumps(false),
+            }
         }
         if self.none_to_gain { process::gain_no_privileges() } else { Ok(()) }
     }

@@ -9,13 +9,19 @@ const LONGEST_NAME: usize = 64;
 
 /// Descriptors by the program's names for them. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Kept(Arc<Vec<(String, OwnedFd)>>);
+pub struct Kept(Vec<(String, Arc<OwnedFd>)>);
 
 impl Kept {
     /// These.
     #[must_use]
     pub fn new(kept: Vec<(String, OwnedFd)>) -> Self {
-        Self(Arc::new(kept))
+        Self(kept.into_iter().map(|(name, fd)| (name, Arc::new(fd))).collect())
+    }
+
+    /// The rest of them.
+    #[must_use]
+    pub fn without(&self, name: &str) -> Self {
+        Self(self.0.iter().filter(|(known, _)| known != name).cloned().collect())
     }
 
     /// A descriptor of the caller's own for what is kept under `name`. It is closed by an exec.
@@ -59,6 +65,7 @@ mod tests {
         assert!(kept.clone().get("null").is_ok());
         assert_eq!(kept.get("full").unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(kept.iter().count(), 1);
+        assert_eq!((kept.without("null").iter().count(), kept.without("full").iter().count()), (0, 1));
     }
 
     #[test]

@@ -7,16 +7,17 @@
 //! # Safety
 //!
 //! All of the memory is atomics, zero is a value for each, and it stays mapped
-//! for as long as the [`KeyRing`] lives. The file behind it is sealed, so no process
-//! can take the page away.
+//! for as long as the [`KeyRing`] lives, or is replaced by a page that nobody can access.
+//! The file behind it is sealed, so no process can take the page away.
 
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -40,7 +41,8 @@ pub type Key = (u64, [u8; 32]);
 /// The keys; every process that has inherited the mapping or the descriptor shares them.
 pub struct KeyRing {
     memory: NonNull<Page>,
-    file: OwnedFd,
+    /// `None` in a process that makes no keys.
+    file: Mutex<Option<OwnedFd>>,
 }
 
 #[repr(C)]
@@ -117,7 +119,7 @@ impl KeyRing {
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping at an address that the kernel chooses; the file is `LEN` bytes long.
         let memory = unsafe { mman::mmap(None, len, access, MapFlags::MAP_SHARED, &file, 0)? };
-        let ring = Self { memory: memory.cast(), file };
+        let ring = Self { memory: memory.cast(), file: Mutex::new(Some(file)) };
         #[cfg(target_os = "linux")]
         // SAFETY: the mapping that was made above, whole.
         unsafe {
@@ -150,15 +152,16 @@ impl KeyRing {
     /// newest key has until it is that old.
     ///
     /// # Errors
-    /// When there is no randomness to be had, or no lock.
+    /// [`io::ErrorKind::WouldBlock`] while another process holds the lock: a master does for a
+    /// moment only. [`io::ErrorKind::PermissionDenied`] in a process that makes no keys. Otherwise
+    /// when there is no randomness to be had.
     pub fn rotate(&self, period: Duration) -> io::Result<Duration> {
         let period = millis(period).max(1);
-        if !self.lock()? {
-            // Somebody is at it.
-            return Ok(Duration::from_millis(period));
-        }
+        let file = self.file();
+        let file = file.as_ref().ok_or(io::ErrorKind::PermissionDenied)?;
+        lock(file)?;
         let rotated = self.rotate_locked(period);
-        self.unlock();
+        unlock(file);
         rotated
     }
 
@@ -184,26 +187,33 @@ impl KeyRing {
         Ok(Duration::from_millis(if is_due { period } else { period - age }))
     }
 
-    /// From now on this process can read the keys, and no more.
+    /// From now on this process can read the keys, and no more: it has closed their file.
     ///
     /// # Errors
     /// Those of `mprotect(2)`.
     pub fn only_read(&self) -> io::Result<()> {
-        self.protect(ProtFlags::PROT_READ)
+        drop(self.file().take());
+        // SAFETY: the mapping is this ring's, whole; nothing but a fault follows from less access.
+        unsafe { mman::mprotect(self.memory.cast(), LEN, ProtFlags::PROT_READ)? };
+        Ok(())
     }
 
-    /// From now on this process, which must not use the ring any more, cannot read the keys.
+    /// From now on this process, which must not use the ring any more, has neither the keys nor their file.
     ///
     /// # Errors
-    /// Those of `mprotect(2)`.
+    /// Those of `mmap(2)`.
     pub fn forget(&self) -> io::Result<()> {
-        self.protect(ProtFlags::PROT_NONE)
+        drop(self.file().take());
+        let len = NonZeroUsize::new(LEN).ok_or(io::ErrorKind::InvalidInput)?;
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED;
+        // SAFETY: it takes the place of this ring's own mapping, whole; nothing but a fault
+        // follows from a page that nobody can access.
+        unsafe { mman::mmap_anonymous(Some(self.memory.addr()), len, ProtFlags::PROT_NONE, flags)? };
+        Ok(())
     }
 
-    fn protect(&self, access: ProtFlags) -> io::Result<()> {
-        // SAFETY: the mapping is this ring's, whole; nothing but a fault follows from less access.
-        unsafe { mman::mprotect(self.memory.cast(), LEN, access)? };
-        Ok(())
+    fn file(&self) -> MutexGuard<'_, Option<OwnedFd>> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn page(&self) -> &Page {
@@ -216,20 +226,6 @@ impl KeyRing {
         let index = usize::try_from(number % SLOTS).unwrap_or(0);
         &self.page().slots[index]
     }
-
-    /// A lock of the process, which ends with it: descriptors that were inherited do not share it.
-    fn lock(&self) -> io::Result<bool> {
-        match fcntl(&self.file, FcntlArg::F_SETLK(&whole(libc::F_WRLCK))) {
-            Ok(_) => Ok(true),
-            Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn unlock(&self) {
-        // It ends with the process at the latest.
-        let _ = fcntl(&self.file, FcntlArg::F_SETLK(&whole(libc::F_UNLCK)));
-    }
 }
 
 impl Drop for KeyRing {
@@ -241,7 +237,7 @@ impl Drop for KeyRing {
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyRing").field("file", &self.file.as_fd()).finish_non_exhaustive()
+        f.debug_struct("KeyRing").field("file", &*self.file()).finish_non_exhaustive()
     }
 }
 
@@ -275,6 +271,29 @@ impl Slot {
         for word in &self.key {
             word.store(0, Ordering::SeqCst);
         }
+    }
+}
+
+/// A lock of the process, which ends with it: descriptors that were inherited do not share it.
+fn lock(file: &OwnedFd) -> io::Result<()> {
+    match fcntl(file, FcntlArg::F_SETLK(&whole(libc::F_WRLCK))) {
+        Ok(_) => Ok(()),
+        Err(Errno::EAGAIN | Errno::EACCES) => Err(io::Error::new(io::ErrorKind::WouldBlock, locked(file))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn unlock(file: &OwnedFd) {
+    // It ends with the process at the latest.
+    let _ = fcntl(file, FcntlArg::F_SETLK(&whole(libc::F_UNLCK)));
+}
+
+/// By whom, as far as this process may know.
+fn locked(file: &OwnedFd) -> String {
+    let mut holder = whole(libc::F_WRLCK);
+    match fcntl(file, FcntlArg::F_GETLK(&mut holder)) {
+        Ok(_) if holder.l_pid > 0 => format!("process {} holds their lock", holder.l_pid),
+        Ok(_) | Err(_) => "another process holds their lock".to_owned(),
     }
 }
 
@@ -358,5 +377,28 @@ mod tests {
     fn another_file_is_no_ring() {
         let other: OwnedFd = crate::sheet::sheet().unwrap().into();
         assert!(KeyRing::open(other).is_err());
+    }
+
+    #[test]
+    fn who_only_reads_has_no_file_and_who_forgets_no_keys() {
+        let ring = KeyRing::open(file().unwrap()).unwrap();
+        ring.rotate(HOUR).unwrap();
+        ring.only_read().unwrap();
+        assert_eq!((ring.keys().len(), ring.file().is_none()), (1, true));
+        assert_eq!(ring.rotate(HOUR).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        #[cfg(target_os = "linux")]
+        {
+            let place = format!("{:x}-", ring.memory.addr());
+            let line = || {
+                std::fs::read_to_string("/proc/self/smaps")
+                    .unwrap()
+                    .lines()
+                    .find(|line| line.starts_with(&place))
+                    .map(str::to_owned)
+            };
+            assert!(line().unwrap().contains("hatchery-keys"));
+            ring.forget().unwrap();
+            assert!(line().is_none_or(|line| !line.contains("hatchery-keys")));
+        }
     }
 }

@@ -124,6 +124,16 @@ pub fn alarm(after: Duration) {
     unsafe { libc::alarm(seconds) };
 }
 
+/// Whether this process leaves core dumps, and whether others of its user may look at its
+/// memory and its descriptors, see `PR_SET_DUMPABLE` in `prctl(2)`. On Linux; elsewhere nothing changes.
+pub fn allow_dumps(allowed: bool) {
+    #[cfg(target_os = "linux")]
+    // It has nothing to refuse.
+    let _ = nix::sys::prctl::set_dumpable(allowed);
+    #[cfg(not(target_os = "linux"))]
+    let _ = allowed;
+}
+
 /// Sets the permission bits that files made by this process do not get.
 pub fn set_umask(mask: u32) {
     let bits = libc::mode_t::try_from(mask & 0o777).unwrap_or(0o777);

@@ -89,7 +89,7 @@ impl Identity {
     ///
     /// The kernel takes away the capabilities, and forgets
     /// [`die_with_parent`](crate::process::die_with_parent): ask for that again.
-    /// Core dumps, which it forbids as well, are allowed again.
+    /// It forbids core dumps as well: see [`allow_dumps`](crate::process::allow_dumps).
     ///
     /// # Errors
     /// When the system refuses a step, or there would be a way back. The process is
@@ -100,11 +100,7 @@ impl Identity {
         if let Some(uid) = self.uid {
             unistd::setuid(uid).map_err(|errno| step("setting the user", errno))?;
         }
-        self.verify()?;
-        #[cfg(target_os = "linux")]
-        // It costs a core dump only.
-        let _ = nix::sys::prctl::set_dumpable(true);
-        Ok(())
+        self.verify()
     }
 
     fn verify(&self) -> io::Result<()> {

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use hatchery_core::Outcome;
 use hatchery_core::companion::MAX_COMPANIONS;
 use hatchery_core::policy::MAX_WORKERS;
-use hatchery_master::{Driver, Hooks, Newborn, Notify, Predecessor, Role, Setup, notify};
+use hatchery_master::{Driver, Dumps, Hooks, Newborn, Notify, Predecessor, Role, Setup, notify};
 use hatchery_net::{Passed, Spec};
 use hatchery_sys::origin::Origin;
 use hatchery_sys::{limits, process, signals, streams};
@@ -220,14 +220,17 @@ impl<P: 'static> Server<P> {
             Role::Done(outcome) => Ok(outcome),
             Role::Worker(newborn) => {
                 starter::forget();
-                place::give_up(&privileges, &newborn.channel);
+                let dumps = if tls.is_secret() { Dumps::Forbidden } else { Dumps::Allowed };
+                // While nobody but root can look at this process.
+                match newborn.slot.as_companion() {
+                    None => tls.only_read(),
+                    Some(_) => tls.forget(),
+                }
+                place::give_up(&privileges, dumps, &newborn.channel);
                 let settings = current.borrow().clone();
                 match newborn.slot.as_companion() {
                     None => work(*newborn, &settings, after_fork, staff, &tls, preloaded, app),
-                    Some(index) => {
-                        tls.forget();
-                        staff.work(index, *newborn, &settings, after_fork, preloaded)
-                    }
+                    Some(index) => staff.work(index, *newborn, &settings, after_fork, preloaded),
                 }
             }
         }

@@ -11,7 +11,7 @@ use hatchery_sys::{process, streams};
 use hatchery_worker::JobDesk;
 use tracing::info;
 
-use super::{PANICKED, seed};
+use super::{PANICKED, seed, tls};
 use crate::hooks::SlotHook;
 use crate::server::{Companions, Declared, Duty, Job, Life, Make};
 use crate::{Error, Settings, admin, logging};
@@ -32,13 +32,14 @@ pub(super) fn keep(keeps: Vec<(String, Box<Make>)>, predecessor: Option<&mut Pre
         info!(target: "hatchery", "`{name}` is not kept any more: the program does not ask for it");
     }
     let kept = Kept::new(kept);
-    crate::kept::publish(kept.clone());
+    crate::kept::publish(tls::without_keys(&kept));
     Ok(kept)
 }
 
 /// All that is declared beside the workers, and the queues that lead there.
 pub(super) struct Staff<P: 'static> {
     posts: Vec<Post<P>>,
+    /// Without what is the server's own.
     kept: Kept,
 }
 
@@ -67,7 +68,7 @@ impl<P: 'static> Staff<P> {
         let posts: Result<Vec<_>, Error> = companions.declared.into_iter().map(post).collect();
         let mut posts = posts?;
         posts.extend(admin.then_some(Post::Admin));
-        Ok(Self { posts, kept: kept.clone() })
+        Ok(Self { posts, kept: tls::without_keys(kept) })
     }
 
     /// As the master knows them.

@@ -16,6 +16,10 @@ pub(super) type Fresh = ();
 
 pub(super) fn keep_keys(_keeps: &mut Vec<(String, Box<Make>)>) {}
 
+pub(super) fn without_keys(kept: &Kept) -> Kept {
+    kept.clone()
+}
+
 #[expect(clippy::unnecessary_wraps, reason = "with TLS it can fail")]
 pub(super) fn check(_settings: &Settings, _sources: &Sources) -> Result<Vec<String>, Error> {
     Ok(Vec::new())
@@ -40,6 +44,12 @@ impl Tls {
     pub(super) fn for_worker(&self) -> Option<Rc<dyn Any>> {
         None
     }
+
+    pub(super) fn is_secret(&self) -> bool {
+        false
+    }
+
+    pub(super) fn only_read(&self) {}
 
     pub(super) fn forget(&self) {}
 }

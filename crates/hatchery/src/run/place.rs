@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use hatchery_core::wire::worker::WorkerSays;
 use hatchery_master::anchor::{self, Line};
 use hatchery_master::daemon::{self, Fate};
-use hatchery_master::{Notify, Predecessor, Privileges};
+use hatchery_master::{Dumps, Notify, Predecessor, Privileges};
 use hatchery_net::Passed;
 use hatchery_sys::channel::Channel;
 use hatchery_sys::user::{self, Identity};
@@ -134,8 +134,8 @@ pub(super) fn moor(
 }
 
 /// Gives up what a forked child must not have, or ends it.
-pub(super) fn give_up(privileges: &Privileges, channel: &Channel) {
-    if let Err(failure) = privileges.give_up() {
+pub(super) fn give_up(privileges: &Privileges, dumps: Dumps, channel: &Channel) {
+    if let Err(failure) = privileges.give_up(dumps) {
         let text = format!("cannot give up privileges: {failure}");
         let _ = channel.send(&WorkerSays::BootFailed { text }.encode(), &[]);
         process::exit_now(1)
