@@ -106,7 +106,7 @@ fn seal(_file: &File) -> io::Result<()> {
 }
 
 impl KeyRing {
-    /// The ring in a file of [`file`]'s.
+    /// The ring in a file of [`file()`]'s.
     ///
     /// # Errors
     /// When it is another file, or cannot be mapped.

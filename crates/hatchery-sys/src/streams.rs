@@ -1,6 +1,6 @@
 //! The standard streams.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -19,12 +19,23 @@ use nix::unistd;
 /// # Errors
 /// When the file cannot be opened for writing; the streams then stay as they are.
 pub fn append_to(path: &Path) -> io::Result<()> {
-    let file = OpenOptions::new().append(true).create(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let file = open_log(path)?;
     flush();
     // std opens 0, 1 and 2 before main if they were closed, so `file` is none of them.
     unistd::dup2_stdout(&file)?;
     unistd::dup2_stderr(&file)?;
     Ok(())
+}
+
+/// Opens a file to append lines to, and creates it if it is missing.
+///
+/// It never waits: a pipe that nobody reads cannot be opened, and a write to one that
+/// is full fails.
+///
+/// # Errors
+/// Those of `open(2)`; ENXIO for a pipe without a reader.
+pub fn open_log(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).custom_flags(libc::O_NONBLOCK).open(path)
 }
 
 /// Lets go of all three standard streams: they lead to the null device.

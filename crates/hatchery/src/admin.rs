@@ -45,7 +45,13 @@ pub(crate) fn run(seed: Seed, listener: Listener) -> i32 {
     };
     // Nothing moves to it.
     relay.shut();
-    let limits = hatchery_worker::Limits { max_connections: MOST_CONNECTIONS, ..seed.limits };
+    // Probes and scrapers come directly, and several from one address.
+    let limits = hatchery_worker::Limits {
+        max_connections: MOST_CONNECTIONS,
+        max_connections_per_peer: 0,
+        proxies: &[],
+        ..seed.limits
+    };
     let (listeners, sidecar) = (Listeners::new(vec![listener]), Some(NAME.to_owned()));
     let seed = Seed { listeners, relay, limits, quota: None, measure: false, sidecar, ..seed };
     hatchery_worker::run(seed, &(), async |worker: Worker, _: &'static ()| serve(worker).await)

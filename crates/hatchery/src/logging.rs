@@ -1,6 +1,5 @@
 //! Logs: one line, one write, on standard error or in `--log`.
 
-use std::fs::OpenOptions;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -44,8 +43,7 @@ pub(crate) fn install(settings: &Settings) -> Result<(), Error> {
 
 /// Whether the log could be opened, as a start would do.
 pub(crate) fn try_append(path: &Path) -> Result<(), Error> {
-    let opened = OpenOptions::new().append(true).create(true).open(path);
-    opened.map(drop).map_err(|source| Error::Log { path: path.to_owned(), source })
+    streams::open_log(path).map(drop).map_err(|source| Error::Log { path: path.to_owned(), source })
 }
 
 /// Opens the log again, so that a renamed one is let go.

@@ -137,7 +137,8 @@ impl Wait {
                         let text = format!("slot {slot} is replaced: its worker is pid {new}");
                         Some(Reply::Done { text })
                     }
-                    _ if core.wanted() == 0 => Some(self.called_off(core)),
+                    // Nobody wants that slot any more, and its worker goes without a successor.
+                    _ if core.wanted() <= slot.0 => Some(self.called_off(core)),
                     Some(_) | None => None,
                 }
             }

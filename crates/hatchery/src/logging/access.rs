@@ -1,6 +1,6 @@
 //! The access log: where the lines of requests go.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -9,9 +9,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use hatchery_http::{AccessFormat, AccessLog};
-use hatchery_sys::poll;
+use hatchery_sys::streams;
 use tracing::error;
 
+use super::lines::{Written, write_line};
 use crate::Settings;
 use crate::settings::{AccessLogTo, LogFormat};
 
@@ -49,7 +50,7 @@ pub(super) fn reopen(settings: &Settings) {
 }
 
 fn open(path: &Path) {
-    match OpenOptions::new().append(true).create(true).open(path) {
+    match streams::open_log(path) {
         Ok(file) => *ACCESS.lock().unwrap_or_else(PoisonError::into_inner) = Some(file),
         Err(reason) => {
             error!(target: "hatchery", "cannot append to the access log {}: {reason}", path.display());
@@ -57,10 +58,10 @@ fn open(path: &Path) {
     }
 }
 
-/// One write a line: nothing of another process comes in between.
+/// One write a line: nothing of another process comes in between. A disk or a pipe that is full costs lines.
 fn to_access(line: &[u8]) {
     if let Some(file) = &mut *ACCESS.lock().unwrap_or_else(PoisonError::into_inner) {
-        let _lost_on_a_full_disk = file.write(line);
+        let _lost = file.write(line);
     }
 }
 
@@ -69,9 +70,6 @@ fn to_stdout(line: &[u8]) {
     static LOSING: AtomicBool = AtomicBool::new(false);
     let stdout = io::stdout();
     let patience = if LOSING.load(Ordering::Relaxed) { Duration::ZERO } else { PATIENCE };
-    let is_read = poll::is_writable(stdout.as_fd(), patience);
-    LOSING.store(!is_read, Ordering::Relaxed);
-    if is_read {
-        let _lost = stdout.lock().write_all(line);
-    }
+    let written = write_line(stdout.as_fd(), &mut io::stdout(), line, patience);
+    LOSING.store(!matches!(written, Ok(Written::All)), Ordering::Relaxed);
 }

@@ -40,9 +40,9 @@ impl Write for Lines {
                 both.extend(format!("hatchery: {lost} log lines of pid {} were lost\n", process::pid()).into_bytes());
             }
             both.extend_from_slice(line);
-            write_line(stderr.as_fd(), &both, patience)
+            write_line(stderr.as_fd(), &mut io::stderr(), &both, patience)
         } else {
-            write_line(stderr.as_fd(), line, patience)
+            write_line(stderr.as_fd(), &mut io::stderr(), line, patience)
         }?;
         match written {
             Written::All => LOST.store(0, Ordering::Relaxed),
@@ -61,28 +61,33 @@ impl Write for Lines {
 
 /// What became of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Written {
+pub(super) enum Written {
     All,
     Nothing,
     Part,
 }
 
-/// One write, where the system keeps it in one piece. To a pipe or a socket a line
+/// One write to `stream`, which `out` leads to, where the system keeps it in one piece. To a pipe or a socket a line
 /// that is longer than that goes in pieces, while no other process has its turn.
-fn write_line(stderr: BorrowedFd<'_>, line: &[u8], patience: Duration) -> io::Result<Written> {
-    let _turn = match my_turn(stderr, patience) {
+pub(super) fn write_line(
+    stream: BorrowedFd<'_>,
+    out: &mut impl Write,
+    line: &[u8],
+    patience: Duration,
+) -> io::Result<Written> {
+    let _turn = match my_turn(stream, patience) {
         Ok(turn) => turn,
         Err(NotInTime) => return Ok(Written::Nothing),
     };
-    if turn::is_file(stderr) {
-        return io::stderr().write_all(line).map(|()| Written::All);
+    if turn::is_file(stream) {
+        return out.write_all(line).map(|()| Written::All);
     }
     for (index, piece) in line.chunks(PIECE).enumerate() {
         let patience = if index == 0 { patience } else { PATIENCE };
-        if !poll::is_writable(stderr, patience) {
+        if !poll::is_writable(stream, patience) {
             return Ok(if index == 0 { Written::Nothing } else { Written::Part });
         }
-        io::stderr().write_all(piece)?;
+        out.write_all(piece)?;
     }
     Ok(Written::All)
 }
@@ -90,13 +95,13 @@ fn write_line(stderr: BorrowedFd<'_>, line: &[u8], patience: Duration) -> io::Re
 struct NotInTime;
 
 /// `None` where there are no turns to take: a file needs none.
-fn my_turn(stderr: BorrowedFd<'_>, patience: Duration) -> Result<Option<Turn<'_>>, NotInTime> {
-    if turn::is_file(stderr) {
+fn my_turn(stream: BorrowedFd<'_>, patience: Duration) -> Result<Option<Turn<'_>>, NotInTime> {
+    if turn::is_file(stream) {
         return Ok(None);
     }
     let begin = Instant::now();
     loop {
-        match turn::try_take(stderr) {
+        match turn::try_take(stream) {
             Ok(Some(turn)) => return Ok(Some(turn)),
             Ok(None) if begin.elapsed() < patience => thread::sleep(AGAIN),
             Ok(None) => return Err(NotInTime),

@@ -12,7 +12,7 @@ use crate::{Error, Settings};
 
 pub(super) struct Tls;
 
-pub(super) type Fresh = ();
+pub(super) struct Fresh;
 
 pub(super) fn keep_keys(_keeps: &mut Vec<(String, Box<Make>)>) {}
 
@@ -32,10 +32,10 @@ impl Tls {
     }
 
     pub(super) fn reread(&self, _settings: &Settings, _sources: &Sources) -> Result<Fresh, Error> {
-        Ok(())
+        Ok(Fresh)
     }
 
-    pub(super) fn adopt(&self, _settings: &Settings, (): Fresh) {}
+    pub(super) fn adopt(&self, _settings: &Settings, _fresh: Fresh) {}
 
     pub(super) fn rotate(&self, _settings: &Settings) -> Option<Duration> {
         None

@@ -3,7 +3,7 @@
 use hatchery_net::{Address, Bind};
 
 use super::error::SettingsError;
-use super::{Settings, TlsClientAuth};
+use super::{AccessLogTo, Settings, TlsClientAuth};
 
 /// Refuses settings that cannot all be done.
 pub(super) fn refuse(settings: &Settings, named: &[Address]) -> Result<(), SettingsError> {
@@ -27,13 +27,13 @@ fn socket_of_its_own(settings: &Settings, named: &[Address]) -> Result<(), Setti
         return Err(SettingsError::Contradiction { settings: "control", reason });
     }
     let is_bound = |address: &Address| matches!(address, Address::Unix(bound) if bound == path);
-    let bound = settings.bind.iter().filter_map(|bind| match bind {
+    let bound = settings.bind.iter().chain(&settings.tls_bind).filter_map(|bind| match bind {
         Bind::Address(address) => Some(address),
         Bind::Passed(_) => None,
     });
-    if bound.chain(named).any(is_bound) {
-        let reason = format!("both are {}; expected a socket each", path.display());
-        return Err(SettingsError::Contradiction { settings: "bind and control", reason });
+    if bound.chain(named).chain(&settings.admin).any(is_bound) {
+        let reason = format!("something else listens at {}; expected a socket of its own", path.display());
+        return Err(SettingsError::Contradiction { settings: "control", reason });
     }
     Ok(())
 }
@@ -130,5 +130,15 @@ fn files_of_their_own(settings: &Settings) -> Result<(), SettingsError> {
             return Err(SettingsError::Contradiction { settings, reason });
         }
     }
-    Ok(())
+    // What is appended to must be nothing that is read.
+    let AccessLogTo::File(access) = &settings.access_log else { return Ok(()) };
+    let single = [&settings.config, &settings.pid_file, &settings.control, &settings.tls_client_ca];
+    let others = single.into_iter().flatten().chain(&settings.tls_certificate).chain(&settings.tls_key);
+    match others.into_iter().find(|other| *other == access) {
+        Some(path) => {
+            let reason = format!("{} is another file of the server; expected one of its own", path.display());
+            Err(SettingsError::Contradiction { settings: "access-log", reason })
+        }
+        None => Ok(()),
+    }
 }
