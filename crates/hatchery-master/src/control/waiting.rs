@@ -41,7 +41,7 @@ pub(super) enum Goal {
 }
 
 /// How far it has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     /// The core is being told.
     Asked,
@@ -49,6 +49,9 @@ pub(super) enum Stage {
     Postponed,
     /// It has begun.
     Running,
+    /// It has failed for this reason, and what there is of the successor goes: until then
+    /// another one would be refused, to whoever tries again at once.
+    Aborting(String),
 }
 
 impl Wait {
@@ -89,6 +92,10 @@ impl Wait {
             (Goal::Reopen, Notice::Reopened) => Some(done(notice)),
             _ if self.stage != Stage::Running => None,
             (Goal::Reload, Notice::ReloadDone) | (Goal::Upgrade, Notice::UpgradeDone { .. }) => Some(done(notice)),
+            (Goal::Upgrade, Notice::UpgradeFailed { .. }) if core.upgrade() != Upgrade::Idle => {
+                self.stage = Stage::Aborting(notice.to_string());
+                None
+            }
             (Goal::Reload, Notice::ReloadFailed { .. })
             | (Goal::Upgrade, Notice::UpgradeFailed { .. } | Notice::TakenBack { .. })
             | (Goal::Recycle { .. }, Notice::RecycleFailed { .. } | Notice::ReloadFailed { .. }) => {
@@ -116,7 +123,11 @@ impl Wait {
                 Goal::Reopen | Goal::Succession => None,
             };
         }
-        match (self.goal, self.stage) {
+        if let Stage::Aborting(text) = &self.stage {
+            let over = || Reply::Failed { because: Refusal::Failed, text: text.clone() };
+            return (core.upgrade() == Upgrade::Idle).then(over);
+        }
+        match (self.goal, &self.stage) {
             (Goal::Reload | Goal::Upgrade, Stage::Postponed) => {
                 (!core.has_postponed(command_of(self.goal))).then(|| self.called_off(core))
             }
