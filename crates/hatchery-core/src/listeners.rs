@@ -32,6 +32,8 @@ pub struct Revision {
 
 impl Master {
     pub(crate) fn listeners_revised(&mut self, revision: Option<Revision>) {
+        // What is to be closed is decided anew: it may be what these settings ask for again.
+        self.queues.keep_open();
         let Some(revision) = revision else { return };
         let added = self.queues.counts().len()..revision.counts.len();
         let added: Vec<u16> = added.filter_map(|index| u16::try_from(index).ok()).collect();

@@ -82,6 +82,10 @@ impl Queues {
     pub fn revise(&mut self, revision: Revision) {
         self.listeners = revision.counts;
         self.retired = revision.retired;
+    }
+
+    /// Nothing is to be closed, for now.
+    pub fn keep_open(&mut self) {
         self.closing.clear();
     }
 

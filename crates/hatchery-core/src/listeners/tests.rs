@@ -71,3 +71,24 @@ fn a_listener_that_is_asked_for_again_stays() {
     drop(master.step(NOW, says(4, ready())));
     assert_eq!(accepts(&master, 4), [0]);
 }
+
+#[test]
+fn what_is_being_closed_and_asked_for_again_is_served() {
+    let mut master = moving();
+    let steps = short(&master.step(NOW, says(3, WorkerSays::BootFailed { text: String::new() })));
+    assert!(steps.ends_with("close [1]"), "{steps}");
+    drop(master.step(NOW, Event::Exited { pid: Pid(3), ending: Ending::Code(1) }));
+    // The same settings once more, before the driver has closed it: it does not any more.
+    drop(master.step(NOW, Event::Command(Command::Reload)));
+    let policy = master.policy().clone();
+    drop(master.step(NOW, Event::Settings { policy, listeners: None }));
+    drop(master.step(NOW, Event::Spawned { slot: Slot(0), pid: Pid(4) }));
+    let steps = short(&master.step(NOW, says(4, ready())));
+    assert!(!steps.contains("close [1]"), "{steps}");
+    assert_eq!(accepts(&master, 4), [1]);
+    // And if that fails as well, it is closed after all.
+    drop(master.step(NOW, Event::Spawned { slot: Slot(1), pid: Pid(5) }));
+    drop(master.step(NOW, Event::Exited { pid: Pid(4), ending: Ending::Signal(11) }));
+    let steps = short(&master.step(NOW, says(5, WorkerSays::BootFailed { text: String::new() })));
+    assert!(steps.ends_with("close [1]"), "{steps}");
+}

@@ -304,9 +304,9 @@ pub(crate) fn mode_of(queues: &[u16]) -> ListenMode {
 impl Node {
     /// Takes the last of its listeners out of its settings, and another one in, as often as that changes anything.
     pub(crate) fn revise(&mut self) -> Option<Revision> {
+        self.closing.clear();
         let last = u16::try_from(self.queues.len() - 1).ok().filter(|last| *last < MOST_LISTENERS - 1)?;
         self.retired.insert(last);
-        self.closing.clear();
         self.queues.push(1);
         Some(Revision { counts: self.queues.clone(), retired: self.retired.clone() })
     }

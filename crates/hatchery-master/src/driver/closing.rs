@@ -40,10 +40,8 @@ impl Driver {
                 if self.stores {
                     self.listeners.keep_stored();
                 }
-                if listeners.is_some() {
-                    // The core asks again for what is still to go.
-                    self.closing.0.clear();
-                }
+                // The core asks again for what is still to go.
+                self.closing.0.clear();
                 for listener in self.listeners.iter().skip(known) {
                     let generation = self.core.generation().0;
                     info!(target: LOG, generation, "listening on {}", listener.bound());
