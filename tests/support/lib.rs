@@ -39,6 +39,7 @@ pub mod manager;
 pub mod namespace;
 pub mod neighbour;
 pub mod network;
+pub mod openssl;
 pub mod pipe;
 pub mod procfs;
 pub mod program;

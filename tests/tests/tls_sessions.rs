@@ -2,16 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 
 use hatchery_tests::certificates::{Authority, authority};
 use hatchery_tests::client::Client;
 use hatchery_tests::procfs::{self, Process};
-use hatchery_tests::{Lab, Start, log, wait};
+use hatchery_tests::{Lab, Start, log, openssl, wait};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::signal::Signal;
@@ -184,25 +183,14 @@ fn whoever_must_show_a_certificate_cannot_go_around_that_with_an_old_session() {
 }
 
 /// One request with `openssl s_client`: whether its session went on. A new one is written to a file.
-fn openssl(lab: &Lab, version: &str, session: Option<&Path>, new: &Path) -> bool {
-    let mut command = Command::new("openssl");
-    command.args(["s_client", "-ign_eof", "-servername", "localhost", version, "-connect", secure(lab)]);
-    command.arg("-sess_out").arg(new);
-    if let Some(session) = session {
-        command.arg("-sess_in").arg(session);
+fn resumed(lab: &Lab, version: &str, session: Option<&Path>, new: &Path) -> bool {
+    let new = new.display().to_string();
+    let mut arguments = vec![version, "-sess_out", &new];
+    let session = session.map(|session| session.display().to_string());
+    if let Some(session) = &session {
+        arguments.extend(["-sess_in", session]);
     }
-    let mut client = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("openssl is installed");
-    let mut input = client.stdin.take().expect("a pipe");
-    input.write_all(b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n").expect("written");
-    let output = client.wait_with_output().expect("its end");
-    drop(input);
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.contains("Hello, World!"), "{said}");
+    let said = openssl::ask(secure(lab), &arguments);
     said.contains("\nReused, ")
 }
 
@@ -222,20 +210,20 @@ fn a_ticket_outlives_the_rotation_of_keys() {
     for version in ["-tls1_2", "-tls1_3"] {
         let lab = start().set("tls-ticket-lifetime", "8s").ready();
         let (old, new) = (lab.path("old.pem"), lab.path("new.pem"));
-        assert!(!openssl(&lab, version, None, &old));
-        assert!(openssl(&lab, version, Some(&old), &new), "{version}");
+        assert!(!resumed(&lab, version, None, &old));
+        assert!(resumed(&lab, version, Some(&old), &new), "{version}");
         wait::until("a new key encrypts", || {
-            openssl(&lab, version, None, &new);
+            resumed(&lab, version, None, &new);
             (key_of(&new) > key_of(&old)).then_some(())
         });
-        assert!(openssl(&lab, version, Some(&old), &new), "{version}: the key before it decrypts");
+        assert!(resumed(&lab, version, Some(&old), &new), "{version}: the key before it decrypts");
         let session = fs::read(&old).expect("a session");
         lab.stop();
 
         // Keys that nobody has any more: the client gets a new session, and its answer.
         let lab = start().set("tls-ticket-lifetime", "8s").ready();
         fs::write(lab.path("old.pem"), session).expect("a file");
-        assert!(!openssl(&lab, version, Some(&lab.path("old.pem")), &lab.path("new.pem")));
+        assert!(!resumed(&lab, version, Some(&lab.path("old.pem")), &lab.path("new.pem")));
         lab.stop();
     }
 }
