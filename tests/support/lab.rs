@@ -285,6 +285,14 @@ impl Lab {
         wait::until(what, || condition().then_some(()));
     }
 
+    /// Waits until a worker sleeps: one that has only just said that it is ready is still in the turn that said so.
+    ///
+    /// # Panics
+    /// When that does not happen.
+    pub fn until_asleep(&self, worker: i32) {
+        self.until("the worker sleeps", || Process::read(worker).is_some_and(|process| process.state == 'S'));
+    }
+
     /// Waits until a process of the group has read all that a client has sent to one of its TCP addresses.
     ///
     /// # Panics

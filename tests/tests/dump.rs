@@ -66,6 +66,7 @@ fn a_blocked_worker_tells_in_which_handler_it_is_and_what_else_is_open() {
 #[test]
 fn an_idle_worker_says_that_it_is_not_blocked() {
     let lab = Start::lab().set("workers", "1").ready();
+    lab.until_asleep(*lab.ready().first().expect("a worker"));
     let said = abort(&lab);
     assert!(said[1].ends_with("its loop waits for events, it is not blocked"), "{said:?}");
     assert!(said[2].contains(": 0 connections, 0 requests in flight, 0 so far"), "{said:?}");
