@@ -16,6 +16,7 @@
 //! * [`neighbour`]: nginx and haproxy, from the files in `examples/deploy`
 //! * [`network`]: hosts with a network between them
 //! * [`manager`]: a service manager that hears what it is told, and by whom
+//! * [`systemd`]: a real one, in namespaces of its own
 //! * [`limit`]: resources that a running process is denied
 //! * [`sources`], [`document`]: what stands in the sources, and in the guide
 //! * [`tools`]: programs that check what is no Rust
@@ -47,6 +48,7 @@ pub mod pty;
 pub mod sources;
 pub mod start;
 pub mod storm;
+pub mod systemd;
 pub mod tools;
 pub mod wait;
 

@@ -2,6 +2,7 @@
 //! reach one another as machines do, and nothing of this machine's.
 
 use std::fs::File;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
@@ -94,16 +95,23 @@ impl Host {
     /// # Panics
     /// When it does.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let path = self.namespace.path.trim_start_matches("--net=");
-        thread::scope(|scope| {
-            let inside = scope.spawn(|| {
-                let namespace = File::open(path).expect("a namespace");
-                setns(namespace, CloneFlags::CLONE_NEWNET).expect("root may enter it");
-                work()
-            });
-            inside.join().expect("work in a namespace")
-        })
+        within(Path::new(self.namespace.path.trim_start_matches("--net=")), work)
     }
+}
+
+/// Does something in a network namespace, with every thread that it starts.
+///
+/// # Panics
+/// When it does, or the namespace cannot be entered.
+pub fn within<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let inside = scope.spawn(|| {
+            let namespace = File::open(path).expect("a namespace");
+            setns(namespace, CloneFlags::CLONE_NEWNET).expect("root may enter it");
+            work()
+        });
+        inside.join().expect("work in a namespace")
+    })
 }
 
 impl Namespace {
