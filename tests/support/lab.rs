@@ -293,6 +293,17 @@ impl Lab {
         self.until("the worker sleeps", || Process::read(worker).is_some_and(|process| process.state == 'S'));
     }
 
+    /// A request that is being answered until `end` is sent: an echo of `beginend`.
+    ///
+    /// # Panics
+    /// When it is not answered.
+    #[must_use]
+    pub fn in_the_middle(&self) -> Client {
+        let mut client = Client::connect(self.address()).expect("a connection");
+        client.begin_post("/echo", "content-length: 8\r\n", "begin").expect("the answer begins");
+        client
+    }
+
     /// Waits until a process of the group has read all that a client has sent to one of its TCP addresses.
     ///
     /// # Panics

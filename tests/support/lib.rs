@@ -4,7 +4,7 @@
 //! * [`lab`]: a running server in a process group of its own, [`start`]: how it is started
 //! * [`chores`]: a server with jobs, a sidecar and something that it keeps
 //! * [`program`]: where the examples are, and what can stand in for a new version
-//! * [`control`]: an operator at the control socket
+//! * [`control`]: an operator at the control socket, [`stranger`]: other users there
 //! * [`certificates`]: who trusts whom
 //! * [`client`], [`load`]: one careful client, and many at once
 //! * [`command`]: the `hatchery` command, asked of a lab
@@ -48,6 +48,7 @@ pub mod pty;
 pub mod sources;
 pub mod start;
 pub mod storm;
+pub mod stranger;
 pub mod systemd;
 pub mod tools;
 pub mod wait;

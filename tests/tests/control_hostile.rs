@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use hatchery_control::{LONGEST_REQUEST, Refusal, Reply, Request};
+use hatchery_control::{LONGEST_REQUEST, Operation, Refusal, Reply, Request};
 use hatchery_tests::control::send_raw;
 use hatchery_tests::procfs::Process;
 use hatchery_tests::{Lab, Start, wait};
@@ -118,4 +118,27 @@ fn who_does_not_get_on_is_closed_after_a_while() {
         written.is_err_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe).then_some(())
     });
     lab.stop();
+}
+
+#[test]
+fn clients_that_wait_keep_no_operator_out() {
+    let lab = Start::lab().controlled().set("drain-timeout", "120s").ready();
+    let mut slow = lab.in_the_middle();
+    let stop = Request::Stop { wait: true };
+    let mut crowd: Vec<_> = (0..64).map(|_| UnixStream::connect(lab.control_path()).expect("it listens")).collect();
+    crowd.iter_mut().for_each(|stream| stream.write_all(stop.to_line().as_bytes()).expect("room"));
+    lab.until("as many wait as may", || lab.log().matches("asks for stop").count() == 12);
+    let told = lab.ask(&stop);
+    let (because, text) = told.failed();
+    assert_eq!(because, Refusal::Refused);
+    assert!(text.starts_with("stop refused: user "), "{text}");
+    assert!(text.ends_with(" waits for 12 operations already; end one, or ask without waiting"), "{text}");
+    for _ in 0..100 {
+        assert_eq!(lab.status().operation, Some(Operation::Stop));
+    }
+    assert_eq!(lab.ask(&Request::Stop { wait: false }).done(), "it stops already");
+    slow.send("end").expect("it is read");
+    let told = crowd.into_iter().filter_map(|stream| std::io::read_to_string(stream).ok());
+    assert_eq!(told.filter(|told| told.contains("stopped: everything was drained")).count(), 12);
+    lab.assert_gone();
 }

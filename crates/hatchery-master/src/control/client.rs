@@ -53,6 +53,17 @@ pub(super) enum State {
     Leaving,
 }
 
+/// What a client would lose with its place, the least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Hold {
+    /// What it was told already, or half a request.
+    Nothing,
+    /// The rest of a list.
+    List,
+    /// What it has asked a moment ago.
+    Request,
+}
+
 /// What has come of reading.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard {
@@ -95,9 +106,24 @@ impl Client {
         Some(self.since + limit)
     }
 
-    /// Whether it only holds a place.
-    pub(super) fn idle_since(&self) -> Option<Instant> {
-        matches!(self.state, State::Asking).then_some(self.since)
+    /// What it would lose with its place; `None` for one that keeps it.
+    pub(super) fn hold(&self) -> Option<Hold> {
+        match self.state {
+            State::Asking | State::Leaving => Some(Hold::Nothing),
+            State::Listing(_) => Some(Hold::List),
+            State::Asked => Some(Hold::Request),
+            State::Waiting(_) | State::Entrusted => None,
+        }
+    }
+
+    /// Whether it waits for an operation, which may take long.
+    pub(super) fn waits(&self) -> bool {
+        matches!(self.state, State::Waiting(_) | State::Entrusted)
+    }
+
+    /// When it last got on.
+    pub(super) fn since(&self) -> Instant {
+        self.since
     }
 
     /// Whether it has sent nothing and is owed nothing.

@@ -1,0 +1,95 @@
+//! Telling clients what has come of what they wait for.
+
+use hatchery_control::{Refusal, Reply};
+use hatchery_core::{Master, Notice, Outcome};
+
+use super::Control;
+use super::client::{Client, State};
+use super::orders::Order;
+use super::status::View;
+use super::waiting::{Goal, Stage};
+
+impl Control {
+    /// A list goes on when what was told of it has been read.
+    pub(super) fn go_on_listing(&mut self, view: View<'_>) {
+        let mut answers = Vec::new();
+        for (key, client) in self.clients.iter_mut().filter(|(_, client)| client.has_read_all()) {
+            let State::Listing(cursor) = &mut client.state else { continue };
+            match view.list(*cursor) {
+                (part, Some(next)) => {
+                    *cursor = next;
+                    client.progress(&part);
+                }
+                (end, None) => answers.push((*key, end)),
+            }
+        }
+        self.answer_all(answers);
+    }
+
+    /// A line of the log, as it is written.
+    pub(crate) fn hears(&mut self, notice: &Notice, core: &Master) {
+        if let Notice::Scaled { workers } = notice {
+            self.scaling = Some(*workers);
+        }
+        let line = Reply::Progress { text: notice.to_string() };
+        let mut answers = Vec::new();
+        for (key, client) in &mut self.clients {
+            let State::Waiting(wait) = &mut client.state else { continue };
+            match wait.hears(notice, core) {
+                Some(reply) => answers.push((*key, reply)),
+                None if wait.stage != Stage::Asked && wait.to_the_end => client.progress(&line),
+                None => {}
+            }
+        }
+        self.answer_all(answers);
+    }
+
+    /// The state of things after a step, when all that it asked for was done.
+    pub(crate) fn looks(&mut self, order: Option<Order>, core: &Master) {
+        if self.scaling.is_some_and(|workers| core.scale().0 != workers || has_scaled(workers, core)) {
+            self.scaling = None;
+        }
+        let mut answers = Vec::new();
+        for (key, client) in &mut self.clients {
+            let State::Waiting(wait) = &mut client.state else { continue };
+            // Whoever has asked since has not been heard by the core.
+            if wait.stage != Stage::Asked || order.is_some_and(|order| order.client == *key) {
+                answers.extend(wait.looks(core).map(|reply| (*key, reply)));
+            }
+        }
+        self.answer_all(answers);
+    }
+
+    /// What was to be done cannot be: this master could not load, and sleeps on.
+    pub fn cannot_wake(&mut self, text: &str) {
+        while let Some((key, _)) = self.asked.pop_front() {
+            self.answer(key, &Reply::Failed { because: Refusal::Failed, text: text.to_owned() });
+        }
+    }
+
+    /// The last words of a master, to everybody who waits for some.
+    pub fn farewell(&mut self, outcome: &Outcome, replaced: bool) {
+        for client in self.clients.values_mut() {
+            if let State::Waiting(wait) = &client.state {
+                let reply = wait.ends(outcome, replaced);
+                client.answer(&reply);
+            }
+        }
+        self.clients.clear();
+        self.asked.clear();
+    }
+
+    fn answer_all(&mut self, answers: Vec<(u64, Reply)>) {
+        for (key, reply) in answers {
+            let waited_for_upgrade =
+                |client: &Client| matches!(&client.state, State::Waiting(wait) if wait.goal == Goal::Upgrade);
+            self.upgrade_answered |= self.clients.get(&key).is_some_and(waited_for_upgrade);
+            self.answer(key, &reply);
+        }
+    }
+}
+
+fn has_scaled(workers: u16, core: &Master) -> bool {
+    let ready = core.ready().into_keys().filter(|slot| !slot.is_companion()).count();
+    ready == usize::from(workers) || core.wanted() == 0
+}

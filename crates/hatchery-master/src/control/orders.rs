@@ -1,0 +1,146 @@
+//! What is asked, in its order: some is answered at once, the rest is asked of the core.
+
+use hatchery_control::{Refusal, Reply, Request};
+use hatchery_core::shutdown::Life;
+use hatchery_core::{Command, Generation, Notice, Slot};
+use hatchery_net::Listeners;
+use hatchery_sys::board::Board;
+use hatchery_sys::socket::Credentials;
+use tracing::info;
+
+use super::Control;
+use super::client::{Client, State};
+use super::listing::Cursor;
+use super::status::{self, View};
+use super::waiting::{Goal, Stage, Wait};
+
+/// A master that has nothing but the sockets.
+#[derive(Clone, Copy, Debug)]
+pub struct Dormant<'a> {
+    /// Its generation.
+    pub generation: Generation,
+    /// Where it listens.
+    pub listeners: &'a Listeners,
+    /// What was counted before.
+    pub board: &'a Board,
+}
+
+/// Why a master wakes for an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awoken {
+    /// To go.
+    ToStop,
+    /// To do what takes workers; it is still to be asked for by [`Control::next_order`].
+    ToObey,
+}
+
+/// What a client wants of the core.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Order {
+    pub(super) client: u64,
+    pub(crate) command: Command,
+}
+
+impl Control {
+    /// What is asked of a master that has nothing but the sockets. Whether it has to wake is the answer.
+    pub(crate) fn while_dormant(&mut self, dormant: &Dormant<'_>, reopen: &mut impl FnMut()) -> Option<Awoken> {
+        while let Some((key, request)) = self.asked.pop_front() {
+            match (order(&request), &request) {
+                (Some((Command::Upgrade | Command::Reload, _)), _) => {
+                    self.asked.push_front((key, request));
+                    return Some(Awoken::ToObey);
+                }
+                (Some((command @ Command::Stop, to_the_end)), _) => {
+                    self.log(key, command, dormant.generation);
+                    if let Some(client) = self.clients.get_mut(&key) {
+                        client.state = State::Waiting(Wait { goal: Goal::Stop, stage: Stage::Running, to_the_end });
+                    }
+                    return Some(Awoken::ToStop);
+                }
+                (Some((Command::Reopen, _)), _) => {
+                    self.log(key, Command::Reopen, dormant.generation);
+                    reopen();
+                    self.answer(key, &Reply::Done { text: Notice::Reopened.to_string() });
+                }
+                (Some((command, _)), _) => {
+                    let text = format!("{command} refused: no worker is there before the first connection");
+                    self.answer(key, &Reply::Failed { because: Refusal::Refused, text });
+                }
+                (None, Request::Connections) => {
+                    self.answer(key, &Reply::Connections { connections: Vec::new(), more: false });
+                }
+                (None, _) => {
+                    let status = Box::new(status::dormant(dormant, self));
+                    self.answer(key, &Reply::Status { status });
+                }
+            }
+        }
+        None
+    }
+
+    /// Answers what can be answered at once. The first request that is an order is returned.
+    pub(crate) fn next_order(&mut self, view: View<'_>) -> Option<Order> {
+        self.go_on_listing(view);
+        while let Some((key, request)) = self.asked.pop_front() {
+            match request {
+                Request::Status => {
+                    let status = Box::new(view.status(self));
+                    self.answer(key, &Reply::Status { status });
+                }
+                Request::Connections => {
+                    if let Some(client) = self.clients.get_mut(&key) {
+                        client.state = State::Listing(Cursor::default());
+                    }
+                }
+                other => {
+                    let (command, to_the_end) = order(&other)?;
+                    // Opening logs again is over within the step.
+                    let waits = to_the_end && command != Command::Reopen;
+                    if let Some(why) = waits.then(|| self.too_many_waits(key)).flatten() {
+                        let text = format!("{command} refused: {why}");
+                        self.answer(key, &Reply::Failed { because: Refusal::Refused, text });
+                        continue;
+                    }
+                    self.log(key, command, view.core.generation());
+                    // A second stop would end at once what the first one drains.
+                    let stops = matches!(view.core.life(), Life::Stopping { .. });
+                    let Some(mut wait) = Wait::new(command, to_the_end, view.core) else { continue };
+                    if command == Command::Stop && stops {
+                        wait.stage = Stage::Running;
+                    }
+                    let begins = wait.stage == Stage::Asked;
+                    let joins = (!begins && !to_the_end).then(|| Reply::Done { text: "it stops already".to_owned() });
+                    if let Some(client) = self.clients.get_mut(&key) {
+                        client.state = State::Waiting(wait);
+                    }
+                    if let Some(reply) = joins {
+                        self.answer(key, &reply);
+                    }
+                    if begins {
+                        return Some(Order { client: key, command });
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn log(&self, key: u64, command: Command, generation: Generation) {
+        if let Some(Client { who: Credentials { uid, pid }, .. }) = self.clients.get(&key) {
+            info!(target: "hatchery", generation = generation.0, "control socket: user {uid} (pid {pid}) asks for {command}");
+        }
+    }
+}
+
+/// What a request asks of the core, and whether its end is waited for.
+fn order(request: &Request) -> Option<(Command, bool)> {
+    match request {
+        Request::Upgrade { wait } => Some((Command::Upgrade, *wait)),
+        Request::Reload { wait } => Some((Command::Reload, *wait)),
+        Request::Scale { workers, wait } => Some((Command::Scale(*workers), *wait)),
+        Request::Recycle { slot, wait } => Some((Command::Recycle(Slot(*slot)), *wait)),
+        Request::Stop { wait } => Some((Command::Stop, *wait)),
+        Request::Reopen => Some((Command::Reopen, true)),
+        _ => None,
+    }
+}

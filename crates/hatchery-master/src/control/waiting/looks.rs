@@ -1,0 +1,98 @@
+//! What the core's state means for whoever waits, where no line of the log tells it.
+
+use hatchery_control::{Refusal, Reply};
+use hatchery_core::rollout::Rollout;
+use hatchery_core::shutdown::Life;
+use hatchery_core::upgrade::Upgrade;
+use hatchery_core::{Command, Master, Slot};
+
+use super::{Goal, Stage, Wait};
+
+impl Wait {
+    /// What the core's state means for it, after a step; an answer ends it.
+    pub(in super::super) fn looks(&mut self, core: &Master) -> Option<Reply> {
+        if self.stage == Stage::Asked {
+            // It was not refused, and whatever begins without a line has begun.
+            return match self.goal {
+                Goal::Reload | Goal::Upgrade if core.has_postponed(command_of(self.goal)) => {
+                    self.passes(Stage::Postponed, "it follows what goes on already")
+                }
+                Goal::Reload => self.passes(Stage::Running, "reload begins"),
+                Goal::Upgrade => self.passes(Stage::Running, "upgrade begins"),
+                Goal::Scale(_) => self.passes(Stage::Running, "scaled"),
+                Goal::Recycle { slot, .. } => self.passes(Stage::Running, &format!("slot {slot} is being replaced")),
+                Goal::Stop => self.passes(Stage::Running, "stop begins: draining"),
+                Goal::Reopen | Goal::Succession => None,
+            };
+        }
+        if let Stage::Aborting(text) = &self.stage {
+            let over = || Reply::Failed { because: Refusal::Failed, text: text.clone() };
+            return (core.upgrade() == Upgrade::Idle).then(over);
+        }
+        match (self.goal, &self.stage) {
+            (Goal::Reload | Goal::Upgrade, Stage::Postponed) => {
+                (!core.has_postponed(command_of(self.goal))).then(|| self.called_off(core))
+            }
+            (Goal::Reload, _) => (core.rollout() == Rollout::Idle).then(|| self.called_off(core)),
+            (Goal::Upgrade, _) => match core.upgrade() {
+                Upgrade::Starting | Upgrade::Preparing { .. } | Upgrade::Committed { .. } => None,
+                Upgrade::Probation { .. } | Upgrade::Retiring { .. } | Upgrade::Leaving => {
+                    Some(Reply::Done { text: "upgrade is done: the successor serves".to_owned() })
+                }
+                Upgrade::Idle | Upgrade::Aborting { .. } => Some(self.called_off(core)),
+            },
+            (Goal::Scale(workers), _) => self.scaled(workers, core),
+            (Goal::Recycle { slot, old }, _) => {
+                let now = core.ready().get(&slot).copied();
+                let old_accepts = core.workers().any(|worker| Some(worker.pid) == old && worker.is_ready());
+                match now {
+                    Some(new) if Some(new) != old && !old_accepts => {
+                        let text = format!("slot {slot} is replaced: its worker is pid {new}");
+                        Some(Reply::Done { text })
+                    }
+                    // Nobody wants that slot any more, and its worker goes without a successor.
+                    _ if core.wanted() <= slot.0 => Some(self.called_off(core)),
+                    Some(_) | None => None,
+                }
+            }
+            (Goal::Succession, _) => core.lineage().accepts().then(|| {
+                let text =
+                    format!("upgrade is done: generation {} serves, its predecessor has died", core.generation());
+                Reply::Done { text }
+            }),
+            (Goal::Stop | Goal::Reopen, _) => None,
+        }
+    }
+
+    fn scaled(&self, workers: u16, core: &Master) -> Option<Reply> {
+        if core.scale().0 != workers || core.wanted() == 0 {
+            return Some(self.called_off(core));
+        }
+        let ready = core.ready().into_keys().filter(|slot| !slot.is_companion()).collect::<Vec<_>>();
+        let all = (0..workers).all(|slot| ready.contains(&Slot(slot)));
+        let text = || format!("scaled: {workers} workers are ready");
+        (all && ready.len() == usize::from(workers)).then(|| Reply::Done { text: text() })
+    }
+
+    fn called_off(&self, core: &Master) -> Reply {
+        let why = match core.life() {
+            Life::Stopping { .. } | Life::GivingUp { .. } | Life::Over => "the server stops",
+            Life::Resting | Life::Dozing => "all workers were sent away",
+            Life::Booting | Life::Serving => match self.goal {
+                _ if core.upgrade().is_handed_over() => {
+                    let text = format!("{} called off: the successor serves by now", self.goal.name());
+                    return Reply::Failed { because: Refusal::Replaced, text };
+                }
+                Goal::Scale(_) => "somebody has asked for another number since",
+                Goal::Upgrade | Goal::Reload | Goal::Recycle { .. } | Goal::Reopen | Goal::Stop | Goal::Succession => {
+                    "something else came first"
+                }
+            },
+        };
+        Reply::Failed { because: Refusal::Failed, text: format!("{} called off: {why}", self.goal.name()) }
+    }
+}
+
+fn command_of(goal: Goal) -> Command {
+    if goal == Goal::Upgrade { Command::Upgrade } else { Command::Reload }
+}
