@@ -29,6 +29,16 @@ pub enum ListenError {
         /// The address.
         address: Address,
     },
+    /// An upgrade has dropped the address, and who served before goes on serving it until it goes.
+    #[error(
+        "address in use: {address} is served by the master before this one (pid {pid}) until that has gone; ask for it again then"
+    )]
+    NotLetGo {
+        /// The address.
+        address: Address,
+        /// The master.
+        pid: i32,
+    },
     /// The settings name one address twice.
     #[error("{address} is asked for twice")]
     Twice {

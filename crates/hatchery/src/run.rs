@@ -27,6 +27,7 @@ use crate::settings::Sources;
 use crate::{Error, Exit, Server, Settings, logging, starter};
 use companions::{Share, Staff};
 use ground::{Ground, Lain};
+use listeners::Left;
 use place::Held;
 use tls::Tls;
 
@@ -189,7 +190,8 @@ impl<P: 'static> Server<P> {
         let staff = Staff::gather(companions, &ground.kept, ground.admin.is_some())?;
         let current = Rc::new(RefCell::new(settings));
         let Callbacks { before_fork, after_fork, on_worker_exit } = self.hooks;
-        let hooks = hooks(before_fork, on_worker_exit, self.sources, self.named, &current, &tls, origin.clone());
+        let hooks =
+            hooks((before_fork, on_worker_exit), self.sources, self.named, ground.left, &current, &tls, origin.clone());
         let setup = Setup {
             policy: current.borrow().policy(),
             scaled: ground.scaled,
@@ -259,21 +261,20 @@ fn enter(settings: &Settings, sources: &Sources) -> Result<(), Error> {
 }
 
 fn hooks(
-    before_fork: Vec<SlotHook>,
-    on_worker_exit: Vec<ExitHook>,
+    (mut before_fork, mut on_worker_exit): (Vec<SlotHook>, Vec<ExitHook>),
     sources: Sources,
     named: Vec<Spec>,
+    left: Left,
     current: &Rc<RefCell<Settings>>,
     tls: &Rc<Tls>,
     origin: Origin,
 ) -> Hooks {
-    let (mut before_fork, mut on_worker_exit) = (before_fork, on_worker_exit);
     let (rereading, reopening, comparing) = (Rc::clone(current), Rc::clone(current), Rc::clone(current));
     let same_sources = sources.clone();
     let (rotating, by, renewing) = (Rc::clone(tls), Rc::clone(current), Rc::clone(tls));
     Hooks {
         may_begin_anew: Box::new(move || reread::could_begin_anew(&same_sources, &comparing, &origin)),
-        reread: Box::new(move |listeners| reread::again(&sources, &named, &rereading, &renewing, listeners)),
+        reread: Box::new(move |listeners| reread::again(&sources, &named, &left, &rereading, &renewing, listeners)),
         reopen: Box::new(move || logging::reopen(&reopening.borrow())),
         serving: Box::new(starter::ready),
         upkeep: Box::new(move || rotating.rotate(&by.borrow())),

@@ -14,7 +14,7 @@ use hatchery_sys::origin::Origin;
 use hatchery_sys::signals::{self, SelfPipe, Startup};
 use tracing::info;
 
-use super::listeners::Claimed;
+use super::listeners::{Claimed, Left};
 use super::{BOARD_CELLS, companions, listeners, relays, reread};
 use crate::server::Make;
 use crate::{Error, Settings, logging, starter};
@@ -44,6 +44,8 @@ pub(super) struct Ground {
     pub(super) stores: bool,
     /// Names of what it need not store any more.
     pub(super) leaving: Vec<String>,
+    /// What the predecessor goes on serving.
+    pub(super) left: Left,
 }
 
 /// What follows from waiting for somebody.
@@ -86,7 +88,8 @@ impl Ground {
         let anchor = predecessor.as_mut().and_then(|before| before.anchor.take());
         let admin = listeners::admin(settings, predecessor.as_mut())?;
         let kept = companions::keep(keeps, predecessor.as_mut())?;
-        let Claimed { listeners, link, leaving } = listeners::claim(settings, named, predecessor, passed, stores)?;
+        let Claimed { listeners, link, leaving, left } =
+            listeners::claim(settings, named, predecessor, passed, stores)?;
         // Nobody listens at the other end of a link to oneself.
         let link = link.filter(|_| !is_anew);
         Ok(Self {
@@ -104,6 +107,7 @@ impl Ground {
             admin,
             stores,
             leaving,
+            left,
         })
     }
 

@@ -1,9 +1,13 @@
 //! The listeners of this generation: its predecessor's where the address is the same, a
 //! service manager's where one has passed them, others bound anew.
 
+use std::os::fd::AsFd;
+
 use hatchery_master::Predecessor;
 use hatchery_net::{Address, Bind, Holder, Inherited, ListenError, Listener, Listeners, Passed, Spec};
 use hatchery_sys::channel::Channel;
+use hatchery_sys::peer::Peer;
+use hatchery_sys::{Pid, socket};
 use hatchery_worker::TLS;
 use tracing::info;
 
@@ -16,6 +20,29 @@ pub(super) struct Claimed {
     pub(super) link: Option<Channel>,
     /// Names of what the service manager need not store any more.
     pub(super) leaving: Vec<String>,
+    /// What the predecessor goes on serving.
+    pub(super) left: Left,
+}
+
+/// Addresses that this generation has not asked for: they are their predecessor's until it goes.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    addresses: Vec<Address>,
+    master: Option<Peer>,
+}
+
+impl Left {
+    /// Why an address cannot be had.
+    pub(super) fn explains(&self, error: ListenError) -> ListenError {
+        match (&self.master, error) {
+            (Some(master), ListenError::InUse { address })
+                if self.addresses.contains(&address) && !master.has_ended() =>
+            {
+                ListenError::NotLetGo { address, pid: master.pid().as_raw() }
+            }
+            (_, error) => error,
+        }
+    }
 }
 
 /// `stores` is whether the service manager is to store what is bound.
@@ -52,24 +79,27 @@ pub(super) fn claim(
     if stores {
         listeners.keep_stored();
     }
-    let mut leaves = Vec::new();
+    let (mut leaves, mut left) = (Vec::new(), Vec::new());
     for listener in unasked {
         if let Holder::Store { .. } = listener.holder {
             leaving.push(listener.store_name());
         }
         info!(target: "hatchery", "{} is not served any more: no setting asks for it", listener.address);
         leaves.extend(handed.iter().filter(|(address, _)| *address == listener.address).map(|(_, place)| *place));
+        left.push(listener.address.clone());
         if is_first {
             // Of the store: nobody else serves it.
             let spec = Spec { name: None, address: listener.address };
             Listener::inherit(&spec, listener.fds)?.end();
         }
     }
+    let master = link.as_ref().and_then(|link| socket::credentials(link.as_fd()).ok());
+    let left = Left { addresses: left, master: master.map(|who| Peer::of(Pid::from_raw(who.pid))) };
     if let Some(link) = link.as_ref().filter(|_| !leaves.is_empty()) {
         // Its workers go on accepting there, until they go.
         hatchery_master::predecessor::leaves(link, leaves);
     }
-    Ok(Claimed { listeners, link, leaving })
+    Ok(Claimed { listeners, link, leaving, left })
 }
 
 /// A listener that there is, and what the service manager calls it, if one has passed it.

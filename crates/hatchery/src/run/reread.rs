@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use crate::settings::Sources;
 use crate::{Error, Settings, logging};
 
+use super::listeners::Left;
 use super::place;
 use super::tls::{self, Tls};
 
@@ -19,6 +20,7 @@ use super::tls::{self, Tls};
 pub(super) fn again(
     sources: &Sources,
     named: &[Spec],
+    left: &Left,
     current: &RefCell<Settings>,
     tls: &Tls,
     listeners: &mut Listeners,
@@ -34,7 +36,7 @@ pub(super) fn again(
     let queues = settings.queues();
     let listeners = listeners
         .revise(&specs, settings.listen_mode, queues, settings.backlog)
-        .map_err(|error| Error::from(error).one_line())?;
+        .map_err(|error| Error::from(left.explains(error)).one_line())?;
     let policy = settings.policy();
     tls.adopt(&settings, renewed);
     current.replace(settings);
