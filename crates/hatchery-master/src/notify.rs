@@ -374,8 +374,9 @@ impl Notify {
     }
 
     fn say_with(&mut self, text: &str, fds: Vec<OwnedFd>) {
-        let text = self.introduced(text);
         if self.outbox.len() < OUTBOX {
+            let text = self.introduced(text);
+            self.introduction_is_made();
             self.outbox.push_back(Letter { text, fds });
         }
         self.flush();
@@ -383,19 +384,26 @@ impl Notify {
 
     fn say_if_there_is_room(&mut self, text: &str) {
         if self.outbox.is_empty() {
-            let text = self.introduced(text);
-            let sent = self.send(&text, &[]);
+            let sent = self.send(&self.introduced(text), &[]);
+            if sent.is_ok() {
+                self.introduction_is_made();
+            }
             self.judge(sent);
         }
     }
 
-    fn introduced(&mut self, text: &str) -> String {
-        match &mut self.standing {
-            Standing::Main { introduces, .. } if *introduces => {
-                *introduces = false;
-                format!("MAINPID={}\n{text}", process::pid())
-            }
-            Standing::Waiting { .. } | Standing::Main { .. } | Standing::Former => text.to_owned(),
+    /// Who is not known yet says who it is with whatever it says first.
+    fn introduced(&self, text: &str) -> String {
+        match self.standing {
+            Standing::Main { introduces: true, .. } => format!("MAINPID={}\n{text}", process::pid()),
+            Standing::Waiting { .. } | Standing::Main { introduces: false, .. } | Standing::Former => text.to_owned(),
+        }
+    }
+
+    /// What said it will be heard.
+    fn introduction_is_made(&mut self) {
+        if let Standing::Main { introduces, .. } = &mut self.standing {
+            *introduces = false;
         }
     }
 
@@ -443,4 +451,39 @@ fn extension() -> String {
 
 fn one_line(text: &str) -> String {
     text.lines().collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+
+    #[test]
+    fn who_is_not_known_yet_says_so_once_there_is_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        let mut notify = Notify {
+            way: Way::Socket(Datagrams::to(path.as_os_str()).unwrap()),
+            outbox: VecDeque::new(),
+            warned: true,
+            standing: Standing::Main { predecessor: None, introduces: true },
+            told: Told::Ready,
+            status: Status::default(),
+            watchdog: None,
+            store: Store::from_env(),
+            ask_at: None,
+        };
+        let sent = (0..100_000).take_while(|_| notify.send("full", &[]).is_ok()).count();
+        notify.say_if_there_is_room("STATUS=lost");
+        manager.set_nonblocking(true).unwrap();
+        let mut message = [0; 64];
+        for _ in 0..sent {
+            assert_eq!(manager.recv(&mut message).unwrap(), 4);
+        }
+        notify.say_if_there_is_room("STATUS=heard");
+        let length = manager.recv(&mut message).unwrap();
+        assert_eq!(message[..length], *format!("MAINPID={}\nSTATUS=heard", process::pid()).as_bytes());
+    }
 }
