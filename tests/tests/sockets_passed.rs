@@ -175,6 +175,8 @@ fn what_a_reload_retires_is_left_to_the_manager() {
         lab.signal(Signal::SIGHUP);
         lab.until_logged(log::RELOAD_DONE, 1);
         lab.until_logged(RETIRED, 1);
+        // The old ones have been told, which is not yet done.
+        lab.until("only the new ones accept", || lab.ready().len() == 2);
 
         let mut late: Vec<Client> = (0..8).map(|_| waiting(&held.address)).collect();
         load.more(50);
