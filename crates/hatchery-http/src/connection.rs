@@ -16,7 +16,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::http1::{Exit, Http1};
-use crate::http2::Http2;
+use crate::http2::{Http2, Outlook};
 use crate::parked::{Parked, Wake};
 use crate::phase::{Order, Phase};
 use crate::server::Shared;
@@ -83,6 +83,7 @@ impl<S: Handle> Future for Connection<S> {
         match this.registered.entry.take_order() {
             Order::None => {}
             Order::Park => this.park(cx),
+            Order::Look => this.look(),
             Order::Shed => this.shed(cx),
             Order::Drain => this.drain(cx),
             Order::Expire => this.expire(cx),
@@ -204,6 +205,14 @@ impl<S: Handle> Connection<S> {
         self.link = Link::Parked(parked);
         if self.server.hub.is_draining() {
             self.depart();
+        }
+    }
+
+    fn look(&mut self) {
+        if let Link::Http2(active) = &mut self.link
+            && active.look() == Outlook::Hopeless
+        {
+            self.take_link();
         }
     }
 

@@ -13,6 +13,8 @@ pub(crate) struct Entry {
     order: Cell<Order>,
     /// It has tried to move and could not, or must not any more: it comes to its end here.
     stays: Cell<bool>,
+    /// HTTP/2: it has streams, which have limits of their own.
+    streams: Cell<bool>,
     waker: OnceCell<Waker>,
 }
 
@@ -23,6 +25,7 @@ impl Entry {
             since: Cell::new(since),
             order: Cell::new(order),
             stays: Cell::new(false),
+            streams: Cell::new(false),
             waker: OnceCell::new(),
         }
     }
@@ -54,6 +57,15 @@ impl Entry {
     /// From now on the connection does not move.
     pub(crate) fn stay(&self) {
         self.stays.set(true);
+    }
+
+    /// Whether its streams are to be looked at in each sweep.
+    pub(crate) fn has_streams(&self) -> bool {
+        self.streams.get()
+    }
+
+    pub(crate) fn note_streams(&self, some: bool) {
+        self.streams.set(some);
     }
 
     pub(crate) fn take_order(&self) -> Order {

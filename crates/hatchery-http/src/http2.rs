@@ -1,11 +1,20 @@
 //! An active HTTP/2 connection: hyper's, with pings against dead peers and a way out of idleness.
+//!
+//! The limits of its streams are in `wire`, by what `accounts` takes down of its `frames`.
 
+mod accounts;
+mod frames;
+mod wire;
+
+use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use h2::Reason;
+use hatchery_worker::Counter;
 use hatchery_worker::ledger::Protocol;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
@@ -14,7 +23,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use crate::clock::elapsed;
 use crate::entry::Entry;
 use crate::http1::Exit;
-use crate::io::LineIo;
 use crate::limits::Resolved;
 use crate::line::Line;
 use crate::parked::Parked;
@@ -23,13 +31,19 @@ use crate::server::Shared;
 use crate::service::Handle;
 use crate::streams::Streams;
 
+pub(crate) use wire::{Outlook, Refusing, Wire};
+
+use accounts::WINDOW;
+use wire::WireIo;
+
 /// How long a client that was told to go may open streams. Its answer to a ping ends that sooner.
 const LAST_STREAMS: Duration = Duration::from_secs(3);
 
 /// hyper's connection, and the facts that it shares with its io and its requests.
 pub(crate) struct Http2<S: Handle> {
-    conn: http2::Connection<TokioIo<LineIo>, Streams<S>, LocalTasks>,
+    conn: http2::Connection<TokioIo<WireIo>, Streams<S>, LocalTasks>,
     line: Rc<Line>,
+    wire: Rc<Wire>,
 }
 
 /// Streams run as tasks of this thread: they need not be `Send`.
@@ -52,6 +66,8 @@ pub(crate) fn builder(limits: &Resolved) -> http2::Builder<LocalTasks> {
         .keep_alive_interval(limits.pings.every)
         .keep_alive_timeout(limits.pings.timeout)
         .max_concurrent_streams(limits.max_streams)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(1024)
         .max_header_list_size(u32::try_from(limits.max_head_size).unwrap_or(u32::MAX));
@@ -62,9 +78,10 @@ impl<S: Handle> Http2<S> {
     pub(crate) fn new(server: &Rc<Shared<S>>, seat: &S::Seat, parked: Parked, entry: &Rc<Entry>) -> Box<Self> {
         let line = Line::new(parked, entry, &server.hub, true);
         line.record().speaks(Protocol::Http2);
-        let io = TokioIo::new(LineIo(Rc::clone(&line)));
-        let conn = server.http2.serve_connection(io, Streams::new(server, seat, &line));
-        let mut http2 = Box::new(Self { conn, line });
+        let wire = Wire::new(&server.hub);
+        let io = TokioIo::new(WireIo { line: Rc::clone(&line), wire: Rc::clone(&wire) });
+        let conn = server.http2.serve_connection(io, Streams::new(server, seat, &line, &wire));
+        let mut http2 = Box::new(Self { conn, line, wire });
         // Until the first request the limit for a head goes on counting.
         http2.line.rename(Phase::Head);
         if server.hub.is_draining() {
@@ -80,10 +97,10 @@ impl<S: Handle> Http2<S> {
     pub(crate) fn leave(&mut self) {
         let line = &*self.line;
         Pin::new(&mut self.conn).graceful_shutdown();
-        if line.told.get().is_none() {
-            line.told.set(Some(line.hub.now()));
+        if self.wire.told.get().is_none() {
+            self.wire.told.set(Some(line.hub.now()));
         }
-        if line.in_flight.get() == 0 && line.stalled.get() == 0 {
+        if !self.is_busy() {
             line.enter(Phase::Http2Leaving, line.hub.now());
         }
     }
@@ -93,46 +110,65 @@ impl<S: Handle> Http2<S> {
         self.line.give_up();
     }
 
+    /// Condemns streams that have had their time; the next poll ends them.
+    pub(crate) fn look(&self) -> Outlook {
+        let (outlook, doing) = self.wire.look(&self.line);
+        if self.line.entry.phase() == Phase::Handler {
+            self.line.record().enter(doing);
+        }
+        outlook
+    }
+
     /// Drives the connection until it ends.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Exit> {
         self.line.begin_poll();
         let _polled = self.line.record().poll();
-        match Pin::new(&mut self.conn).poll(cx) {
+        let mut polled = Pin::new(&mut self.conn).poll(cx);
+        if polled.is_pending() && self.wire.has_orders(&self.line) {
+            polled = Pin::new(&mut self.conn).poll(cx);
+        }
+        match polled {
             Poll::Pending => {
                 self.settle();
                 Poll::Pending
             }
-            Poll::Ready(_) if self.line.ended.get() => Poll::Ready(Exit::Dead),
-            Poll::Ready(Ok(()) | Err(_)) => Poll::Ready(Exit::Finished),
+            Poll::Ready(ended) => {
+                if ended.is_err_and(|error| is_flood(&error)) {
+                    self.line.hub.counters.count(Counter::ResetFlood);
+                }
+                Poll::Ready(if self.line.ended.get() { Exit::Dead } else { Exit::Finished })
+            }
         }
     }
 
     /// The socket without hyper, to be closed; `None` if a request still holds it.
     pub(crate) fn into_parked(self) -> Option<Parked> {
-        let Self { conn, line } = self;
+        let Self { conn, line, wire: _ } = self;
         drop(conn);
         Rc::into_inner(line)?.into_parked(&[])
     }
 
+    fn is_busy(&self) -> bool {
+        self.line.in_flight.get() > 0 || self.wire.has_streams()
+    }
+
     fn settle(&self) {
         let line = &*self.line;
-        let (now, phase) = (line.hub.now(), line.entry.phase());
-        let (blocked, stalled) = (line.dirty.get(), line.stalled.get() > 0);
-        if blocked || stalled {
-            // The client does not read from the socket, or grants its streams no room.
-            let progress = if stalled { line.advanced.take() } else { line.sent.get() };
-            if phase != Phase::Send || progress {
+        let (now, phase, busy) = (line.hub.now(), line.entry.phase(), self.is_busy());
+        line.entry.note_streams(busy);
+        if line.dirty.get() {
+            // The client does not read from the socket.
+            if phase != Phase::Send || line.sent.get() {
                 line.enter(Phase::Send, now);
             }
             return;
         }
-        let busy = line.in_flight.get() > 0;
         match phase {
             Phase::Handler if busy => {}
             Phase::Head | Phase::Http2Idle | Phase::Http2Leaving if !busy => {}
             _ if busy => line.enter(Phase::Handler, now),
             // A client that never answers the ping gets no new time with each stream that ends.
-            _ => match line.told.get() {
+            _ => match self.wire.told.get() {
                 Some(told) => line.enter(Phase::Http2Leaving, told),
                 None => line.enter(Phase::Http2Idle, now),
             },
@@ -140,7 +176,13 @@ impl<S: Handle> Http2<S> {
     }
 }
 
+/// Whether h2 has ended the connection since the client kept it busy with what costs more to take than to send.
+fn is_flood(error: &hyper::Error) -> bool {
+    let h2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    h2.is_some_and(|error| error.is_go_away() && error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM))
+}
+
 /// Whether the client goes on opening streams long after it was told to go.
-pub(crate) fn refuses(line: &Line) -> bool {
-    line.told.get().is_some_and(|told| elapsed(line.hub.now(), told) > LAST_STREAMS)
+pub(crate) fn refuses(line: &Line, wire: &Wire) -> bool {
+    wire.told.get().is_some_and(|told| elapsed(line.hub.now(), told) > LAST_STREAMS)
 }

@@ -66,12 +66,6 @@ pub(crate) struct Line {
     looked: Cell<(i64, u32)>,
     /// An answer that waits for a moment while the worker drains.
     pub(crate) held: Cell<Option<Box<dyn Any>>>,
-    /// HTTP/2: pieces of answers that are not sent, and bodies that nobody asks for more.
-    pub(crate) stalled: Cell<u32>,
-    /// HTTP/2: a piece of an answer was sent; cleared by the task.
-    pub(crate) advanced: Cell<bool>,
-    /// HTTP/2: when the client was told to go.
-    pub(crate) told: Cell<Option<u32>>,
     facts: Facts,
     /// `None` where it may be given away: then it is in the tunnel.
     transport: RefCell<Option<Transport>>,
@@ -133,9 +127,6 @@ impl Line {
             cut_off: Cell::new(false),
             looked: Cell::new((0, 0)),
             held: Cell::new(None),
-            stalled: Cell::new(0),
-            advanced: Cell::new(false),
-            told: Cell::new(None),
             facts,
             transport: RefCell::new(transport),
             source: Cell::new(Source::of(&prefix)),

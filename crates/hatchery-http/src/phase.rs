@@ -84,6 +84,8 @@ pub(crate) enum Order {
     None,
     /// Give hyper's buffers back.
     Park,
+    /// See which of its streams have had their time.
+    Look,
     /// Go to another process, where there are fewer.
     Shed,
     /// The worker drains.
@@ -97,7 +99,7 @@ pub(crate) enum Order {
 pub(crate) struct Patience {
     /// For a client that has to say something, or to close.
     client: Duration,
-    /// For an application that was given a connection.
+    /// For an application that was given a connection, and for a client in the middle of a request.
     upgraded: Duration,
 }
 
@@ -128,8 +130,8 @@ pub(crate) fn judge(
         Phase::Handshake => soon(limits.handshake),
         Phase::Fresh | Phase::Head => soon(limits.head),
         Phase::Idle | Phase::Parked | Phase::Http2Idle => soon(limits.idle),
-        Phase::Body => limits.body,
-        Phase::Send | Phase::Gone => limits.send,
+        Phase::Body => within(limits.body, patience),
+        Phase::Send | Phase::Gone => within(limits.send, patience),
         Phase::Http2Leaving => soon(WINDOW),
         Phase::Lingering => soon(LINGER),
         Phase::Farewell => FAREWELL,
@@ -146,6 +148,11 @@ pub(crate) fn judge(
     } else {
         Order::None
     }
+}
+
+/// How long a client may be silent in the middle of a request: a drain does not wait for it to its end.
+pub(crate) fn within(limit: Duration, patience: Option<Patience>) -> Duration {
+    patience.map_or(limit, |patience| limit.min(patience.upgraded))
 }
 
 #[cfg(test)]
@@ -174,9 +181,9 @@ mod tests {
             (Phase::Fresh, Some(15_100), Some(1_100)),
             (Phase::Head, Some(15_100), Some(1_100)),
             (Phase::Handler, None, None),
-            (Phase::Body, Some(30_100), Some(30_100)),
-            (Phase::Send, Some(40_100), Some(40_100)),
-            (Phase::Gone, Some(40_100), Some(40_100)),
+            (Phase::Body, Some(30_100), Some(8_100)),
+            (Phase::Send, Some(40_100), Some(8_100)),
+            (Phase::Gone, Some(40_100), Some(8_100)),
             (Phase::Idle, Some(75_100), Some(1_100)),
             (Phase::Parked, Some(75_100), Some(1_100)),
             (Phase::Moving, None, None),

@@ -1,19 +1,17 @@
 //! What stands between hyper and the handler on HTTP/2, where many requests share a connection.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
 use hatchery_worker::Counter;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::access::Note;
 use crate::guard::{Guard, Outgoing};
-use crate::http2::refuses;
+use crate::http2::{Refusing, Wire, refuses};
 use crate::line::Line;
 use crate::server::Shared;
 use crate::service::Handle;
@@ -24,28 +22,30 @@ pub(crate) struct Streams<S: Handle> {
     server: Rc<Shared<S>>,
     seat: S::Seat,
     line: Rc<Line>,
+    wire: Rc<Wire>,
 }
 
 impl<S: Handle> Streams<S> {
-    pub(crate) fn new(server: &Rc<Shared<S>>, seat: &S::Seat, line: &Rc<Line>) -> Self {
-        Self { server: Rc::clone(server), seat: seat.clone(), line: Rc::clone(line) }
+    pub(crate) fn new(server: &Rc<Shared<S>>, seat: &S::Seat, line: &Rc<Line>, wire: &Rc<Wire>) -> Self {
+        Self { server: Rc::clone(server), seat: seat.clone(), line: Rc::clone(line), wire: Rc::clone(wire) }
     }
 }
 
 impl<S: Handle> hyper::service::Service<Request> for Streams<S> {
-    type Response = Response<Tracked<S::Body>>;
+    type Response = Response<Marked<S::Body>>;
     type Error = h2::Error;
     type Future = Answer<S>;
 
     fn call(&self, mut request: Request) -> Self::Future {
-        if refuses(&self.line) {
+        if refuses(&self.line, &self.wire) {
             return Answer::Refused;
         }
         let note = self.server.access.map(|log| Note::of(log, &request, &self.line.client()));
         let length = request.body().size_hint().exact();
         if length.is_some_and(|length| length > self.server.hub.limits.max_body_size) {
             self.server.hub.counters.count(Counter::BodyTooLarge);
-            return Answer::Working { guard: Guard::too_large(&self.line, note), line: Rc::clone(&self.line) };
+            let refusing = Some(self.wire.refuse());
+            return Answer::Working { guard: Guard::too_large(&self.line, note), line: Rc::clone(&self.line), refusing };
         }
         // Begun first: the client's count of requests has this one in it.
         let (server, seat) = (Rc::clone(&self.server), self.seat.clone());
@@ -55,7 +55,7 @@ impl<S: Handle> hyper::service::Service<Request> for Streams<S> {
             }
             Call::Waiting { server, seat, request: Some(request) }
         });
-        Answer::Working { guard, line: Rc::clone(&self.line) }
+        Answer::Working { guard, line: Rc::clone(&self.line), refusing: None }
     }
 }
 
@@ -63,26 +63,25 @@ pin_project_lite::pin_project! {
     /// The work on one request.
     #[project = AnswerProj]
     pub(crate) enum Answer<S: Handle> {
-        Working { #[pin] guard: Guard<Call<S>>, line: Rc<Line> },
+        Working { #[pin] guard: Guard<Call<S>>, line: Rc<Line>, refusing: Option<Refusing> },
         // By a word that says that nothing was done: the client may ask elsewhere.
         Refused,
     }
 }
 
 impl<S: Handle> Future for Answer<S> {
-    type Output = Result<Response<Tracked<S::Body>>, h2::Error>;
+    type Output = Result<Response<Marked<S::Body>>, h2::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let (guard, line) = match self.project() {
-            AnswerProj::Working { guard, line } => (guard, line),
+            AnswerProj::Working { guard, line, .. } => (guard, line),
             AnswerProj::Refused => return Poll::Ready(Err(h2::Reason::REFUSED_STREAM.into())),
         };
         // A stream is a task of its own, which its connection's mark does not cover.
         let polled = line.record().poll();
         let Ok(response) = ready!(guard.poll(cx));
         drop(polled);
-        let stall = Stall { line: Rc::clone(line), counted: Cell::new(false) };
-        Poll::Ready(Ok(response.map(|body| Tracked { body, stall })))
+        Poll::Ready(Ok(response.map(|body| Marked { body, line: Rc::clone(line) })))
     }
 }
 
@@ -115,36 +114,22 @@ impl<S: Handle> Future for Call<S> {
 }
 
 pin_project_lite::pin_project! {
-    /// The body of an answer, which knows when the client grants it no room.
-    ///
-    /// hyper asks a body for more only when there is room. A body whose last
-    /// piece was taken and that is not asked again waits for the client.
-    pub(crate) struct Tracked<B> {
+    /// The body of an answer, which is asked for in the stream's task as well.
+    pub(crate) struct Marked<B> {
         #[pin]
         body: Outgoing<B>,
-        stall: Stall,
+        line: Rc<Line>,
     }
 }
 
-impl<B: Body<Error: Into<BoxError>>> Body for Tracked<B> {
-    type Data = Piece<B::Data>;
+impl<B: Body<Error: Into<BoxError>>> Body for Marked<B> {
+    type Data = B::Data;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, BoxError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
         let this = self.project();
-        // Asked again: from now on it is the handler that is waited for.
-        this.stall.count(false);
-        this.stall.line.advanced.set(true);
-        let mark = this.stall.line.record().poll();
-        let polled = ready!(this.body.poll_frame(cx));
-        drop(mark);
-        this.stall.count(matches!(polled, Some(Ok(_))));
-        let piece = |data| {
-            let stall = Stall { line: Rc::clone(&this.stall.line), counted: Cell::new(false) };
-            stall.count(true);
-            Piece { data, stall }
-        };
-        Poll::Ready(polled.map(|frame| frame.map(|frame| frame.map_data(piece))))
+        let _polled = this.line.record().poll();
+        this.body.poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -153,56 +138,5 @@ impl<B: Body<Error: Into<BoxError>>> Body for Tracked<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// A piece of an answer that is not sent yet; h2 holds it until it is.
-pub(crate) struct Piece<D> {
-    data: D,
-    stall: Stall,
-}
-
-impl<D: Buf> Buf for Piece<D> {
-    fn remaining(&self) -> usize {
-        self.data.remaining()
-    }
-
-    fn chunk(&self) -> &[u8] {
-        self.data.chunk()
-    }
-
-    fn chunks_vectored<'a>(&'a self, slices: &mut [std::io::IoSlice<'a>]) -> usize {
-        self.data.chunks_vectored(slices)
-    }
-
-    fn advance(&mut self, sent: usize) {
-        self.stall.line.advanced.set(true);
-        self.data.advance(sent);
-    }
-
-    fn copy_to_bytes(&mut self, len: usize) -> Bytes {
-        self.stall.line.advanced.set(true);
-        self.data.copy_to_bytes(len)
-    }
-}
-
-/// Counts as something that the client holds up, while `counted`.
-struct Stall {
-    line: Rc<Line>,
-    counted: Cell<bool>,
-}
-
-impl Stall {
-    fn count(&self, counts: bool) {
-        if self.counted.replace(counts) != counts {
-            let stalled = self.line.stalled.get();
-            self.line.stalled.set(if counts { stalled + 1 } else { stalled - 1 });
-        }
-    }
-}
-
-impl Drop for Stall {
-    fn drop(&mut self) {
-        self.count(false);
     }
 }

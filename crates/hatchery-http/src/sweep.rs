@@ -16,7 +16,7 @@ use tokio::task::AbortHandle;
 use crate::clock::{Clock, ago, elapsed};
 use crate::entry::Entry;
 use crate::limits::Resolved;
-use crate::phase::{Order, Patience, Phase, WINDOW, judge};
+use crate::phase::{Order, Patience, Phase, WINDOW, judge, within};
 use crate::ticker::Ticker;
 
 /// How many connections may keep hyper's buffers while they wait for their next request.
@@ -163,6 +163,11 @@ impl Hub {
         self.age(entry) > WINDOW + self.limits.interval()
     }
 
+    /// How long a client may be silent for which that limit holds: a drain does not wait for it to its end.
+    pub(crate) fn patient(&self, limit: Duration) -> Duration {
+        within(limit, self.draining.get().then(|| self.patience.get()))
+    }
+
     fn pace(&self) -> Duration {
         if self.draining.get() { DRAIN_PACE.min(self.limits.interval()) } else { self.limits.interval() }
     }
@@ -180,8 +185,9 @@ impl Hub {
         self.relieved.set(false);
         for (_key, entry) in self.entries.borrow().iter() {
             match judge(entry.phase(), self.age(entry), pace, &self.limits, patience) {
+                Order::None if entry.has_streams() => entry.order(Order::Look),
                 Order::None => {}
-                order @ (Order::Park | Order::Shed | Order::Drain | Order::Expire) => entry.order(order),
+                order @ (Order::Park | Order::Look | Order::Shed | Order::Drain | Order::Expire) => entry.order(order),
             }
         }
     }

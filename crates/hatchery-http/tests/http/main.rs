@@ -12,6 +12,7 @@ mod requests;
 mod shed;
 mod sizes;
 mod stays;
+mod streams;
 mod support;
 mod upgrades;
 
