@@ -29,6 +29,18 @@ pub fn snapshot(lab: &Lab) -> Snapshot {
     Snapshot::from_json(&answer.body).expect("a snapshot")
 }
 
+/// How often a limit was reached, as `/metrics` has it.
+///
+/// # Panics
+/// When it does not answer, or knows of no such limit.
+#[must_use]
+pub fn limited(lab: &Lab, limit: &str) -> u64 {
+    let answer = client::get(&address(lab), "/metrics").expect("an answer");
+    let (text, name) = (answer.text(), format!("hatchery_limited_total{{limit=\"{limit}\"}} "));
+    let count = text.lines().find_map(|line| line.strip_prefix(&name)).expect("a limit that is counted");
+    count.parse().expect("a number")
+}
+
 /// Prometheus' own parser, the one for Python, reads the text.
 ///
 /// # Panics

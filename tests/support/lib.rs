@@ -32,6 +32,7 @@ pub mod command;
 pub mod control;
 pub mod document;
 pub mod eve;
+pub mod flood;
 pub mod lab;
 pub mod limit;
 pub mod load;

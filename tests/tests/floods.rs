@@ -1,23 +1,8 @@
 //! Clients that send more than they should, over HTTP/1 and HTTP/2.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
-
-use h2::Reason;
 use hatchery_tests::client::Client;
-use hatchery_tests::{Lab, Start};
+use hatchery_tests::{Start, admin, flood};
 use http::Request;
-
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn lab() -> Lab {
-    Start::lab().set("workers", "1").ready()
-}
-
-fn assert_serves(lab: &Lab) {
-    assert_eq!(lab.get("/").expect("an answer").status, 200);
-}
 
 #[test]
 fn a_head_that_is_too_long() {
@@ -69,61 +54,30 @@ fn one_peer_with_many_connections() {
     lab.stop();
 }
 
-/// CVE-2023-44487: streams that are opened and reset, as fast as can be.
+/// Whether the flood is ended, counted, and nobody else has noticed.
+fn is_ended_and_counted(flood: fn(&str)) {
+    let lab = Start::lab().set("workers", "1").set("admin", "127.0.0.1:0").ready();
+    let before = lab.ready();
+    for floods in 1..=2 {
+        flood(lab.address());
+        lab.until("it is counted", || admin::limited(&lab, "reset-flood") == floods);
+        assert_eq!(lab.get("/").expect("an answer").status, 200);
+    }
+    assert_eq!(lab.ready(), before);
+    lab.stop();
+}
+
 #[test]
 fn streams_that_are_reset_at_once() {
-    let lab = lab();
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let ended = runtime.block_on(async {
-        let stream = tokio::net::TcpStream::connect(lab.address()).await.expect("a connection");
-        let (client, connection) = h2::client::handshake(stream).await.expect("a preface");
-        let flood = tokio::spawn(async move {
-            let mut client = client;
-            for _ in 0..100_000 {
-                let request = Request::get("http://lab/sleep?ms=60000").body(()).expect("a request");
-                let Ok(ready) = client.ready().await else { return };
-                client = ready;
-                let Ok((_answer, mut body)) = client.send_request(request, false) else { return };
-                body.send_reset(Reason::CANCEL);
-            }
-        });
-        let ended = tokio::time::timeout(PATIENCE, connection).await.expect("it is ended");
-        flood.abort();
-        ended
-    });
-    let error = ended.expect_err("the server ends it");
-    assert!(error.reason() == Some(Reason::ENHANCE_YOUR_CALM) || error.is_io(), "{error}");
-    assert_serves(&lab);
-    lab.stop();
+    is_ended_and_counted(flood::resets);
 }
 
-/// A frame of HTTP/2.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("a frame").to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// CVE-2024-27316: a head that goes on in frame after frame.
 #[test]
 fn continuations_without_end() {
-    let lab = lab();
-    let mut stream = TcpStream::connect(lab.address()).expect("a connection");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
-    stream.set_write_timeout(Some(PATIENCE)).expect("a socket");
-    // A literal header without indexing: `a`, and 100 bytes.
-    let header = [&[0, 1, b'a', 100][..], &[b'x'; 100]].concat();
-    let mut opening = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    opening.extend(frame(4, 0, 0, &[]));
-    opening.extend(frame(1, 0, 1, &header));
-    stream.write_all(&opening).expect("sent");
-    let more = frame(9, 0, 1, &header.repeat(100));
-    // What comes behind its goodbye the server throws away for a second, so that the goodbye arrives.
-    let began = Instant::now();
-    while stream.write_all(&more).is_ok() {
-        assert!(began.elapsed() < PATIENCE, "the head goes on and on");
-    }
-    let mut rest = Vec::new();
-    let _reset_or_closed = stream.read_to_end(&mut rest);
-    assert_serves(&lab);
-    lab.stop();
+    is_ended_and_counted(flood::continuations);
+}
+
+#[test]
+fn a_body_of_empty_frames() {
+    is_ended_and_counted(flood::empty_frames);
 }

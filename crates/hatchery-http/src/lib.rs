@@ -9,9 +9,8 @@
 //! the limits, so that a request costs no timer. At a drain no request is lost
 //! that a client has already sent.
 //!
-//! One thing is not there: on HTTP/2 the limit for request bodies. hyper does
-//! not tell whether a stream waits for its client, so what bounds such a client is
-//! the number of its streams, and the pings that it has to answer.
+//! Over HTTP/2 limits hold for each stream: one that has had its time, or whose
+//! body is too long, is reset with `ENHANCE_YOUR_CALM`, and the others go on.
 //!
 //! # Connections that move
 //!
@@ -94,6 +93,8 @@
 //! * [`Client`], [`PerConnection`]: what is known of a connection, and what is kept for it
 //! * `connection`: the states; `departure`, `ending`: how it moves, and how it ends
 //! * `parked`, `http1`, `http2`: what the states do; `line`, `io`: the socket as hyper sees it
+//! * `http2/frames`, `http2/accounts`, `http2/wire`: what goes by on a connection of HTTP/2, who waits for whom, and
+//!   how a stream ends
 //! * `proxy`: what comes before a connection that a proxy has made
 //! * `upgrade`: a connection that a handler may get
 //! * [`AccessLog`]: a line for each request

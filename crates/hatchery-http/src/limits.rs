@@ -60,12 +60,15 @@ impl Limits {
     }
 
     /// How long a request body may make no progress while it is waited for.
+    ///
+    /// Over HTTP/2 its stream is reset then. Where clients stream messages, and may be silent for as long as they like,
+    /// give no limit: [`Duration::MAX`].
     pub fn body(mut self, limit: Duration) -> Self {
         self.body = Some(limit);
         self
     }
 
-    /// How long a client may read nothing of an answer that waits to be sent.
+    /// How long a client may read nothing of an answer that waits to be sent; over HTTP/2, of the answer of one stream.
     pub fn send(mut self, limit: Duration) -> Self {
         self.send = Some(limit);
         self
@@ -81,7 +84,7 @@ impl Limits {
     ///
     /// One that says that it is longer is answered with 413 before the handler is called. One that does not say how
     /// long it is (over HTTP/1, counted with its framing) is cut off there: the handler gets an error when it reads on,
-    /// and if its answer has not begun, that is 413.
+    /// and if its answer has not begun, that is 413. Over HTTP/2 its stream is reset.
     pub fn max_body_size(mut self, bytes: u64) -> Self {
         self.max_body_size = Some(bytes);
         self

@@ -99,8 +99,10 @@ pub(crate) enum Order {
 pub(crate) struct Patience {
     /// For a client that has to say something, or to close.
     client: Duration,
-    /// For an application that was given a connection, and for a client in the middle of a request.
+    /// For an application that was given a connection.
     upgraded: Duration,
+    /// That time is over, and the rest is for clients that are still there.
+    ends: bool,
 }
 
 impl Patience {
@@ -110,7 +112,12 @@ impl Patience {
     /// client has to be waited for, and then to have its time to close. Applications
     /// have nearly all of it: they were told to end what they do.
     pub(crate) fn of(left: Duration) -> Self {
-        Self { client: WINDOW.min(left / 5), upgraded: left - Duration::from_secs(2).min(left / 4) }
+        Self { client: WINDOW.min(left / 5), upgraded: left - Duration::from_secs(2).min(left / 4), ends: false }
+    }
+
+    /// The same so long after the drain has begun.
+    pub(crate) fn after(self, passed: Duration) -> Self {
+        Self { ends: passed >= self.upgraded, ..self }
     }
 }
 
@@ -150,9 +157,12 @@ pub(crate) fn judge(
     }
 }
 
-/// How long a client may be silent in the middle of a request: a drain does not wait for it to its end.
+/// How long a client may be silent in the middle of a request: a drain does not wait for it to its own end.
 pub(crate) fn within(limit: Duration, patience: Option<Patience>) -> Duration {
-    patience.map_or(limit, |patience| limit.min(patience.upgraded))
+    match patience {
+        Some(patience) if patience.ends => limit.min(patience.client),
+        Some(_) | None => limit,
+    }
 }
 
 #[cfg(test)]
@@ -181,9 +191,9 @@ mod tests {
             (Phase::Fresh, Some(15_100), Some(1_100)),
             (Phase::Head, Some(15_100), Some(1_100)),
             (Phase::Handler, None, None),
-            (Phase::Body, Some(30_100), Some(8_100)),
-            (Phase::Send, Some(40_100), Some(8_100)),
-            (Phase::Gone, Some(40_100), Some(8_100)),
+            (Phase::Body, Some(30_100), Some(30_100)),
+            (Phase::Send, Some(40_100), Some(40_100)),
+            (Phase::Gone, Some(40_100), Some(40_100)),
             (Phase::Idle, Some(75_100), Some(1_100)),
             (Phase::Parked, Some(75_100), Some(1_100)),
             (Phase::Moving, None, None),
@@ -204,6 +214,16 @@ mod tests {
                     None => assert_eq!(judge(1_000_000_000), Order::None, "{phase:?}"),
                 }
             }
+        }
+    }
+
+    #[test]
+    fn at_the_end_of_a_drain_silent_clients_have_a_moment() {
+        let drain = Patience::of(Duration::from_secs(10));
+        for (passed, last) in [(7_999, 30_100), (8_000, 1_100)] {
+            let patience = Some(drain.after(Duration::from_millis(passed)));
+            let judge = |ms| judge(Phase::Body, Duration::from_millis(ms), PACE, &limits(), patience);
+            assert_eq!((judge(last), judge(last + 1)), (Order::None, Order::Expire), "after {passed} ms");
         }
     }
 

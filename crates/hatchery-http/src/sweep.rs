@@ -41,8 +41,8 @@ pub(crate) struct Hub {
     clock: Clock,
     active: Cell<usize>,
     draining: Cell<bool>,
-    /// How long a drain waits for clients and applications.
-    patience: Cell<Patience>,
+    /// How long a drain waits for clients and applications, and when it has begun.
+    patience: Cell<(Patience, u32)>,
     relieved: Cell<bool>,
     sweeper: RefCell<Option<AbortHandle>>,
     ticker: Ticker,
@@ -58,7 +58,7 @@ impl Hub {
             clock: Clock::new(),
             active: Cell::new(0),
             draining: Cell::new(false),
-            patience: Cell::new(Patience::of(Duration::MAX)),
+            patience: Cell::new((Patience::of(Duration::MAX), 0)),
             relieved: Cell::new(false),
             sweeper: RefCell::new(None),
             ticker: Ticker::new(),
@@ -132,8 +132,8 @@ impl Hub {
     /// Tells every connection that the worker drains and has so much time for it, and sweeps faster from now on.
     pub(crate) fn drain(self: &Rc<Self>, left: Duration) {
         self.draining.set(true);
-        self.patience.set(Patience::of(left));
         self.clock.advance(self.pace());
+        self.patience.set((Patience::of(left), self.now()));
         for (_key, entry) in self.entries.borrow().iter() {
             entry.order(Order::Drain);
         }
@@ -165,7 +165,13 @@ impl Hub {
 
     /// How long a client may be silent for which that limit holds: a drain does not wait for it to its end.
     pub(crate) fn patient(&self, limit: Duration) -> Duration {
-        within(limit, self.draining.get().then(|| self.patience.get()))
+        within(limit, self.patience())
+    }
+
+    /// That of the drain, while there is one.
+    fn patience(&self) -> Option<Patience> {
+        let (patience, since) = self.patience.get();
+        self.draining.get().then(|| patience.after(elapsed(self.now(), since)))
     }
 
     fn pace(&self) -> Duration {
@@ -179,8 +185,8 @@ impl Hub {
 
     fn sweep_once(&self) {
         let pace = self.pace();
-        let patience = self.draining.get().then(|| self.patience.get());
         self.clock.advance(pace);
+        let patience = self.patience();
         self.ledger.loop_turns();
         self.relieved.set(false);
         for (_key, entry) in self.entries.borrow().iter() {

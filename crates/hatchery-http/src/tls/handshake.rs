@@ -123,7 +123,7 @@ impl Future for Handshake {
         let entry = &this.registered.entry;
         entry.remember(cx.waker());
         match entry.take_order() {
-            Order::None | Order::Park | Order::Shed => {}
+            Order::None | Order::Park | Order::Look | Order::Shed => {}
             // A client that has just come is answered, if it does not take long.
             Order::Drain => entry.enter(Phase::Handshake, this.hub.now()),
             Order::Expire => {

@@ -58,9 +58,9 @@ pub enum Counter {
     BusySum = 11,
     /// Connections closed: the head of a request was not there in time.
     HeaderTimeout = 48,
-    /// Connections closed: the body of a request made no progress.
+    /// Connections closed, or streams reset: the body of a request made no progress.
     BodyTimeout = 49,
-    /// Connections closed: the client did not read its answer.
+    /// Connections closed, or streams reset: the client did not read its answer.
     SendTimeout = 50,
     /// Connections closed: the client sent no further request in time.
     IdleTimeout = 51,
@@ -70,7 +70,7 @@ pub enum Counter {
     BodyTooLarge = 53,
     /// Connections closed: too many of one address.
     PeerRefused = 54,
-    /// Connections closed: too many streams were begun and reset.
+    /// Connections closed: HTTP/2 was flooded, by streams that are begun and reset, or by heads or frames without end.
     ResetFlood = 55,
     /// Connections closed: the TLS handshake failed.
     HandshakeFailed = 56,

@@ -50,7 +50,7 @@ impl Collector for Scrape {
         page.counter("hatchery_handler_panics", "Handlers that panicked.", counts.panics)?;
         page.counters(
             "hatchery_limited",
-            "Connections closed, or requests refused, by the limit that was reached.",
+            "Connections closed, streams reset, or requests refused, by the limit that was reached.",
             "limit",
             &counts.limits,
         )?;
