@@ -179,7 +179,9 @@ impl<S: Handle> Http2<S> {
 /// Whether h2 has ended the connection since the client kept it busy with what costs more to take than to send.
 fn is_flood(error: &hyper::Error) -> bool {
     let h2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
-    h2.is_some_and(|error| error.is_go_away() && error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM))
+    h2.is_some_and(|error| {
+        error.is_go_away() && error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM)
+    })
 }
 
 /// Whether the client goes on opening streams long after it was told to go.

@@ -45,7 +45,11 @@ impl<S: Handle> hyper::service::Service<Request> for Streams<S> {
         if length.is_some_and(|length| length > self.server.hub.limits.max_body_size) {
             self.server.hub.counters.count(Counter::BodyTooLarge);
             let refusing = Some(self.wire.refuse());
-            return Answer::Working { guard: Guard::too_large(&self.line, note), line: Rc::clone(&self.line), refusing };
+            return Answer::Working {
+                guard: Guard::too_large(&self.line, note),
+                line: Rc::clone(&self.line),
+                refusing,
+            };
         }
         // Begun first: the client's count of requests has this one in it.
         let (server, seat) = (Rc::clone(&self.server), self.seat.clone());

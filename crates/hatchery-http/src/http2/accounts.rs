@@ -243,7 +243,8 @@ impl Accounts {
             // Room is given back by halves: with less, there is something that the handler has not read.
             let half = i64::from(WINDOW / 2);
             let wanted = stream.body.progress == Progress::Open && stream.body.room > half && body_room > half;
-            let stuck = !clogged && stream.answer.progress == Progress::Open && stream.answer.room.min(answer_room) <= 0;
+            let stuck =
+                !clogged && stream.answer.progress == Progress::Open && stream.answer.room.min(answer_room) <= 0;
             stream.body.look(wanted, passed, terms.min_body_rate);
             stream.answer.look(stuck, passed, 0);
             if !stuck {
@@ -322,7 +323,9 @@ impl Side {
         self.lag = match (moved, rate) {
             (0, _) => self.lag,
             (_, 0) => Duration::ZERO,
-            (moved, rate) => self.lag.saturating_sub(Duration::from_millis(moved.saturating_mul(1000) / u64::from(rate))),
+            (moved, rate) => {
+                self.lag.saturating_sub(Duration::from_millis(moved.saturating_mul(1000) / u64::from(rate)))
+            }
         };
     }
 }

@@ -29,11 +29,21 @@ fn a_term_while_it_boots_is_not_forgotten() {
     let child = master.fork(Options::default(), async |worker, nothing| {
         // Blocks the loop, as a boot may: the signal is waiting when it goes on.
         hatchery_sys::process::kill(hatchery_sys::process::pid(), Signal::SIGTERM).unwrap();
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        turns(2).await;
         echo(worker, nothing).await
     });
     child.is_ready();
     child.expect(&WorkerSays::Recycle);
+}
+
+/// The event loop asks the kernel so many times at least, and sees whatever was there before.
+async fn turns(turns: usize) {
+    for _ in 0..turns {
+        // A new one each time: nobody knows yet that there is something to read.
+        let (ours, theirs) = tokio::net::UnixDatagram::pair().unwrap();
+        ours.send(b"x").await.unwrap();
+        theirs.recv(&mut [0]).await.unwrap();
+    }
 }
 
 fn usr1_reopens_the_logs() {
