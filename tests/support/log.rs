@@ -84,6 +84,8 @@ pub const TAKEN_BACK: Line = Line(&["taken back"]);
 pub const RETIRING: Line = Line(&["probation is over"]);
 /// The predecessor has died under the successor, which takes over without it.
 pub const PREDECESSOR_LOST: Line = Line(&["the predecessor died"]);
+/// A stop will begin in a while.
+pub const STOP_ANNOUNCED: Line = Line(&["stop asked for, it begins in "]);
 /// A stop begins.
 pub const STOP_BEGUN: Line = Line(&["stop begins"]);
 /// A second stop has come.

@@ -105,6 +105,7 @@ pub(crate) fn status() -> Status {
         generation: 3,
         state: MasterState::Serving,
         operation: Some(Operation::Reload),
+        stop_in_seconds: None,
         predecessors: vec![Predecessor { master: 4100, generation: 2, control: None }],
         workers: vec![
             worker(0, 4243, 3, WorkerState::Ready, 90_210),

@@ -56,7 +56,10 @@ fn shown(status: &Status, uptime: Option<f64>) -> String {
 pub(crate) fn headline(status: &Status, uptime: Option<f64>) -> String {
     let mut parts =
         vec![format!("generation {}", status.generation), format!("master {}", status.master), name(status.state)];
-    parts.extend(status.operation.map(|operation| format!("{} goes on", name(operation))));
+    parts.extend(match (status.stop_in_seconds, status.operation) {
+        (Some(seconds), _) => Some(format!("stop begins in {}", age(seconds))),
+        (None, operation) => operation.map(|operation| format!("{} goes on", name(operation))),
+    });
     parts.extend(uptime.map(|seconds| format!("up {}", age(seconds))));
     parts.join("  ")
 }
@@ -126,8 +129,24 @@ pub(crate) fn uptime(status: &Status) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use hatchery_control::{MasterState, Operation};
+
     use super::*;
     use crate::fake::{Fake, status};
+
+    #[test]
+    fn a_stop_that_has_not_begun_says_when_it_does() {
+        let duck = Status {
+            state: MasterState::LameDuck,
+            operation: Some(Operation::Stop),
+            stop_in_seconds: Some(7.25),
+            ..status()
+        };
+        assert_eq!(headline(&duck, None), "generation 3  master 4242  lame-duck  stop begins in 7.2s");
+        assert!(duck.to_json().contains(r#""stop_in_seconds": 7.25"#), "{}", duck.to_json());
+        assert!(!status().to_json().contains("stop_in_seconds"), "only then");
+        assert!(duck.readiness().is_err_and(|why| why.starts_with("stopping soon")));
+    }
 
     #[test]
     fn people_see_tables() {

@@ -88,6 +88,7 @@ impl Status {
         let is_ready = |worker: &crate::WorkerStatus| worker.name.is_none() && worker.state == WorkerState::Ready;
         match self.state {
             MasterState::Starting => Err("starting: no worker is ready yet"),
+            MasterState::LameDuck => Err("stopping soon: connections are still accepted, and no more should be sent"),
             MasterState::Draining => Err("draining: new connections are not accepted any more"),
             MasterState::Resting => Err("resting: the workers were sent away"),
             MasterState::Dormant => Err("dormant: nothing is loaded"),

@@ -19,6 +19,9 @@ pub struct Status {
     pub state: MasterState,
     /// What an operator has asked for and that goes on.
     pub operation: Option<Operation>,
+    /// When the stop begins that an operator has asked for; only before it has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_in_seconds: Option<f64>,
     /// Masters of older generations that still drain.
     pub predecessors: Vec<Predecessor>,
     /// Its workers, also those that drain.
@@ -44,6 +47,8 @@ pub enum MasterState {
     Resting,
     /// On demand: it waits for somebody, with nothing but the sockets.
     Dormant,
+    /// It serves, and stops in a while: no more clients should be sent to it.
+    LameDuck,
     /// It stops, or its successor serves.
     Draining,
 }

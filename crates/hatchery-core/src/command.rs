@@ -34,6 +34,8 @@ enum Busy {
     Replaced,
     /// Everything is let go until the next connection.
     Dozing,
+    /// It serves, and goes down in a while.
+    Announced,
     /// It is going down.
     Ending,
 }
@@ -45,11 +47,15 @@ impl Master {
         }
         match self.busy() {
             Busy::Ending => match command {
-                Command::Stop => self.stop_now(out),
+                Command::Stop | Command::StopAtOnce => self.stop_now(out),
+                _ => Self::refuse(command, "stopping", out),
+            },
+            Busy::Announced => match command {
+                Command::Stop | Command::StopAtOnce => self.stop(now, out),
                 _ => Self::refuse(command, "stopping", out),
             },
             Busy::Dozing => match command {
-                Command::Stop => self.stop(now, out),
+                Command::Stop | Command::StopAtOnce => self.stop(now, out),
                 Command::Reload | Command::Upgrade | Command::More => {
                     self.wake(out);
                     self.carry_out(command, now, out);
@@ -63,20 +69,22 @@ impl Master {
             Busy::Replaced if command == Command::Rest && self.cut_probation_short(now, out) => {}
             Busy::Replaced => Self::refuse(command, "the successor serves, this one drains", out),
             Busy::NotYetServing => match command {
-                Command::Stop => {
+                Command::Stop | Command::StopAtOnce => {
                     out.push(Action::TellPredecessor(SuccessorSays::Failed { text: "it was told to stop".to_owned() }));
                     self.stop_untaken(now, out);
                 }
                 _ => Self::refuse(command, "an upgrade is under way", out),
             },
             Busy::Upgrading => match command {
-                Command::Stop => self.stop(now, out),
+                Command::Stop => self.announce_stop(now, out),
+                Command::StopAtOnce => self.stop(now, out),
                 _ => Self::refuse(command, "an upgrade is under way", out),
             },
             Busy::Booting => match command {
                 Command::Reload | Command::Upgrade => self.postpone(command, "the boot", out),
                 Command::Rest => Self::refuse(command, "still booting", out),
                 Command::Stop
+                | Command::StopAtOnce
                 | Command::More
                 | Command::Fewer
                 | Command::Reopen
@@ -86,6 +94,7 @@ impl Master {
             Busy::Reloading => match command {
                 Command::Reload | Command::Upgrade => self.postpone(command, "the reload", out),
                 Command::Stop
+                | Command::StopAtOnce
                 | Command::Rest
                 | Command::More
                 | Command::Fewer
@@ -101,6 +110,7 @@ impl Master {
         match (&self.life, &self.upgrade, self.rollout) {
             (Life::Stopping { .. } | Life::GivingUp { .. } | Life::Over, _, _) => Busy::Ending,
             (Life::Dozing, _, _) => Busy::Dozing,
+            (Life::LameDuck { .. }, _, _) => Busy::Announced,
             (_, Upgrade::Probation { .. } | Upgrade::Retiring { .. } | Upgrade::Leaving, _) => Busy::Replaced,
             (
                 _,
@@ -120,7 +130,8 @@ impl Master {
 
     fn carry_out(&mut self, command: Command, now: Moment, out: &mut Actions) {
         match command {
-            Command::Stop => self.stop(now, out),
+            Command::Stop => self.announce_stop(now, out),
+            Command::StopAtOnce => self.stop(now, out),
             Command::Reload => self.begin_reload(out),
             Command::Upgrade => self.begin_upgrade(out),
             Command::Reopen => self.reopen(out),

@@ -98,8 +98,11 @@ pub enum Event {
 /// What an operator can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Command {
-    /// Drain and stop; the second one: stop now.
+    /// Say that it goes, serve on for `stop-delay`, then drain and stop. Each one that follows goes
+    /// a step further: the second one begins the stop, the next one kills what is left.
     Stop,
+    /// The same without the delay: there is nobody who would have to be told.
+    StopAtOnce,
     /// Read the settings again and replace the workers, one by one.
     Reload,
     /// Replace the running program.
@@ -150,7 +153,7 @@ impl std::fmt::Display for Ending {
 impl std::fmt::Display for Command {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Stop => "stop",
+            Self::Stop | Self::StopAtOnce => "stop",
             Self::Reload => "reload",
             Self::Upgrade => "upgrade",
             Self::Reopen => "reopen",

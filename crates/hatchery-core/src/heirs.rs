@@ -53,8 +53,8 @@ impl Master {
             // It takes back, or has done so.
             (Life::Stopping { .. } | Life::GivingUp { .. }, Lineage::Backed { .. })
             | (Life::GivingUp { .. }, Lineage::Alone) => Some(Whose::Predecessor),
-            (Life::Booting | Life::Serving, _) if self.accepts() => Some(Whose::Own),
-            (Life::Booting | Life::Serving | Life::Resting | Life::Dozing, _)
+            (Life::Booting | Life::Serving | Life::LameDuck { .. }, _) if self.accepts() => Some(Whose::Own),
+            (Life::Booting | Life::Serving | Life::LameDuck { .. } | Life::Resting | Life::Dozing, _)
             | (Life::Stopping { .. }, Lineage::Alone)
             | (
                 Life::Stopping { .. } | Life::GivingUp { .. },

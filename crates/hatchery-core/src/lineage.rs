@@ -199,7 +199,9 @@ impl Master {
     /// The predecessor calls the upgrade off and keeps, or has taken back, what is its own.
     fn aborted(&mut self, now: Moment, out: &mut Actions) {
         match self.life {
-            Life::Booting | Life::Serving | Life::Resting | Life::Dozing => self.stop_untaken(now, out),
+            Life::Booting | Life::Serving | Life::LameDuck { .. } | Life::Resting | Life::Dozing => {
+                self.stop_untaken(now, out);
+            }
             // The predecessor has heard it: from here on it answers for the service.
             Life::GivingUp { .. } => self.lineage = Lineage::Alone,
             Life::Stopping { .. } | Life::Over => {}

@@ -17,7 +17,6 @@ use crate::action::Action;
 use crate::ids::Pid;
 use crate::master::{Actions, Master};
 use crate::rollout::Rollout;
-use crate::shutdown::Life;
 use crate::upgrade::Upgrade;
 use crate::worker::Worker;
 
@@ -61,7 +60,7 @@ impl Master {
 
     /// Closes what no worker accepts from or will: what was retired, and what a roll-out has added that failed.
     pub(crate) fn close_unserved(&mut self, out: &mut Actions) {
-        let settled = self.life == Life::Serving && self.upgrade == Upgrade::Idle && self.rollout == Rollout::Idle;
+        let settled = self.life.is_serving() && self.upgrade == Upgrade::Idle && self.rollout == Rollout::Idle;
         if !settled || self.roster.ready_count() == 0 {
             return;
         }

@@ -121,7 +121,9 @@ impl Master {
     /// latest, if nothing else happens. Every step may change it.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
-        let retry = self.empty_slots().filter_map(|slot| self.throttle.retry_at(slot));
+        // Nothing is forked before the settings are known, however late it is.
+        let may_fork = self.rollout != Rollout::Rereading;
+        let retry = self.empty_slots().filter(|_| may_fork).filter_map(|slot| self.throttle.retry_at(slot));
         let deadlines = [self.roster.deadline(), self.upgrade.deadline(), self.life.deadline(), self.pulse.deadline()];
         deadlines.into_iter().flatten().chain(retry).min()
     }
@@ -264,7 +266,7 @@ impl Master {
     fn pass_deadlines(&mut self, now: Moment, out: &mut Actions) {
         self.workers_due(now, out);
         self.upgrade_due(now, out);
-        self.closing_due(now, out);
+        self.life_due(now, out);
         self.pulse_due(now, out);
     }
 
@@ -292,7 +294,7 @@ impl Master {
     pub fn wanted(&self) -> u16 {
         match (&self.life, &self.upgrade) {
             (_, upgrade) if upgrade.is_handed_over() => 0,
-            (Life::Booting | Life::Serving, _) => self.target,
+            (Life::Booting | Life::Serving | Life::LameDuck { .. }, _) => self.target,
             (Life::Resting | Life::Dozing | Life::Stopping { .. } | Life::GivingUp { .. } | Life::Over, _) => 0,
         }
     }
@@ -334,7 +336,7 @@ impl Master {
     fn add_queues(&mut self, out: &mut Actions) {
         let each = self.target.max(self.grown);
         let short = self.queues.counts().iter().any(|count| *count < each);
-        let may = self.life == Life::Serving && self.upgrade == Upgrade::Idle && !self.lineage.has_predecessor();
+        let may = self.life.is_serving() && self.upgrade == Upgrade::Idle && !self.lineage.has_predecessor();
         if self.listen_mode == ListenMode::Reuseport && may && short && each > self.grown {
             self.grown = each;
             out.push(Action::AddQueues { each });
@@ -429,11 +431,12 @@ impl Master {
             Life::Stopping { .. } if !self.upgrade.has_child() => ended,
             Life::GivingUp { text } if !self.upgrade.has_child() => Outcome::BootFailed { text: text.clone() },
             Life::Dozing => Outcome::Dormant,
-            Life::Booting | Life::Serving | Life::Resting if self.upgrade.is_leaving() => ended,
+            Life::Booting | Life::Serving | Life::LameDuck { .. } | Life::Resting if self.upgrade.is_leaving() => ended,
             Life::Stopping { .. }
             | Life::GivingUp { .. }
             | Life::Booting
             | Life::Serving
+            | Life::LameDuck { .. }
             | Life::Resting
             | Life::Over => return,
         };

@@ -1,6 +1,7 @@
 //! What a master tells the people who run it: one log line each.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::companion::Who;
 use crate::event::{Command, Ending};
@@ -48,6 +49,7 @@ pub enum Notice {
     TookOver { generation: Generation },
     PredecessorLost,
     PredecessorDone,
+    StopAnnounced { delay: Duration },
     StopBegun,
     StopNow,
     Stopped,
@@ -128,6 +130,7 @@ impl Notice {
             | Self::Retiring
             | Self::TookOver { .. }
             | Self::PredecessorDone
+            | Self::StopAnnounced { .. }
             | Self::StopBegun
             | Self::Stopped => Level::Info,
             Self::Refused { .. }
@@ -245,6 +248,9 @@ impl fmt::Display for Notice {
             Self::TookOver { generation } => write!(f, "generation {generation} took over"),
             Self::PredecessorLost => f.write_str("the predecessor died before it handed over: taking over alone"),
             Self::PredecessorDone => f.write_str("the predecessor is gone"),
+            Self::StopAnnounced { delay } => {
+                write!(f, "stop asked for, it begins in {delay:?}: until then clients are served, and /readyz says no")
+            }
             Self::StopBegun => f.write_str("stop begins: draining"),
             Self::StopNow => f.write_str("stop now: killing what is left"),
             Self::Stopped => f.write_str("stopped"),

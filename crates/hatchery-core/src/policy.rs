@@ -14,6 +14,8 @@ pub struct Policy {
     pub workers: u16,
     /// From the start of a worker, or of a successor, to ready.
     pub boot_timeout: Duration,
+    /// From an operator's order to stop to the beginning of the stop; zero: at once.
+    pub stop_delay: Duration,
     /// From the order to drain to SIGKILL.
     pub drain_timeout: Duration,
     /// Crashes in a row of workers that did not stay ready for [`STEADY`]
@@ -42,6 +44,7 @@ impl Default for Policy {
         Self {
             workers: 1,
             boot_timeout: Duration::from_secs(30),
+            stop_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
             crash_limit: 8,
             probation: Duration::from_secs(2),

@@ -82,6 +82,7 @@ impl Master {
             // Nothing else is ever postponed.
             Some(
                 Command::Stop
+                | Command::StopAtOnce
                 | Command::Reopen
                 | Command::Rest
                 | Command::More

@@ -4,10 +4,17 @@
 //!             Dozing ─────────────────────▶ Over
 //!                ▲ idle-timeout
 //! Booting ──▶ Serving ◀──▶ Resting
-//!    │           │            │
+//!    │           │ stop       │
+//!    │           ▼            │
+//!    │       LameDuck         │
+//!    │           │ stop-delay │
 //!    ├───────────┴────────────┴──▶ Stopping ──▶ Over
 //!    └──▶ GivingUp ───────────────────────────▶ Over
 //! ```
+//! A lame duck serves as before, and says that it goes to whoever asks: load
+//! balancers look elsewhere before anything is closed. Where there is no
+//! `stop-delay`, or nobody was told that it is ready, the stop begins at once.
+//!
 //! At the final stop everything that waits in a queue is accepted first. Then
 //! the queues are shut for every process that holds a copy of them: clients
 //! would otherwise connect to a service that is gone, and a restart would meet
@@ -36,6 +43,11 @@ pub enum Life {
     Booting,
     /// As many workers run as should, or will again.
     Serving,
+    /// An operator has ended it: it serves on for a while, and no more clients should be sent.
+    LameDuck {
+        /// When the stop begins.
+        until: Moment,
+    },
     /// An operator has sent the workers away; the queues are kept.
     Resting,
     /// Nobody has come for a while: everything is let go but the queues.
@@ -72,7 +84,30 @@ impl Life {
     pub fn is_ending(&self) -> bool {
         match self {
             Self::Stopping { .. } | Self::GivingUp { .. } | Self::Over => true,
+            Self::Booting | Self::Serving | Self::LameDuck { .. } | Self::Resting | Self::Dozing => false,
+        }
+    }
+
+    /// Whether nothing is to be begun any more: it goes down, or will in a while.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        match self {
+            Self::LameDuck { .. } | Self::Stopping { .. } | Self::GivingUp { .. } | Self::Over => true,
             Self::Booting | Self::Serving | Self::Resting | Self::Dozing => false,
+        }
+    }
+
+    /// Whether it has come up, and its workers are there for clients.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        match self {
+            Self::Serving | Self::LameDuck { .. } => true,
+            Self::Booting
+            | Self::Resting
+            | Self::Dozing
+            | Self::Stopping { .. }
+            | Self::GivingUp { .. }
+            | Self::Over => false,
         }
     }
 
@@ -86,7 +121,7 @@ impl Life {
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
         match self {
-            Self::Stopping { closing: Closing::Emptying { until } } => Some(*until),
+            Self::LameDuck { until } | Self::Stopping { closing: Closing::Emptying { until } } => Some(*until),
             Self::Stopping { closing: Closing::Done }
             | Self::Booting
             | Self::Serving
@@ -98,13 +133,34 @@ impl Life {
     }
 
     pub(crate) fn map_moments(&mut self, map: &impl Fn(Moment) -> Moment) {
-        if let Self::Stopping { closing: Closing::Emptying { until } } = self {
-            *until = map(*until);
+        match self {
+            Self::LameDuck { until } | Self::Stopping { closing: Closing::Emptying { until } } => *until = map(*until),
+            Self::Stopping { closing: Closing::Done }
+            | Self::Booting
+            | Self::Serving
+            | Self::Resting
+            | Self::Dozing
+            | Self::GivingUp { .. }
+            | Self::Over => {}
         }
     }
 }
 
 impl Master {
+    /// An operator's stop that load balancers are to hear of first, if they were told otherwise.
+    pub(crate) fn announce_stop(&mut self, now: Moment, out: &mut Actions) {
+        let delay = self.policy.stop_delay;
+        if self.life != Life::Serving || delay.is_zero() {
+            return self.stop(now, out);
+        }
+        out.push(Action::Log(Notice::StopAnnounced { delay }));
+        // A reload may well be done by then. Nobody else is to serve when this one has gone.
+        self.postponed.clear();
+        self.call_off_upgrade(now, out);
+        self.release_predecessor(out);
+        self.life = Life::LameDuck { until: now + delay };
+    }
+
     /// An operator's stop, in a generation that has the queues to itself.
     pub(crate) fn stop(&mut self, now: Moment, out: &mut Actions) {
         out.push(Action::Log(Notice::StopBegun));
@@ -176,15 +232,25 @@ impl Master {
         self.killed |= matches!(self.life, Life::Stopping { .. }) || self.upgrade.is_handed_over();
     }
 
-    pub(crate) fn closing_due(&mut self, now: Moment, out: &mut Actions) {
-        if self.life.deadline().is_some_and(|until| until <= now) {
-            self.shut_queues(out);
+    pub(crate) fn life_due(&mut self, now: Moment, out: &mut Actions) {
+        match self.life {
+            Life::LameDuck { until } if until <= now => self.stop(now, out),
+            Life::Stopping { closing: Closing::Emptying { until } } if until <= now => self.shut_queues(out),
+            Life::LameDuck { .. }
+            | Life::Stopping { closing: Closing::Emptying { .. } | Closing::Done }
+            | Life::Booting
+            | Life::Serving
+            | Life::Resting
+            | Life::Dozing
+            | Life::GivingUp { .. }
+            | Life::Over => {}
         }
     }
 
     pub(crate) fn finish_closing(&mut self, out: &mut Actions) {
         let finishing = self.roster.iter().any(|worker| matches!(worker.phase, Phase::Finishing { .. }));
-        if self.life.deadline().is_some() && !finishing {
+        let is_emptying = matches!(self.life, Life::Stopping { closing: Closing::Emptying { .. } });
+        if is_emptying && !finishing {
             self.shut_queues(out);
         }
     }

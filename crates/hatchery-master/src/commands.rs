@@ -26,9 +26,9 @@ pub const SIGNALS: [Signal; 10] = [
 #[must_use]
 pub fn command(caught: &Caught) -> Option<Command> {
     match (caught.signal, caught.sender) {
-        (Signal::SIGTERM | Signal::SIGQUIT | Signal::SIGINT, _) | (Signal::SIGHUP, Sender::Kernel) => {
-            Some(Command::Stop)
-        }
+        (Signal::SIGTERM | Signal::SIGQUIT, _) => Some(Command::Stop),
+        // Somebody sits at the terminal, or has left it.
+        (Signal::SIGINT, _) | (Signal::SIGHUP, Sender::Kernel) => Some(Command::StopAtOnce),
         (Signal::SIGHUP, Sender::Process | Sender::Relay) => Some(Command::Reload),
         (Signal::SIGUSR1, _) => Some(Command::Reopen),
         (Signal::SIGUSR2, _) => Some(Command::Upgrade),
@@ -48,8 +48,9 @@ mod tests {
     fn only_a_process_can_ask_for_what_the_terminal_does_by_itself() {
         let meaning = |signal, sender| command(&Caught { signal, times: 1, sender });
         assert_eq!(meaning(Signal::SIGHUP, Sender::Process), Some(Command::Reload));
-        assert_eq!(meaning(Signal::SIGHUP, Sender::Kernel), Some(Command::Stop));
-        assert_eq!(meaning(Signal::SIGINT, Sender::Kernel), Some(Command::Stop));
+        assert_eq!(meaning(Signal::SIGHUP, Sender::Kernel), Some(Command::StopAtOnce));
+        assert_eq!(meaning(Signal::SIGINT, Sender::Kernel), Some(Command::StopAtOnce));
+        assert_eq!(meaning(Signal::SIGTERM, Sender::Kernel), Some(Command::Stop));
         for signal in [Signal::SIGWINCH, Signal::SIGTTIN, Signal::SIGTTOU] {
             assert!(meaning(signal, Sender::Process).is_some());
             assert_eq!(meaning(signal, Sender::Relay), meaning(signal, Sender::Process));

@@ -142,7 +142,7 @@ pub fn heed(caught: &[Caught], outlives_terminal: bool, reopen: &mut impl FnMut(
     let mut wake = None;
     for command in caught.iter().filter(is_meant).filter_map(commands::command) {
         match command {
-            Command::Stop => return Some(Wake::Stop),
+            Command::Stop | Command::StopAtOnce => return Some(Wake::Stop),
             Command::Upgrade | Command::Reload => wake = Some(Wake::Command(command)),
             Command::Reopen => reopen(),
             Command::Rest | Command::More | Command::Fewer | Command::Scale(_) | Command::Recycle(_) => {

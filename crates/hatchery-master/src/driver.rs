@@ -334,8 +334,9 @@ impl Driver {
 
     /// What somebody asks for over the control socket, behind all that has happened.
     fn take_order(&mut self) -> Option<Event> {
+        let now = self.now();
         let Self { core, children, listeners, board, .. } = self;
-        self.order = self.control.next_order(View { core, children, listeners, board });
+        self.order = self.control.next_order(View { core, children, listeners, board, now });
         self.order.map(|order| Event::Command(order.command))
     }
 
@@ -376,7 +377,7 @@ impl Driver {
                 pid_file.remove();
             }
             self.control.endpoint().into_iter().for_each(Endpoint::remove);
-            self.inbox.waiting.push_back(Event::Command(Command::Stop));
+            self.inbox.waiting.push_back(Event::Command(Command::StopAtOnce));
         }
     }
 

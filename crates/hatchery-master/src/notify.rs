@@ -235,7 +235,7 @@ impl Notify {
             Standing::Former => None,
         };
         self.standing = Standing::Main { predecessor, introduces: true };
-        if core.life().is_ending() {
+        if core.life().is_sealed() {
             self.told = Told::Nothing;
             self.stopping(&self.status.of(core));
         } else if self.told != Told::Nothing {
@@ -274,7 +274,9 @@ impl Notify {
                 self.ready(&self.status.of(core));
             }
             Notice::GaveUp { .. } if core.lineage().has_predecessor() => self.hands_back(),
-            Notice::GaveUp { .. } | Notice::StopBegun => self.stopping(&self.status.of(core)),
+            Notice::GaveUp { .. } | Notice::StopAnnounced { .. } | Notice::StopBegun => {
+                self.stopping(&self.status.of(core));
+            }
             _ => {}
         }
     }

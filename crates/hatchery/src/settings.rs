@@ -81,6 +81,9 @@ pub struct Settings {
     pub control_mode: u32,
     /// From the start of a worker, or of a successor, to ready; 30 s by default.
     pub boot_timeout: Duration,
+    /// From the order to stop, at which `/readyz` begins to fail, to the beginning of the stop;
+    /// zero, the default: at once.
+    pub stop_delay: Duration,
     /// From the order to drain to SIGKILL; 30 s by default.
     pub drain_timeout: Duration,
     /// For a request's head, from its first byte or from accept; 15 s by default.
@@ -164,6 +167,7 @@ impl Settings {
         Policy {
             workers: self.workers,
             boot_timeout: self.boot_timeout,
+            stop_delay: self.stop_delay,
             drain_timeout: self.drain_timeout,
             crash_limit: self.crash_limit,
             probation: self.upgrade_probation,
@@ -227,6 +231,7 @@ impl Settings {
             control: None,
             control_mode: 0o600,
             boot_timeout: Duration::ZERO,
+            stop_delay: Duration::ZERO,
             drain_timeout: Duration::ZERO,
             header_timeout: Duration::ZERO,
             body_timeout: Duration::ZERO,

@@ -194,7 +194,7 @@ fn lines(count: usize) -> u16 {
 fn state_of_master(state: MasterState) -> Color {
     match state {
         MasterState::Serving => Color::Green,
-        MasterState::Starting | MasterState::Draining | MasterState::Resting => Color::Yellow,
+        MasterState::Starting | MasterState::LameDuck | MasterState::Draining | MasterState::Resting => Color::Yellow,
         MasterState::Degraded => Color::Red,
         // Of a newer server.
         _ => Color::Reset,

@@ -7,8 +7,11 @@ use crate::lineage::Readiness;
 use crate::testing::{NOW, booting, check, name, serving, settings, short};
 use crate::upgrade::Link;
 
-const STATES: [&str; 13] = [
+const STATES: [&str; 16] = [
     "serving",
+    "told later",
+    "preparing, told later",
+    "lame duck",
     "one worker",
     "resting",
     "two drain behind",
@@ -22,7 +25,8 @@ const STATES: [&str; 13] = [
     "stopping",
     "giving up",
 ];
-const COMMANDS: [&str; 9] = ["stop", "reload", "upgrade", "reopen", "rest", "more", "fewer", "scale", "recycle"];
+const COMMANDS: [&str; 10] =
+    ["stop", "stop at once", "reload", "upgrade", "reopen", "rest", "more", "fewer", "scale", "recycle"];
 
 /// A master with workers 1 and 2, busy with each thing that it can be busy with.
 fn in_state(state: &str) -> Master {
@@ -31,6 +35,16 @@ fn in_state(state: &str) -> Master {
     let later = NOW + Duration::from_secs(1);
     match state {
         "serving" => {}
+        "told later" => master.policy.stop_delay = Duration::from_secs(10),
+        "preparing, told later" => {
+            master.policy.stop_delay = Duration::from_secs(10);
+            master.postponed.insert(Command::Reload);
+            master.upgrade = Upgrade::Preparing { successor, deadline: later, link: Link::Open };
+        }
+        "lame duck" => {
+            master.policy.stop_delay = Duration::from_secs(10);
+            drop(master.step(NOW, Event::Command(Command::Stop)));
+        }
         "one worker" => master = serving(1),
         "resting" => {
             master = booting(2);
@@ -73,6 +87,7 @@ fn in_state(state: &str) -> Master {
 fn command(name: &str) -> Command {
     match name {
         "stop" => Command::Stop,
+        "stop at once" => Command::StopAtOnce,
         "reload" => Command::Reload,
         "upgrade" => Command::Upgrade,
         "reopen" => Command::Reopen,
@@ -104,133 +119,179 @@ fn nobody_scales_past_the_most() {
 }
 
 const TABLE: &str = "
-serving          | stop    | stopping | StopBegun, 1: finish, 2: finish
-serving          | reload  | serving  | ReloadBegun, reread
-serving          | upgrade | serving  | UpgradeBegun, start successor
-serving          | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
-serving          | rest    | resting  | Resting, 1: drain as last, 2: drain as last, shut relay
-serving          | more    | serving  | Scaled, fork 2
-serving          | fewer   | serving  | Scaled, 2: drain to own
-serving          | scale   | serving  | Scaled, fork 2
-serving          | recycle | serving  | RecycleBegun, fork 0
+serving               | stop         | stopping | StopBegun, 1: finish, 2: finish
+serving               | stop at once | stopping | StopBegun, 1: finish, 2: finish
+serving               | reload       | serving  | ReloadBegun, reread
+serving               | upgrade      | serving  | UpgradeBegun, start successor
+serving               | reopen       | serving  | reopen, Reopened, 1: reopen, 2: reopen
+serving               | rest         | resting  | Resting, 1: drain as last, 2: drain as last, shut relay
+serving               | more         | serving  | Scaled, fork 2
+serving               | fewer        | serving  | Scaled, 2: drain to own
+serving               | scale        | serving  | Scaled, fork 2
+serving               | recycle      | serving  | RecycleBegun, fork 0
 
-one worker       | stop    | stopping | StopBegun, 1: finish
-one worker       | reload  | serving  | ReloadBegun, reread
-one worker       | upgrade | serving  | UpgradeBegun, start successor
-one worker       | reopen  | serving  | reopen, Reopened, 1: reopen
-one worker       | rest    | resting  | Resting, 1: drain as last, shut relay
-one worker       | more    | serving  | Scaled, fork 1
-one worker       | fewer   | serving  | Refused
-one worker       | scale   | serving  | Scaled, fork 1, fork 2
-one worker       | recycle | serving  | RecycleBegun, fork 0
+told later            | stop         | lameduck | StopAnnounced
+told later            | stop at once | stopping | StopBegun, 1: finish, 2: finish
+told later            | reload       | serving  | ReloadBegun, reread
+told later            | upgrade      | serving  | UpgradeBegun, start successor
+told later            | reopen       | serving  | reopen, Reopened, 1: reopen, 2: reopen
+told later            | rest         | resting  | Resting, 1: drain as last, 2: drain as last, shut relay
+told later            | more         | serving  | Scaled, fork 2
+told later            | fewer        | serving  | Scaled, 2: drain to own
+told later            | scale        | serving  | Scaled, fork 2
+told later            | recycle      | serving  | RecycleBegun, fork 0
 
-resting          | stop    | over     | StopBegun, shut, Stopped, exit 0
-resting          | reload  | resting  | ReloadBegun, reread
-resting          | upgrade | resting  | UpgradeBegun, start successor
-resting          | reopen  | resting  | reopen, Reopened
-resting          | rest    | resting  | Refused
-resting          | more    | serving  | Woken, fork 0, fork 1
-resting          | fewer   | resting  | Refused
-resting          | scale   | serving  | Woken, Scaled, fork 0, fork 1, fork 2
-resting          | recycle | resting  | Refused
+preparing, told later | stop         | lameduck | StopAnnounced, ABORT, term 9
+preparing, told later | stop at once | stopping | StopBegun, ABORT, term 9, 1: finish, 2: finish
+preparing, told later | reload       | serving  | Refused
+preparing, told later | upgrade      | serving  | Refused
+preparing, told later | reopen       | serving  | reopen, Reopened, 1: reopen, 2: reopen
+preparing, told later | rest         | serving  | Refused
+preparing, told later | more         | serving  | Refused
+preparing, told later | fewer        | serving  | Refused
+preparing, told later | scale        | serving  | Refused
+preparing, told later | recycle      | serving  | Refused
 
-two drain behind | stop    | stopping | StopBegun, 1: finish, 2: finish
-two drain behind | reload  | serving  | ReloadBegun, reread
-two drain behind | upgrade | serving  | Refused
-two drain behind | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
-two drain behind | rest    | resting  | Resting, 1: drain as last, 2: drain as last, shut relay
-two drain behind | more    | serving  | Scaled, fork 2
-two drain behind | fewer   | serving  | Scaled, 2: drain to own
-two drain behind | scale   | serving  | Scaled, fork 2
-two drain behind | recycle | serving  | RecycleBegun, fork 0
+lame duck             | stop         | stopping | StopBegun, 1: finish, 2: finish
+lame duck             | stop at once | stopping | StopBegun, 1: finish, 2: finish
+lame duck             | reload       | lameduck | Refused
+lame duck             | upgrade      | lameduck | Refused
+lame duck             | reopen       | lameduck | reopen, Reopened, 1: reopen, 2: reopen
+lame duck             | rest         | lameduck | Refused
+lame duck             | more         | lameduck | Refused
+lame duck             | fewer        | lameduck | Refused
+lame duck             | scale        | lameduck | Refused
+lame duck             | recycle      | lameduck | Refused
 
-booting          | stop    | stopping | StopBegun, kill 1, kill 2, shut
-booting          | reload  | booting  | Postponed
-booting          | upgrade | booting  | Postponed
-booting          | reopen  | booting  | reopen, Reopened, 1: reopen, 2: reopen
-booting          | rest    | booting  | Refused
-booting          | more    | booting  | Scaled, fork 2
-booting          | fewer   | booting  | Scaled
-booting          | scale   | booting  | Scaled, fork 2
-booting          | recycle | booting  | Refused
+one worker            | stop         | stopping | StopBegun, 1: finish
+one worker            | stop at once | stopping | StopBegun, 1: finish
+one worker            | reload       | serving  | ReloadBegun, reread
+one worker            | upgrade      | serving  | UpgradeBegun, start successor
+one worker            | reopen       | serving  | reopen, Reopened, 1: reopen
+one worker            | rest         | resting  | Resting, 1: drain as last, shut relay
+one worker            | more         | serving  | Scaled, fork 1
+one worker            | fewer        | serving  | Refused
+one worker            | scale        | serving  | Scaled, fork 1, fork 2
+one worker            | recycle      | serving  | RecycleBegun, fork 0
 
-rereading        | stop    | stopping | StopBegun, 1: finish, 2: finish
-rereading        | reload  | serving  | Postponed
-rereading        | upgrade | serving  | Postponed
-rereading        | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
-rereading        | rest    | resting  | Resting, 1: drain as last, 2: drain as last, shut relay
-rereading        | more    | serving  | Scaled
-rereading        | fewer   | serving  | Scaled, 2: drain to own
-rereading        | scale   | serving  | Scaled
-rereading        | recycle | serving  | 
+resting               | stop         | over     | StopBegun, shut, Stopped, exit 0
+resting               | stop at once | over     | StopBegun, shut, Stopped, exit 0
+resting               | reload       | resting  | ReloadBegun, reread
+resting               | upgrade      | resting  | UpgradeBegun, start successor
+resting               | reopen       | resting  | reopen, Reopened
+resting               | rest         | resting  | Refused
+resting               | more         | serving  | Woken, fork 0, fork 1
+resting               | fewer        | resting  | Refused
+resting               | scale        | serving  | Woken, Scaled, fork 0, fork 1, fork 2
+resting               | recycle      | resting  | Refused
 
-rolling          | stop    | stopping | StopBegun, 1: finish, 2: finish, kill 3
-rolling          | reload  | serving  | Postponed
-rolling          | upgrade | serving  | Postponed
-rolling          | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen, 3: reopen
-rolling          | rest    | resting  | Resting, 1: drain as last, 2: drain as last, kill 3, shut relay
-rolling          | more    | serving  | Scaled, fork 2
-rolling          | fewer   | serving  | Scaled, 2: drain to own
-rolling          | scale   | serving  | Scaled, fork 2
-rolling          | recycle | serving  | 
+two drain behind      | stop         | stopping | StopBegun, 1: finish, 2: finish
+two drain behind      | stop at once | stopping | StopBegun, 1: finish, 2: finish
+two drain behind      | reload       | serving  | ReloadBegun, reread
+two drain behind      | upgrade      | serving  | Refused
+two drain behind      | reopen       | serving  | reopen, Reopened, 1: reopen, 2: reopen
+two drain behind      | rest         | resting  | Resting, 1: drain as last, 2: drain as last, shut relay
+two drain behind      | more         | serving  | Scaled, fork 2
+two drain behind      | fewer        | serving  | Scaled, 2: drain to own
+two drain behind      | scale        | serving  | Scaled, fork 2
+two drain behind      | recycle      | serving  | RecycleBegun, fork 0
 
-preparing        | stop    | stopping | StopBegun, ABORT, term 9, 1: finish, 2: finish
-preparing        | reload  | serving  | Refused
-preparing        | upgrade | serving  | Refused
-preparing        | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
-preparing        | rest    | serving  | Refused
-preparing        | more    | serving  | Refused
-preparing        | fewer   | serving  | Refused
-preparing        | scale   | serving  | Refused
-preparing        | recycle | serving  | Refused
+booting               | stop         | stopping | StopBegun, kill 1, kill 2, shut
+booting               | stop at once | stopping | StopBegun, kill 1, kill 2, shut
+booting               | reload       | booting  | Postponed
+booting               | upgrade      | booting  | Postponed
+booting               | reopen       | booting  | reopen, Reopened, 1: reopen, 2: reopen
+booting               | rest         | booting  | Refused
+booting               | more         | booting  | Scaled, fork 2
+booting               | fewer        | booting  | Scaled
+booting               | scale        | booting  | Scaled, fork 2
+booting               | recycle      | booting  | Refused
 
-committed        | stop    | stopping | StopBegun, ABORT, 1: finish, 2: finish
-committed        | reload  | serving  | Refused
-committed        | upgrade | serving  | Refused
-committed        | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
-committed        | rest    | serving  | Refused
-committed        | more    | serving  | Refused
-committed        | fewer   | serving  | Refused
-committed        | scale   | serving  | Refused
-committed        | recycle | serving  | Refused
+rereading             | stop         | stopping | StopBegun, 1: finish, 2: finish
+rereading             | stop at once | stopping | StopBegun, 1: finish, 2: finish
+rereading             | reload       | serving  | Postponed
+rereading             | upgrade      | serving  | Postponed
+rereading             | reopen       | serving  | reopen, Reopened, 1: reopen, 2: reopen
+rereading             | rest         | resting  | Resting, 1: drain as last, 2: drain as last, shut relay
+rereading             | more         | serving  | Scaled
+rereading             | fewer        | serving  | Scaled, 2: drain to own
+rereading             | scale        | serving  | Scaled
+rereading             | recycle      | serving  |
 
-awaiting         | stop    | stopping | FAILED, StopBegun, 1: drain as last, 2: drain as last, shut relay
-awaiting         | reload  | booting  | Refused
-awaiting         | upgrade | booting  | Refused
-awaiting         | reopen  | booting  | reopen, Reopened, 1: reopen, 2: reopen
-awaiting         | rest    | booting  | Refused
-awaiting         | more    | booting  | Refused
-awaiting         | fewer   | booting  | Refused
-awaiting         | scale   | booting  | Refused
-awaiting         | recycle | booting  | Refused
+rolling               | stop         | stopping | StopBegun, 1: finish, 2: finish, kill 3
+rolling               | stop at once | stopping | StopBegun, 1: finish, 2: finish, kill 3
+rolling               | reload       | serving  | Postponed
+rolling               | upgrade      | serving  | Postponed
+rolling               | reopen       | serving  | reopen, Reopened, 1: reopen, 2: reopen, 3: reopen
+rolling               | rest         | resting  | Resting, 1: drain as last, 2: drain as last, kill 3, shut relay
+rolling               | more         | serving  | Scaled, fork 2
+rolling               | fewer        | serving  | Scaled, 2: drain to own
+rolling               | scale        | serving  | Scaled, fork 2
+rolling               | recycle      | serving  |
 
-probation        | stop    | serving  | Refused
-probation        | reload  | serving  | Refused
-probation        | upgrade | serving  | Refused
-probation        | reopen  | serving  | reopen, Reopened, 1: reopen, 2: reopen
-probation        | rest    | serving  | Retiring, 1: drain as last, 2: drain as last, shut relay
-probation        | more    | serving  | Refused
-probation        | fewer   | serving  | Refused
-probation        | scale   | serving  | Refused
-probation        | recycle | serving  | Refused
+preparing             | stop         | stopping | StopBegun, ABORT, term 9, 1: finish, 2: finish
+preparing             | stop at once | stopping | StopBegun, ABORT, term 9, 1: finish, 2: finish
+preparing             | reload       | serving  | Refused
+preparing             | upgrade      | serving  | Refused
+preparing             | reopen       | serving  | reopen, Reopened, 1: reopen, 2: reopen
+preparing             | rest         | serving  | Refused
+preparing             | more         | serving  | Refused
+preparing             | fewer        | serving  | Refused
+preparing             | scale        | serving  | Refused
+preparing             | recycle      | serving  | Refused
 
-stopping         | stop    | stopping | StopNow, kill 1, kill 2, shut
-stopping         | reload  | stopping | Refused
-stopping         | upgrade | stopping | Refused
-stopping         | reopen  | stopping | reopen, Reopened, 1: reopen, 2: reopen
-stopping         | rest    | stopping | Refused
-stopping         | more    | stopping | Refused
-stopping         | fewer   | stopping | Refused
-stopping         | scale   | stopping | Refused
-stopping         | recycle | stopping | Refused
+committed             | stop         | stopping | StopBegun, ABORT, 1: finish, 2: finish
+committed             | stop at once | stopping | StopBegun, ABORT, 1: finish, 2: finish
+committed             | reload       | serving  | Refused
+committed             | upgrade      | serving  | Refused
+committed             | reopen       | serving  | reopen, Reopened, 1: reopen, 2: reopen
+committed             | rest         | serving  | Refused
+committed             | more         | serving  | Refused
+committed             | fewer        | serving  | Refused
+committed             | scale        | serving  | Refused
+committed             | recycle      | serving  | Refused
 
-giving up        | stop    | givingup | StopNow, kill 1, kill 2
-giving up        | reload  | givingup | Refused
-giving up        | upgrade | givingup | Refused
-giving up        | reopen  | givingup | reopen, Reopened, 1: reopen, 2: reopen
-giving up        | rest    | givingup | Refused
-giving up        | more    | givingup | Refused
-giving up        | fewer   | givingup | Refused
-giving up        | scale   | givingup | Refused
-giving up        | recycle | givingup | Refused
+awaiting              | stop         | stopping | FAILED, StopBegun, 1: drain as last, 2: drain as last, shut relay
+awaiting              | stop at once | stopping | FAILED, StopBegun, 1: drain as last, 2: drain as last, shut relay
+awaiting              | reload       | booting  | Refused
+awaiting              | upgrade      | booting  | Refused
+awaiting              | reopen       | booting  | reopen, Reopened, 1: reopen, 2: reopen
+awaiting              | rest         | booting  | Refused
+awaiting              | more         | booting  | Refused
+awaiting              | fewer        | booting  | Refused
+awaiting              | scale        | booting  | Refused
+awaiting              | recycle      | booting  | Refused
+
+probation             | stop         | serving  | Refused
+probation             | stop at once | serving  | Refused
+probation             | reload       | serving  | Refused
+probation             | upgrade      | serving  | Refused
+probation             | reopen       | serving  | reopen, Reopened, 1: reopen, 2: reopen
+probation             | rest         | serving  | Retiring, 1: drain as last, 2: drain as last, shut relay
+probation             | more         | serving  | Refused
+probation             | fewer        | serving  | Refused
+probation             | scale        | serving  | Refused
+probation             | recycle      | serving  | Refused
+
+stopping              | stop         | stopping | StopNow, kill 1, kill 2, shut
+stopping              | stop at once | stopping | StopNow, kill 1, kill 2, shut
+stopping              | reload       | stopping | Refused
+stopping              | upgrade      | stopping | Refused
+stopping              | reopen       | stopping | reopen, Reopened, 1: reopen, 2: reopen
+stopping              | rest         | stopping | Refused
+stopping              | more         | stopping | Refused
+stopping              | fewer        | stopping | Refused
+stopping              | scale        | stopping | Refused
+stopping              | recycle      | stopping | Refused
+
+giving up             | stop         | givingup | StopNow, kill 1, kill 2
+giving up             | stop at once | givingup | StopNow, kill 1, kill 2
+giving up             | reload       | givingup | Refused
+giving up             | upgrade      | givingup | Refused
+giving up             | reopen       | givingup | reopen, Reopened, 1: reopen, 2: reopen
+giving up             | rest         | givingup | Refused
+giving up             | more         | givingup | Refused
+giving up             | fewer        | givingup | Refused
+giving up             | scale        | givingup | Refused
+giving up             | recycle      | givingup | Refused
 ";

@@ -7,10 +7,12 @@ use crate::testing::{NOW, add, booting, check, name, says, serving, short};
 use crate::wire::worker::WorkerSays;
 use crate::worker::Standing;
 
-const STATES: [&str; 9] = [
+const STATES: [&str; 11] = [
     "booting",
     "booting, all crash",
     "serving",
+    "lame duck",
+    "lame duck, one starts",
     "resting",
     "resting, one drains",
     "emptying",
@@ -37,6 +39,14 @@ fn in_state(state: &str) -> Master {
             }
         }
         "serving" => {}
+        "lame duck" | "lame duck, one starts" => {
+            master.policy.stop_delay = Duration::from_secs(30);
+            if state != "lame duck" {
+                drop(master.step(NOW, says(1, WorkerSays::Recycle)));
+                drop(master.step(NOW, Event::Spawned { slot: Slot(0), pid: Pid(3) }));
+            }
+            drop(master.step(NOW, stop));
+        }
         "resting" => {
             master = booting(1);
             master.life = Life::Resting;
@@ -92,93 +102,113 @@ fn every_life_and_event() {
 }
 
 const TABLE: &str = "
-booting             | stop           | stopping | StopBegun, kill 1, shut
-booting             | 1 emptied      | booting  |
-booting             | 1 gone         | booting  | WorkerExited
-booting             | 1 crashed      | booting  | WorkerExited
-booting             | 1 did not boot | givingup | BootFailed, GaveUp, shut
-booting             | forked         | booting  |
-booting             | not forked     | booting  | WorkerNotForked
-booting             | in 1 s         | booting  |
-booting             | in 30 s        | givingup | kill 1, GaveUp, shut
+booting               | stop           | stopping | StopBegun, kill 1, shut
+booting               | 1 emptied      | booting  |
+booting               | 1 gone         | booting  | WorkerExited
+booting               | 1 crashed      | booting  | WorkerExited
+booting               | 1 did not boot | givingup | BootFailed, GaveUp, shut
+booting               | forked         | booting  |
+booting               | not forked     | booting  | WorkerNotForked
+booting               | in 1 s         | booting  |
+booting               | in 30 s        | givingup | kill 1, GaveUp, shut
 
-booting, all crash  | stop           | stopping | StopBegun, kill 1, shut
-booting, all crash  | 1 emptied      | booting  |
-booting, all crash  | 1 gone         | over     | WorkerExited, GaveUp, shut, Stopped, exit 3
-booting, all crash  | 1 crashed      | over     | WorkerExited, GaveUp, shut, Stopped, exit 3
-booting, all crash  | 1 did not boot | givingup | BootFailed, GaveUp, shut
-booting, all crash  | forked         | booting  |
-booting, all crash  | not forked     | givingup | WorkerNotForked, GaveUp, shut, kill 1
-booting, all crash  | in 1 s         | booting  |
-booting, all crash  | in 30 s        | givingup | kill 1, GaveUp, shut
+booting, all crash    | stop           | stopping | StopBegun, kill 1, shut
+booting, all crash    | 1 emptied      | booting  |
+booting, all crash    | 1 gone         | over     | WorkerExited, GaveUp, shut, Stopped, exit 3
+booting, all crash    | 1 crashed      | over     | WorkerExited, GaveUp, shut, Stopped, exit 3
+booting, all crash    | 1 did not boot | givingup | BootFailed, GaveUp, shut
+booting, all crash    | forked         | booting  |
+booting, all crash    | not forked     | givingup | WorkerNotForked, GaveUp, shut, kill 1
+booting, all crash    | in 1 s         | booting  |
+booting, all crash    | in 30 s        | givingup | kill 1, GaveUp, shut
 
-serving             | stop           | stopping | StopBegun, 1: finish
-serving             | 1 emptied      | serving  |
-serving             | 1 gone         | serving  | WorkerExited, fork 0
-serving             | 1 crashed      | serving  | WorkerExited, fork 0
-serving             | 1 did not boot | serving  |
-serving             | forked         | serving  |
-serving             | not forked     | serving  | WorkerNotForked
-serving             | in 1 s         | serving  |
-serving             | in 30 s        | serving  |
+serving               | stop           | stopping | StopBegun, 1: finish
+serving               | 1 emptied      | serving  |
+serving               | 1 gone         | serving  | WorkerExited, fork 0
+serving               | 1 crashed      | serving  | WorkerExited, fork 0
+serving               | 1 did not boot | serving  |
+serving               | forked         | serving  |
+serving               | not forked     | serving  | WorkerNotForked
+serving               | in 1 s         | serving  |
+serving               | in 30 s        | serving  |
 
-resting             | stop           | over     | StopBegun, shut, Stopped, exit 0
-resting             | 1 emptied      | resting  |
-resting             | 1 gone         | resting  |
-resting             | 1 crashed      | resting  |
-resting             | 1 did not boot | resting  |
-resting             | forked         | resting  | kill 2
-resting             | not forked     | resting  | WorkerNotForked
-resting             | in 1 s         | resting  |
-resting             | in 30 s        | resting  |
+lame duck             | stop           | stopping | StopBegun, 1: finish
+lame duck             | 1 emptied      | lameduck |
+lame duck             | 1 gone         | lameduck | WorkerExited, fork 0
+lame duck             | 1 crashed      | lameduck | WorkerExited, fork 0
+lame duck             | 1 did not boot | lameduck |
+lame duck             | forked         | lameduck |
+lame duck             | not forked     | lameduck | WorkerNotForked
+lame duck             | in 1 s         | lameduck |
+lame duck             | in 30 s        | stopping | StopBegun, 1: finish
 
-resting, one drains | stop           | stopping | StopBegun, shut
-resting, one drains | 1 emptied      | resting  |
-resting, one drains | 1 gone         | resting  | WorkerExited
-resting, one drains | 1 crashed      | resting  | WorkerExited
-resting, one drains | 1 did not boot | resting  |
-resting, one drains | forked         | resting  | kill 2
-resting, one drains | not forked     | resting  | WorkerNotForked
-resting, one drains | in 1 s         | resting  |
-resting, one drains | in 30 s        | resting  | kill 1
+lame duck, one starts | stop           | stopping | StopBegun, 1: finish, kill 3
+lame duck, one starts | 1 emptied      | lameduck |
+lame duck, one starts | 1 gone         | lameduck | WorkerExited
+lame duck, one starts | 1 crashed      | lameduck | WorkerExited
+lame duck, one starts | 1 did not boot | lameduck |
+lame duck, one starts | forked         | lameduck |
+lame duck, one starts | not forked     | lameduck | WorkerNotForked, RecycleFailed
+lame duck, one starts | in 1 s         | lameduck |
+lame duck, one starts | in 30 s        | stopping | kill 3, RecycleFailed, StopBegun, 1: finish
 
-emptying            | stop           | stopping | StopNow, kill 1, shut
-emptying            | 1 emptied      | stopping | shut
-emptying            | 1 gone         | over     | WorkerExited, shut, Stopped, exit 0
-emptying            | 1 crashed      | over     | WorkerExited, shut, Stopped, exit 0
-emptying            | 1 did not boot | stopping |
-emptying            | forked         | stopping | kill 2
-emptying            | not forked     | stopping | WorkerNotForked
-emptying            | in 1 s         | stopping | shut
-emptying            | in 30 s        | stopping | kill 1, shut
+resting               | stop           | over     | StopBegun, shut, Stopped, exit 0
+resting               | 1 emptied      | resting  |
+resting               | 1 gone         | resting  |
+resting               | 1 crashed      | resting  |
+resting               | 1 did not boot | resting  |
+resting               | forked         | resting  | kill 2
+resting               | not forked     | resting  | WorkerNotForked
+resting               | in 1 s         | resting  |
+resting               | in 30 s        | resting  |
 
-draining            | stop           | stopping | StopNow, kill 1
-draining            | 1 emptied      | stopping |
-draining            | 1 gone         | over     | WorkerExited, Stopped, exit 0
-draining            | 1 crashed      | over     | WorkerExited, Stopped, exit 0
-draining            | 1 did not boot | stopping |
-draining            | forked         | stopping | kill 2
-draining            | not forked     | stopping | WorkerNotForked
-draining            | in 1 s         | stopping |
-draining            | in 30 s        | stopping | kill 1
+resting, one drains   | stop           | stopping | StopBegun, shut
+resting, one drains   | 1 emptied      | resting  |
+resting, one drains   | 1 gone         | resting  | WorkerExited
+resting, one drains   | 1 crashed      | resting  | WorkerExited
+resting, one drains   | 1 did not boot | resting  |
+resting, one drains   | forked         | resting  | kill 2
+resting, one drains   | not forked     | resting  | WorkerNotForked
+resting, one drains   | in 1 s         | resting  |
+resting, one drains   | in 30 s        | resting  | kill 1
 
-killed one          | stop           | stopping | StopNow
-killed one          | 1 emptied      | stopping |
-killed one          | 1 gone         | over     | WorkerExited, Stopped, exit 2
-killed one          | 1 crashed      | over     | WorkerExited, Stopped, exit 2
-killed one          | 1 did not boot | stopping |
-killed one          | forked         | stopping | kill 2
-killed one          | not forked     | stopping | WorkerNotForked
-killed one          | in 1 s         | stopping |
-killed one          | in 30 s        | stopping |
+emptying              | stop           | stopping | StopNow, kill 1, shut
+emptying              | 1 emptied      | stopping | shut
+emptying              | 1 gone         | over     | WorkerExited, shut, Stopped, exit 0
+emptying              | 1 crashed      | over     | WorkerExited, shut, Stopped, exit 0
+emptying              | 1 did not boot | stopping |
+emptying              | forked         | stopping | kill 2
+emptying              | not forked     | stopping | WorkerNotForked
+emptying              | in 1 s         | stopping | shut
+emptying              | in 30 s        | stopping | kill 1, shut
 
-giving up           | stop           | givingup | StopNow, kill 1
-giving up           | 1 emptied      | givingup |
-giving up           | 1 gone         | over     | WorkerExited, Stopped, exit 3
-giving up           | 1 crashed      | over     | WorkerExited, Stopped, exit 3
-giving up           | 1 did not boot | givingup |
-giving up           | forked         | givingup | kill 2
-giving up           | not forked     | givingup | WorkerNotForked
-giving up           | in 1 s         | givingup |
-giving up           | in 30 s        | givingup | kill 1
+draining              | stop           | stopping | StopNow, kill 1
+draining              | 1 emptied      | stopping |
+draining              | 1 gone         | over     | WorkerExited, Stopped, exit 0
+draining              | 1 crashed      | over     | WorkerExited, Stopped, exit 0
+draining              | 1 did not boot | stopping |
+draining              | forked         | stopping | kill 2
+draining              | not forked     | stopping | WorkerNotForked
+draining              | in 1 s         | stopping |
+draining              | in 30 s        | stopping | kill 1
+
+killed one            | stop           | stopping | StopNow
+killed one            | 1 emptied      | stopping |
+killed one            | 1 gone         | over     | WorkerExited, Stopped, exit 2
+killed one            | 1 crashed      | over     | WorkerExited, Stopped, exit 2
+killed one            | 1 did not boot | stopping |
+killed one            | forked         | stopping | kill 2
+killed one            | not forked     | stopping | WorkerNotForked
+killed one            | in 1 s         | stopping |
+killed one            | in 30 s        | stopping |
+
+giving up             | stop           | givingup | StopNow, kill 1
+giving up             | 1 emptied      | givingup |
+giving up             | 1 gone         | over     | WorkerExited, Stopped, exit 3
+giving up             | 1 crashed      | over     | WorkerExited, Stopped, exit 3
+giving up             | 1 did not boot | givingup |
+giving up             | forked         | givingup | kill 2
+giving up             | not forked     | givingup | WorkerNotForked
+giving up             | in 1 s         | givingup |
+giving up             | in 30 s        | givingup | kill 1
 ";

@@ -44,7 +44,7 @@ impl Master {
             let deadline = now + self.policy.boot_timeout;
             self.upgrade = Upgrade::Preparing { successor: pid, deadline, link: Link::Open };
             // An end was begun between the order to start it and the start.
-            if self.life.is_ending() {
+            if self.life.is_sealed() {
                 self.call_off_upgrade(now, out);
             }
         }

@@ -68,7 +68,7 @@ fn serving(master: &Master) -> impl Iterator<Item = &Worker> {
 }
 
 fn serves(master: &Master) -> bool {
-    matches!(master.life(), Life::Booting | Life::Serving) && !master.upgrade().is_handed_over()
+    (*master.life() == Life::Booting || master.life().is_serving()) && !master.upgrade().is_handed_over()
 }
 
 /// One step as a whole, before its actions are performed.
@@ -87,7 +87,7 @@ pub(crate) fn step(world: &mut World, index: usize, before: &Before, event: &Eve
     let backed = after.lineage().has_predecessor();
     require(!gives_up || backed || !proven, "end: a proven generation gives up alone", || format!("{event:?}"))?;
     let steady =
-        serving(after).any(|worker| worker.phase == Phase::Ready(Standing::Steady)) && *after.life() == Life::Serving;
+        serving(after).any(|worker| worker.phase == Phase::Ready(Standing::Steady)) && after.life().is_serving();
     // Not during its first boot, which may fail whoever is ready by then.
     world.nodes[index].proven |= steady;
     Ok(())
@@ -134,18 +134,22 @@ pub(crate) fn action(world: &World, index: usize, before: &Before, action: &Acti
             require(asked_for, "companions: forked for nobody", detail)
         }
         Action::Spawn { slot } => {
-            require(matches!(master.life(), Life::Booting | Life::Serving), "workers: forked at the end", detail)?;
+            let life = master.life();
+            require(*life == Life::Booting || life.is_serving(), "workers: forked at the end", detail)?;
             require(!master.upgrade().is_handed_over(), "workers: forked after the handing over", detail)?;
             let current = master.workers().filter(|worker| worker.slot == *slot && worker.is_current()).count();
             require(current < 2, "workers: two replacements for one", detail)?;
             let wanted = slot.0 < master.wanted();
             require(wanted, "workers: forked for a slot that nobody wants", detail)
         }
-        Action::StartSuccessor { .. } => require(node.child().is_none(), "upgrade: two successors", detail),
+        Action::StartSuccessor { .. } => {
+            require(!master.life().is_sealed(), "upgrade: begun by one that goes", detail)?;
+            require(node.child().is_none(), "upgrade: two successors", detail)
+        }
         Action::TellSuccessor(says) => {
             require(node.successor.is_none_or(|child| child.link), "upgrade: said over a closed link", detail)?;
             let commits = matches!(says, PredecessorSays::Commit { .. });
-            let has_all = !master.life().is_ending() && matches!(master.upgrade(), Upgrade::Committed { .. });
+            let has_all = !master.life().is_sealed() && matches!(master.upgrade(), Upgrade::Committed { .. });
             require(!commits || has_all, "upgrade: committed without anything to hand over", detail)
         }
         Action::TellPredecessor(SuccessorSays::Ready { .. }) => {

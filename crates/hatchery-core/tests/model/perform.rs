@@ -190,7 +190,7 @@ impl World {
 
     fn command(&mut self, index: usize, command: Command, stage: &mut Stage<'_>) -> Verdict {
         match command {
-            Command::Stop => self.stop_comes(index),
+            Command::Stop | Command::StopAtOnce => self.stop_comes(index),
             Command::Rest => self.clean = false,
             Command::Reload
             | Command::Upgrade
@@ -341,7 +341,13 @@ impl World {
             }
             Notice::Postponed { command, .. } => self.nodes[index].owes.push(*command),
             // An end, a rest or another generation: nothing is owed any more.
-            Notice::StopBegun | Notice::GaveUp { .. } | Notice::Resting | Notice::UpgradeDone { .. } => {
+            Notice::StopAnnounced { .. } => self.nodes[index].owes.clear(),
+            Notice::StopBegun => {
+                // Not before: whoever is only told of it has no excuse for a gap.
+                self.clean = false;
+                self.nodes[index].owes.clear();
+            }
+            Notice::GaveUp { .. } | Notice::Resting | Notice::UpgradeDone { .. } => {
                 self.nodes[index].owes.clear();
             }
             // An upgrade that was owed is refused with a reason, as any other.
@@ -445,7 +451,7 @@ impl World {
             // It has not heard yet that it must not take back.
             let released = node.from_successor.contains(&Event::Successor(SuccessorSays::Released));
             let leaves = matches!(master.upgrade(), hatchery_core::upgrade::Upgrade::Leaving);
-            !called_off && !released && !leaves && !node.terminated && !master.life().is_ending()
+            !called_off && !released && !leaves && !node.terminated && !master.life().is_sealed()
         };
         if !self.alive().any(|(other, master)| other != index && takes_over(other, master)) {
             self.excused = true;
@@ -453,10 +459,9 @@ impl World {
     }
 
     fn stop_comes(&mut self, index: usize) {
-        self.clean = false;
         let Some(master) = self.master(index) else { return };
         let awaits = matches!(master.lineage(), Lineage::Awaiting(_));
-        let (is_replaced, is_ending) = (master.upgrade().is_handed_over(), master.life().is_ending());
+        let (is_replaced, is_ending) = (master.upgrade().is_handed_over(), master.life().is_sealed());
         if awaits {
             self.excuse_loss(index);
         } else if !is_replaced && !is_ending {

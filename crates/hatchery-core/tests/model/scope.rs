@@ -20,6 +20,7 @@ pub(crate) struct Scope {
     pub(crate) companions: &'static [CompanionKind],
     /// What the master looks at the board for.
     pub(crate) looks: Looks,
+    pub(crate) stop_delay: Duration,
     pub(crate) drain: Duration,
     pub(crate) probation: Duration,
     pub(crate) crash_limit: u32,
@@ -71,6 +72,7 @@ impl Scope {
         Policy {
             workers: self.workers,
             boot_timeout: Duration::from_secs(5),
+            stop_delay: self.stop_delay,
             drain_timeout: self.drain,
             crash_limit: self.crash_limit,
             probation: self.probation,

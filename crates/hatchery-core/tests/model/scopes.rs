@@ -27,6 +27,11 @@ const ALONE: &[Command] = &[
     Command::Recycle(Slot(0)),
 ];
 
+const STOPS: &[Command] = &[Command::Stop, Command::StopAtOnce, Command::Reload, Command::Rest, Command::Scale(2)];
+
+/// A multiple of a second, as the other deadlines are; longer than a probation.
+const ANNOUNCED: Duration = Duration::from_secs(3);
+
 const ALL: &[Command] = &[
     Command::Upgrade,
     Command::Stop,
@@ -46,6 +51,7 @@ const ONE: Scope = Scope {
     queues: &[1],
     companions: &[],
     looks: NO_LOOKS,
+    stop_delay: Duration::ZERO,
     drain: Duration::from_secs(3),
     probation: Duration::from_secs(2),
     crash_limit: 2,
@@ -77,6 +83,21 @@ pub(crate) const EVERY_RUN: &[Scope] = &[
         name: "listeners that come and go, and an upgrade",
         revises: true,
         budget: Budget { commands: 2, crashes: 1, deaths: 1, ..NOTHING },
+        ..ONE
+    },
+    Scope {
+        name: "a stop that is announced",
+        companions: &[CompanionKind::Jobs],
+        stop_delay: ANNOUNCED,
+        commands: STOPS,
+        budget: Budget { commands: 2, crashes: 1, recycles: 1, ..NOTHING },
+        ..ONE
+    },
+    Scope {
+        name: "a stop that is announced, and an upgrade",
+        stop_delay: ANNOUNCED,
+        commands: &[Command::Upgrade, Command::Stop],
+        budget: Budget { commands: 2, deaths: 1, ..NOTHING },
         ..ONE
     },
     Scope {
@@ -311,6 +332,13 @@ pub(crate) const LARGE: &[Scope] = &[
         drain: Duration::ZERO,
         probation: Duration::ZERO,
         budget: Budget { commands: 2, crashes: 2, deaths: 1, delays: 1, ..NOTHING },
+        ..ONE
+    },
+    Scope {
+        name: "a stop that is announced, whatever else goes on",
+        workers: 2,
+        stop_delay: ANNOUNCED,
+        budget: Budget { commands: 2, crashes: 1, deaths: 1, delays: 1, ..NOTHING },
         ..ONE
     },
     Scope {

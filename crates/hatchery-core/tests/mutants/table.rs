@@ -70,7 +70,36 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         "if self.life == Life::Booting && self.roster.ready_count() == 0 =>",
         "if self.life == Life::Booting && self.roster.ready_count() == 99 =>",
     ),
-    mutant("a stop does not call an upgrade off", "shutdown.rs", "        self.call_off_upgrade(now, out);\n", ""),
+    mutant(
+        "a stop does not call an upgrade off",
+        "shutdown.rs",
+        "        self.call_off_upgrade(now, out);\n        self.rollout",
+        "        self.rollout",
+    ),
+    mutant(
+        "a stop that is announced does not call an upgrade off",
+        "shutdown.rs",
+        "        self.call_off_upgrade(now, out);\n        self.release_predecessor(out);\n        self.life = Life::LameDuck",
+        "        self.release_predecessor(out);\n        self.life = Life::LameDuck",
+    ),
+    mutant(
+        "a stop that is announced lets the predecessor take back",
+        "shutdown.rs",
+        "        self.release_predecessor(out);\n        self.life = Life::LameDuck",
+        "        self.life = Life::LameDuck",
+    ),
+    mutant(
+        "a stop that is announced never begins",
+        "shutdown.rs",
+        "Life::LameDuck { until } if until <= now => self.stop(now, out),",
+        "Life::LameDuck { until } if until <= now => {}",
+    ),
+    mutant(
+        "a lame duck replaces nobody",
+        "master.rs",
+        "(Life::Booting | Life::Serving | Life::LameDuck { .. }, _) => self.target,",
+        "(Life::LameDuck { .. }, _) => 0,\n            (Life::Booting | Life::Serving, _) => self.target,",
+    ),
     mutant(
         "a worker that keeps its slot is not told of new queues",
         "queues.rs",

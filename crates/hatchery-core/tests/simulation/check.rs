@@ -58,8 +58,9 @@ pub(crate) fn step(world: &World, node: usize, before: &Master, event: &Event, a
     let after = &world.nodes[node].master;
     let ready =
         |master: &Master| master.workers().filter(|worker| worker.is_ready() && !worker.slot.is_companion()).count();
-    let serves =
-        |master: &Master| matches!(master.life(), Life::Booting | Life::Serving) && !master.upgrade().is_handed_over();
+    let serves = |master: &Master| {
+        (*master.life() == Life::Booting || master.life().is_serving()) && !master.upgrade().is_handed_over()
+    };
     let aborted = actions.iter().filter(|action| matches!(action, Action::Abort { .. })).count();
     let died = usize::from(matches!(event, Event::Exited { .. })) + aborted;
     if serves(before) && serves(after) {
@@ -102,7 +103,7 @@ pub(crate) fn action(world: &World, node: usize, action: &Action) {
         }
         Action::Spawn { .. } => {
             let life = this.master.life();
-            assert!(matches!(life, Life::Booting | Life::Serving), "a fork while {life:?}");
+            assert!(*life == Life::Booting || life.is_serving(), "a fork while {life:?}");
             assert!(!this.master.upgrade().is_handed_over(), "a fork after the handing over");
         }
         Action::StartSuccessor { .. } => {
@@ -243,7 +244,12 @@ pub(crate) fn rest(world: &World) {
                 assert!((wanted..=wanted + renewing).contains(&ready), "{master:?}");
                 assert!(master.workers().count() <= ready + 2 * renewing, "{master:?}");
             }
-            life @ (Life::Booting | Life::Dozing | Life::Stopping { .. } | Life::GivingUp { .. } | Life::Over) => {
+            life @ (Life::Booting
+            | Life::LameDuck { .. }
+            | Life::Dozing
+            | Life::Stopping { .. }
+            | Life::GivingUp { .. }
+            | Life::Over) => {
                 panic!("stuck: {life:?}, {master:?}")
             }
         }

@@ -51,6 +51,7 @@ fn chance() -> impl Strategy<Value = Chance> {
     ];
     let command = prop_oneof![
         1 => Just(Command::Stop),
+        1 => Just(Command::StopAtOnce),
         3 => Just(Command::Reload),
         6 => Just(Command::Upgrade),
         1 => Just(Command::Reopen),
@@ -89,14 +90,19 @@ fn chance() -> impl Strategy<Value = Chance> {
 
 fn policy() -> impl Strategy<Value = Policy> {
     let (drain, probation) = (prop_oneof![Just(0u64), Just(3000)], prop_oneof![Just(0u64), Just(2000)]);
-    let serving = (1u16..4, drain, 2u32..5, probation, any::<bool>());
+    let stop_delay = prop_oneof![Just(0u64), Just(4000)];
+    let serving = (1u16..4, (stop_delay, drain), 2u32..5, probation, any::<bool>());
     let millis = |some: u64| prop_oneof![2 => Just(0u64), 1 => Just(some)].prop_map(Duration::from_millis);
     let supervising = (millis(1500), millis(20_000), prop_oneof![3 => Just(0u64), 1 => Just(100)], millis(8000));
     (serving, supervising).prop_map(
-        |((workers, drain, crash_limit, probation, balance), (heartbeat_timeout, max_lifetime, max_memory, idle))| {
+        |(
+            (workers, (stop_delay, drain), crash_limit, probation, balance),
+            (heartbeat_timeout, max_lifetime, max_memory, idle),
+        )| {
             Policy {
                 workers,
                 boot_timeout: Duration::from_secs(5),
+                stop_delay: Duration::from_millis(stop_delay),
                 drain_timeout: Duration::from_millis(drain),
                 crash_limit,
                 probation: Duration::from_millis(probation),

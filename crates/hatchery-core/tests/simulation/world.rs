@@ -181,7 +181,7 @@ impl World {
             Source::Reaping => return self.reap(node),
         };
         let Some(event) = event else { return false };
-        if matches!(event, Event::Command(Command::Stop)) {
+        if matches!(event, Event::Command(Command::Stop | Command::StopAtOnce)) {
             self.excuse_stop(node);
         }
         self.step(node, &event);
@@ -450,7 +450,7 @@ impl World {
             let called_off = self.nodes[other].from_predecessor.contains(&Event::Predecessor(PredecessorSays::Abort));
             // It has not heard yet that it must not take back.
             let released = self.nodes[other].from_successor.contains(&Event::Successor(SuccessorSays::Released));
-            !called_off && !released && !master.life().is_ending() && master.upgrade() != Upgrade::Leaving
+            !called_off && !released && !master.life().is_sealed() && master.upgrade() != Upgrade::Leaving
         };
         if !self.alive().any(|other| other != node && takes_over(other)) {
             self.excused = true;

@@ -102,8 +102,8 @@ impl Control {
                         continue;
                     }
                     self.log(key, command, view.core.generation());
-                    // A second stop would end at once what the first one drains.
-                    let stops = matches!(view.core.life(), Life::Stopping { .. });
+                    // A second stop would begin at once, or end, what the first one has asked for.
+                    let stops = matches!(view.core.life(), Life::LameDuck { .. } | Life::Stopping { .. });
                     let Some(mut wait) = Wait::new(command, to_the_end, view.core) else { continue };
                     if command == Command::Stop && stops {
                         wait.stage = Stage::Running;

@@ -10,7 +10,7 @@ use hatchery_core::rollout::Rollout;
 use hatchery_core::shutdown::Life;
 use hatchery_core::upgrade::Upgrade;
 use hatchery_core::worker::{Phase, Worker};
-use hatchery_core::{Generation, Master};
+use hatchery_core::{Generation, Master, Moment};
 use hatchery_net::{Listener, Listeners};
 use hatchery_sys::board::{Board, Cell, Counter};
 use hatchery_sys::{process, socket};
@@ -25,13 +25,16 @@ pub(crate) struct View<'a> {
     pub(crate) children: &'a Children,
     pub(crate) listeners: &'a Listeners,
     pub(crate) board: &'a Board,
+    /// By the core's clock.
+    pub(crate) now: Moment,
 }
 
 impl View<'_> {
     pub(crate) fn status(&self, control: &Control) -> Status {
-        let Self { core, listeners, board, .. } = self;
+        let Self { core, listeners, board, now, .. } = self;
         Status {
             state: state(core),
+            stop_in_seconds: stop_in(core.life(), *now).map(millis),
             operation: operation(core, control.scaling.is_some()),
             workers: core.workers().map(|worker| self.worker(worker)).collect(),
             ..of_sockets(core.generation(), listeners, board, control)
@@ -71,6 +74,7 @@ fn of_sockets(generation: Generation, listeners: &Listeners, board: &Board, cont
         generation: generation.0,
         state: MasterState::Starting,
         operation: None,
+        stop_in_seconds: None,
         predecessors: predecessors(control),
         workers: Vec::new(),
         totals: Totals {
@@ -111,6 +115,7 @@ fn state(core: &Master) -> MasterState {
     match core.life() {
         _ if core.upgrade().is_handed_over() => MasterState::Draining,
         Life::Stopping { .. } | Life::GivingUp { .. } | Life::Over => MasterState::Draining,
+        Life::LameDuck { .. } => MasterState::LameDuck,
         Life::Booting | Life::Serving if core.is_degraded() => MasterState::Degraded,
         Life::Booting => MasterState::Starting,
         Life::Serving => MasterState::Serving,
@@ -119,9 +124,25 @@ fn state(core: &Master) -> MasterState {
     }
 }
 
+/// How long it serves on as a lame duck.
+fn stop_in(life: &Life, now: Moment) -> Option<Duration> {
+    match life {
+        Life::LameDuck { until } => Some(until.since(now)),
+        Life::Booting
+        | Life::Serving
+        | Life::Resting
+        | Life::Dozing
+        | Life::Stopping { .. }
+        | Life::GivingUp { .. }
+        | Life::Over => None,
+    }
+}
+
 fn operation(core: &Master, scales: bool) -> Option<Operation> {
     match (core.life(), core.upgrade(), core.rollout()) {
-        (Life::Stopping { .. } | Life::GivingUp { .. } | Life::Over, _, _) => Some(Operation::Stop),
+        (Life::LameDuck { .. } | Life::Stopping { .. } | Life::GivingUp { .. } | Life::Over, _, _) => {
+            Some(Operation::Stop)
+        }
         (_, upgrade, _) if upgrade != Upgrade::Idle => Some(Operation::Upgrade),
         (_, _, Rollout::Rereading | Rollout::Rolling) => Some(Operation::Reload),
         (_, _, Rollout::Idle) => scales.then_some(Operation::Scale),

@@ -49,7 +49,7 @@ impl Wait {
             Command::Recycle(slot) => Goal::Recycle { slot, old: core.ready().get(&slot).copied() },
             Command::Reopen => Goal::Reopen,
             Command::Stop => Goal::Stop,
-            Command::Rest | Command::More | Command::Fewer => return None,
+            Command::StopAtOnce | Command::Rest | Command::More | Command::Fewer => return None,
         };
         Some(Self { goal, stage: Stage::Asked, to_the_end })
     }

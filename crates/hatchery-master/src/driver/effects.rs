@@ -292,6 +292,7 @@ impl Driver {
             Notice::PredecessorDone | Notice::TookOver { .. } if self.inbox.predecessor.is_none() => {
                 self.burial = Some(Instant::now() + BURIAL);
             }
+            Notice::StopAnnounced { .. } => title::set(&format!("hatchery: master gen {generation} lame duck")),
             Notice::Retiring | Notice::StopBegun => title::set(&format!("hatchery: master gen {generation} draining")),
             Notice::TakenBack { .. } => title::set(&format!("hatchery: master gen {generation}")),
             _ => {}

@@ -28,7 +28,7 @@ impl Driver {
             }
         }
         Snapshot {
-            status: View { core, children, listeners, board }.status(control),
+            status: View { core, children, listeners, board, now: self.now() }.status(control),
             counts: counts(&board.totals()),
             slots: slots.into_values().collect(),
             master_resident: process::resident(process::pid()),

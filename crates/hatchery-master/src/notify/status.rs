@@ -41,7 +41,12 @@ impl Status {
             | Notice::GaveUp { .. } => {
                 self.remark = Some(one_line(&notice.to_string()));
             }
-            Notice::ReloadBegun | Notice::ReloadDone | Notice::UpgradeBegun | Notice::Recovered | Notice::StopBegun => {
+            Notice::ReloadBegun
+            | Notice::ReloadDone
+            | Notice::UpgradeBegun
+            | Notice::Recovered
+            | Notice::StopAnnounced { .. }
+            | Notice::StopBegun => {
                 self.remark = None;
             }
             _ => {}
@@ -55,6 +60,7 @@ impl Status {
             workers.fold((0, 0), |(ready, all), worker| (ready + usize::from(worker.is_ready()), all + 1));
         let doing = match (core.life(), core.upgrade(), core.rollout()) {
             (Life::Booting, _, _) => "booting",
+            (Life::LameDuck { .. }, _, _) => "serving until the stop begins",
             (Life::Resting, _, _) => "resting",
             (Life::Dozing, _, _) => "letting everything go",
             (Life::Stopping { .. } | Life::GivingUp { .. } | Life::Over, _, _) => "draining",

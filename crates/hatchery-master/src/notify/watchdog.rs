@@ -64,7 +64,7 @@ impl Watchdog {
             core.workers().any(|worker| worker.pid.0 == *pid && worker.is_ready() && !worker.slot.is_companion())
         };
         let lives = match core.life() {
-            Life::Serving => signs.iter().any(|(pid, now)| is_ready(pid) && !stands(pid, now)),
+            Life::Serving | Life::LameDuck { .. } => signs.iter().any(|(pid, now)| is_ready(pid) && !stands(pid, now)),
             // Nobody has to be there, or not yet, or not any more: other limits are kept there.
             Life::Booting
             | Life::Resting

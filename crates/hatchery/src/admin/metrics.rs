@@ -128,7 +128,7 @@ fn each_worker(page: &mut Page<'_>, workers: &[(String, &SlotMeasures)]) -> fmt:
     Ok(())
 }
 
-const STATES: [&str; 6] = ["starting", "serving", "degraded", "resting", "dormant", "draining"];
+const STATES: [&str; 7] = ["starting", "serving", "degraded", "resting", "dormant", "lame-duck", "draining"];
 const OPERATIONS: [&str; 5] = ["none", "reload", "upgrade", "scale", "stop"];
 
 /// The name of a unit variant, as it is in the JSON.

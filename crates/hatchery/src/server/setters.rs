@@ -110,6 +110,24 @@ impl<P: 'static> Server<P> {
         self.set("boot-timeout", settings::spell(timeout))
     }
 
+    /// From the order to stop to the beginning of the stop; by default none.
+    ///
+    /// Meanwhile the server accepts and serves as before, and `/readyz` at the [admin](Self::admin)
+    /// address answers 503: load balancers that look there send new clients elsewhere, before the
+    /// first one is refused. SIGTERM, SIGQUIT and `hatchery stop` wait for it; SIGINT does not,
+    /// and a second signal begins the stop at once.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let settings = hatchery::Server::new().stop_delay(Duration::from_secs(10)).settings()?;
+    /// assert_eq!(settings.stop_delay, Duration::from_secs(10));
+    /// # Ok::<(), hatchery::Error>(())
+    /// ```
+    pub fn stop_delay(self, delay: Duration) -> Self {
+        self.set("stop-delay", settings::spell(delay))
+    }
+
     /// From the order to drain to SIGKILL; by default 30 s.
     ///
     /// ```
@@ -417,6 +435,7 @@ mod tests {
             .control("app.ctl")
             .control_mode(0o640)
             .boot_timeout(ms(4))
+            .stop_delay(ms(23))
             .drain_timeout(ms(5))
             .header_timeout(ms(6))
             .body_timeout(ms(7))
@@ -473,6 +492,7 @@ mod tests {
             control: Some(start.join("app.ctl")),
             control_mode: 0o640,
             boot_timeout: ms(4),
+            stop_delay: ms(23),
             drain_timeout: ms(5),
             header_timeout: ms(6),
             body_timeout: ms(7),

@@ -213,6 +213,15 @@ pub(crate) const TABLE: &[Setting] = &[
         put: |settings, text| span(text, &mut settings.boot_timeout),
     },
     Setting {
+        name: "stop-delay",
+        value: "DUR",
+        help: "From the order to stop to its beginning: connections are accepted as before, and /readyz at the admin \
+               address says no, so that load balancers look elsewhere; SIGINT, and a second order, begin at once",
+        unset: Unset::Text("0"),
+        kind: Kind::Text,
+        put: |settings, text| value::span_or_zero(text).map(|span| settings.stop_delay = span),
+    },
+    Setting {
         name: "drain-timeout",
         value: "DUR",
         help: "From the order to drain to SIGKILL",

@@ -23,7 +23,7 @@ impl Wait {
         match (self.goal, notice) {
             (Goal::Reload, Notice::ReloadBegun)
             | (Goal::Upgrade, Notice::UpgradeBegun)
-            | (Goal::Stop, Notice::StopBegun)
+            | (Goal::Stop, Notice::StopAnnounced { .. } | Notice::StopBegun)
             | (Goal::Scale(_), Notice::Scaled { .. }) => self.passes_to(Stage::Running, notice),
             (Goal::Reopen, Notice::Reopened) => Some(done(notice)),
             _ if self.stage != Stage::Running => None,

@@ -76,7 +76,7 @@ impl Wait {
 
     fn called_off(&self, core: &Master) -> Reply {
         let why = match core.life() {
-            Life::Stopping { .. } | Life::GivingUp { .. } | Life::Over => "the server stops",
+            Life::LameDuck { .. } | Life::Stopping { .. } | Life::GivingUp { .. } | Life::Over => "the server stops",
             Life::Resting | Life::Dozing => "all workers were sent away",
             Life::Booting | Life::Serving => match self.goal {
                 _ if core.upgrade().is_handed_over() => {
