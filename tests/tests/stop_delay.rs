@@ -102,7 +102,7 @@ fn whoever_sits_at_the_terminal_waits_for_nobody() {
 fn a_server_without_workers_for_clients_stops_at_once() {
     let lab = start(LONG).ready();
     lab.signal(Signal::SIGWINCH);
-    lab.until("it rests", || readyz(&lab).0 == 503);
+    lab.until_logged(log::RESTING, 1);
     lab.signal(Signal::SIGTERM);
     assert_eq!(lab.end_of(lab.first()), End::Code(0));
     lab.assert_gone();

@@ -229,6 +229,8 @@ pub(crate) fn state(world: &World, index: usize) -> Verdict {
     require(current <= usize::from(wanted) + 1, "workers: too many", || {
         format!("{current} where {wanted} are wanted")
     })?;
+    let (is_duck, backed) = (matches!(master.life(), Life::LameDuck { .. }), master.lineage().has_predecessor());
+    require(!is_duck || !backed, "end: a predecessor may take back what an operator ends", String::new)?;
     let rolls = master.rollout() == Rollout::Rolling;
     require(!rolls || !master.life().is_ending(), "end: a roll-out goes on", String::new)
 }
