@@ -17,6 +17,9 @@ use tempfile::TempDir;
 
 use crate::{Start, wait};
 
+/// As many descriptors as the deploy examples have stored.
+const ROOM: usize = 64;
+
 /// Whom it listens to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -49,8 +52,10 @@ pub struct Manager {
 }
 
 /// What has come, and what it was told to store by which names.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Heard {
+    /// How many descriptors it stores.
+    room: usize,
     messages: Vec<Message>,
     store: Vec<(String, OwnedFd)>,
 }
@@ -94,7 +99,7 @@ impl Manager {
 
     fn listening(access: Access, socket: UnixDatagram, address: String, folder: TempDir) -> Self {
         setsockopt(&socket, sockopt::PassCred, &true).expect("the kernel tells who speaks");
-        let heard = Arc::new(Mutex::new(Heard::default()));
+        let heard = Arc::new(Mutex::new(Heard { room: ROOM, messages: Vec::new(), store: Vec::new() }));
         let hears = Arc::downgrade(&heard);
         // It ends with the process: nobody can be waited for who waits for a datagram.
         thread::spawn(move || {
@@ -104,6 +109,13 @@ impl Manager {
             }
         });
         Self { access, address, heard, _folder: folder }
+    }
+
+    /// Limits how many descriptors it stores: `FileDescriptorStoreMax=`.
+    #[must_use]
+    pub fn with_room(self, room: usize) -> Self {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).room = room;
+        self
     }
 
     /// The value of `NOTIFY_SOCKET`.
@@ -118,8 +130,8 @@ impl Manager {
     /// When no descriptor is left.
     #[must_use]
     pub fn serves(&self, start: Start) -> Start {
-        let start = start.variable("NOTIFY_SOCKET", &self.address).variable("FDSTORE", "64");
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = start.variable("NOTIFY_SOCKET", &self.address).variable("FDSTORE", &heard.room.to_string());
         if heard.store.is_empty() {
             return start;
         }
@@ -220,13 +232,14 @@ pub fn clock() -> u128 {
 }
 
 impl Heard {
-    /// The same socket is stored once, as by systemd.
+    /// The same socket is stored once, and one too many is closed without a word, as by systemd.
     fn take(&mut self, message: Message, fds: Vec<OwnedFd>) {
         let says = |variable: &str| message.says.get(variable).map(String::as_str);
         let name = says("FDNAME").unwrap_or("stored").to_owned();
         if says("FDSTORE") == Some("1") {
             for fd in fds {
-                if !self.store.iter().any(|(_, known)| inode(known) == inode(&fd)) {
+                let is_known = self.store.iter().any(|(_, known)| inode(known) == inode(&fd));
+                if !is_known && self.store.len() < self.room {
                     self.store.push((name.clone(), fd));
                 }
             }

@@ -174,6 +174,76 @@ fn a_successor_that_gives_up_takes_out_what_it_has_stored() {
     drop(waiting(&stays));
 }
 
+/// It can take nothing out any more: what it has added stays until the next start.
+#[test]
+fn a_take_back_finds_its_own_sockets_stored() {
+    let (manager, folder) = (Manager::new(Access::All), tempfile::tempdir().expect("a folder"));
+    let comes = unix(folder.path());
+    let lab = start(&manager).without("bind").config(&settings(&["127.0.0.1:0"]));
+    let lab = lab.set("upgrade-probation", "10m").ready();
+    let stays = lab.address().to_owned();
+    manager.until_stored(&[&name(&stays)]);
+    fs::write(lab.path("lab.toml"), settings(&[&stays, &comes])).expect("other settings");
+    lab.signal(Signal::SIGUSR2);
+    lab.until_logged(log::UPGRADE_DONE, 1);
+    manager.until_stored(&[&name(&stays), &name(&comes)]);
+    lab.signal_to(lab.serving(), Signal::SIGKILL);
+    lab.until_logged(log::TAKEN_BACK, 1);
+    answered(&mut [waiting(&stays)]);
+    // Its predecessor cannot know what the dead one has changed: it says all that it has once more.
+    manager.until(lab.first(), "FDNAME", &name(&stays), 2);
+    stop(&lab);
+    let mut early = [waiting(&stays)];
+    let lab = listening(&manager, &[&stays]);
+    answered(&mut early);
+    manager.until_stored(&[&name(&stays)]);
+    assert!(matches!(client::get(&comes, "/"), Err(Failure::NotConnected(_))), "nobody would serve it again");
+    lab.stop();
+}
+
+#[test]
+fn queues_of_workers_that_come_are_stored() {
+    let manager = Manager::new(Access::Main);
+    let begin = |address: &str, workers: &str| {
+        start(&manager).set("bind", address).set("listen-mode", "reuseport").set("workers", workers).ready()
+    };
+    let lab = begin("127.0.0.1:0", "1");
+    let address = lab.address().to_owned();
+    manager.until_stored(&[&name(&address)]);
+    lab.signal(Signal::SIGTTIN);
+    lab.until_logged(log::QUEUES_ADDED, 1);
+    manager.until_stored(&[&name(&address), &name(&address)]);
+    // A queue stays when its worker goes: clients may be in it.
+    lab.signal(Signal::SIGTTOU);
+    lab.until("one worker is left", || lab.workers().len() == 1);
+    stop(&lab);
+    assert_eq!(manager.stored().len(), 2);
+    let mut early: Vec<Client> = (0..16).map(|_| waiting(&address)).collect();
+    let lab = begin(&address, "1");
+    answered(&mut early);
+    assert!(!lab.log().contains("fd-store:"), "{}", lab.log());
+    lab.stop();
+}
+
+#[test]
+fn a_store_that_is_too_small_is_said_once_for_each_number() {
+    let manager = Manager::new(Access::Main).with_room(1);
+    let lab = start(&manager).set("bind", "127.0.0.1:0").set("listen-mode", "reuseport").ready();
+    let too_small = |sockets: usize| {
+        let said = format!("there are {sockets} sockets, and the service manager stores 1: ");
+        let unit = format!("expected FileDescriptorStoreMax={sockets} or more in the unit");
+        lab.log().lines().filter(|line| line.contains(&said) && line.contains(&unit)).count()
+    };
+    lab.until("it is said", || too_small(2) == 1);
+    lab.signal(Signal::SIGTTIN);
+    lab.until_logged(log::QUEUES_ADDED, 1);
+    lab.until("it is said of three", || too_small(3) == 1);
+    lab.signal(Signal::SIGHUP);
+    lab.until_logged(log::RELOAD_DONE, 1);
+    assert_eq!((too_small(2), too_small(3), manager.stored().len()), (1, 1, 1));
+    lab.stop();
+}
+
 #[test]
 fn what_nothing_asks_for_is_taken_out_and_refuses() {
     for still in ["on", "off"] {

@@ -57,6 +57,15 @@ impl Listener {
         }
     }
 
+    /// How many of its queues are stored, or are to be.
+    #[must_use]
+    pub fn store_size(&self) -> usize {
+        match self.holder {
+            Holder::Store { .. } if self.is_asked() => self.queues.len(),
+            Holder::Store { .. } | Holder::Program | Holder::Manager { .. } => 0,
+        }
+    }
+
     /// Its queues that are to be stored, and are not.
     #[must_use]
     pub fn to_store(&self) -> &[Queue] {

@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use hatchery_net::{Listeners, Queue};
+use hatchery_net::{Listener, Listeners, Queue};
 use hatchery_sys::channel::MAX_FDS;
 use hatchery_sys::env;
 use tracing::warn;
@@ -20,6 +20,8 @@ const ROOM: &str = "FDSTORE";
 #[derive(Debug)]
 pub(super) struct Store {
     room: usize,
+    /// How many sockets there were when somebody was told that this is too many.
+    told: usize,
     /// Names that are to be taken out.
     leaving: Vec<String>,
 }
@@ -28,7 +30,7 @@ impl Store {
     /// The variable is gone afterwards; a successor gets it.
     pub(super) fn from_env() -> Self {
         let room = env::take(ROOM).and_then(|room| room.to_str()?.parse().ok()).unwrap_or(0);
-        Self { room, leaving: Vec::new() }
+        Self { room, told: 0, leaving: Vec::new() }
     }
 }
 
@@ -59,7 +61,7 @@ impl Notify {
         }
     }
 
-    /// The same at once. What does not fit now is for the next time.
+    /// The same at once. What does not fit into the outbox now is for the next time.
     pub fn store(&mut self, listeners: &mut Listeners) {
         if !self.is_main() {
             return;
@@ -87,6 +89,20 @@ impl Notify {
                 self.say_with(&format!("FDSTORE=1\nFDNAME={name}\nFDPOLL=0"), copies);
             }
             listeners.stored(index);
+        }
+        self.complain_of_room(listeners.iter().map(Listener::store_size).sum());
+    }
+
+    /// The service manager closes what is too much, and says so to nobody but its own log.
+    fn complain_of_room(&mut self, wanted: usize) {
+        let Store { room, told, .. } = &mut self.store;
+        if wanted > *room && wanted != *told {
+            *told = wanted;
+            warn!(
+                target: "hatchery",
+                "fd-store: there are {wanted} sockets, and the service manager stores {room}: clients of the others \
+                 are refused between two starts; expected FileDescriptorStoreMax={wanted} or more in the unit"
+            );
         }
     }
 }
