@@ -63,11 +63,13 @@ fn systemd_has_nothing_to_say_about_the_units() {
 
 #[test]
 fn whoever_stops_the_server_waits_longer_than_its_drain() {
-    let settings: BTreeMap<String, toml::Value> = toml::from_str(&deployed("app.toml")).expect("TOML");
-    let drain = seconds(settings["drain_timeout"].as_str().expect("a time"));
+    let settings: BTreeMap<String, toml::Value> =
+        toml::from_str(&with(&deployed("app.toml"), &[("#stop_delay", "stop_delay")])).expect("TOML");
+    let setting_of = |name: &str| seconds(settings[name].as_str().expect("a time"));
+    let (delay, drain) = (setting_of("stop_delay"), setting_of("drain_timeout"));
     let boot = Duration::from_secs(30);
     let unit = deployed("systemd/app.service");
-    assert!(seconds(key(&unit, "TimeoutStopSec")) > drain);
+    assert!(seconds(key(&unit, "TimeoutStopSec")) > delay + drain);
     assert!(seconds(key(&unit, "TimeoutStartSec")) > boot);
     assert!(seconds(key(&deployed("systemd/app-upgrade.service"), "TimeoutStartSec")) > boot);
     assert_eq!(key(&unit, "KillMode"), "mixed", "TERM to workers replaces them");
@@ -115,10 +117,12 @@ fn a_pod_is_granted_the_time_that_it_needs() {
         (&documents[0]["spec"]["template"]["spec"], &documents[0]["spec"]["template"]["spec"]["containers"][0]);
     let arguments: Vec<&str> = container["args"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
     let drain = seconds(setting(&arguments, "drain-timeout")).as_secs();
-    let before = number(&container["lifecycle"]["preStop"]["sleep"]["seconds"]);
+    let before = seconds(setting(&arguments, "stop-delay")).as_secs();
     assert!(number(&pod["terminationGracePeriodSeconds"]) > before + drain);
     let ready = &container["readinessProbe"];
+    assert_eq!((&ready["httpGet"]["path"], &ready["httpGet"]["port"]), (&"/readyz".into(), &"admin".into()));
     assert!(before >= number(&ready["periodSeconds"]) * number(&ready["failureThreshold"]));
+    assert!(container["lifecycle"].is_null(), "a preStop would wait a second time");
     let start = &container["startupProbe"];
     assert!(number(&start["periodSeconds"]) * number(&start["failureThreshold"]) > 30, "boot-timeout");
     let live = &container["livenessProbe"];

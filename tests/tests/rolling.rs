@@ -21,24 +21,54 @@ const CLIENT: usize = 4;
 /// Where the proxy listens.
 const FRONT: &str = "10.0.0.14:80";
 
+/// What a host's server is given besides its address.
+type Settings = fn(Start, &Network, usize) -> Start;
+
 struct Site {
     labs: Vec<Lab>,
     proxy: Neighbour,
     network: Network,
+    settings: Settings,
 }
 
-fn lab(network: &Network, index: usize) -> Lab {
+fn lab(network: &Network, index: usize, settings: Settings) -> Lab {
     let host = network.host(index);
     let start = Start::lab().set("bind", &format!("{}:8080", host.address())).variable("LAB_BUILD", HOSTS[index]);
-    start.launcher(host.launcher()).ready()
+    settings(start, network, index).launcher(host.launcher()).ready()
+}
+
+/// For a proxy that checks no health.
+fn unchecked(start: Start, _: &Network, _: usize) -> Start {
+    start
+}
+
+fn checked(start: Start, network: &Network, index: usize) -> Start {
+    start.set("admin", &format!("{}:9090", network.host(index).address()))
+}
+
+/// As the proxy's configuration says.
+fn that_says_goodbye(start: Start, network: &Network, index: usize) -> Start {
+    let text = deployed("haproxy/haproxy.cfg");
+    let delay = text.split("--stop-delay ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a delay");
+    checked(start, network, index).set("stop-delay", delay)
+}
+
+/// It is told when it is known that it goes.
+fn that_says_a_long_goodbye(start: Start, network: &Network, index: usize) -> Start {
+    checked(start, network, index).set("stop-delay", "10m")
+}
+
+/// Connections begin with who the client is; those that are no proxies speak HTTP at once.
+fn that_expects_a_header(start: Start, network: &Network, index: usize) -> Start {
+    checked(start, network, index).set("proxy-protocol-from", network.host(PROXY).address())
 }
 
 impl Site {
     /// `None` where there can be no hosts.
-    fn behind(proxy: impl FnOnce(&Host) -> Neighbour) -> Option<Self> {
+    fn behind(proxy: impl FnOnce(&Host) -> Neighbour, settings: Settings) -> Option<Self> {
         let network = Network::of(5)?;
-        let labs = (0..HOSTS.len()).map(|index| lab(&network, index)).collect();
-        let site = Self { labs, proxy: proxy(network.host(PROXY)), network };
+        let labs = (0..HOSTS.len()).map(|index| lab(&network, index, settings)).collect();
+        let site = Self { labs, proxy: proxy(network.host(PROXY)), network, settings };
         site.until_all_serve();
         Some(site)
     }
@@ -69,18 +99,36 @@ impl Site {
         clients.more();
     }
 
-    fn restart(&mut self, index: usize, clients: &Clients) {
+    /// `told` returns when everybody knows whom an order to stop has come to.
+    fn restart(&mut self, index: usize, clients: &Clients, told: impl FnOnce(&Lab)) {
         let old = &self.labs[index];
         let master = old.serving();
         old.signal(Signal::SIGTERM);
+        told(old);
         assert_eq!(old.end_of(master), End::Code(0));
         old.assert_gone();
         clients.more();
-        self.labs[index] = lab(&self.network, index);
+        self.labs[index] = lab(&self.network, index, self.settings);
+        self.until_all_serve();
+    }
+
+    /// Operates one host after the other, and asserts that no client has noticed.
+    fn operated(mut self, operate: impl Fn(&mut Self, usize, &Clients)) {
+        let clients = Clients::of(&self);
+        for index in 0..HOSTS.len() {
+            clients.more();
+            operate(&mut self, index, &clients);
+        }
+        clients.finish_without_failure();
+        self.stop();
     }
 
     fn stop(self) {
-        self.labs.into_iter().for_each(Lab::stop);
+        for lab in self.labs {
+            lab.signal(Signal::SIGINT);
+            assert_eq!(lab.end_of(lab.serving()), End::Code(0));
+            lab.assert_gone();
+        }
     }
 }
 
@@ -110,50 +158,50 @@ fn haproxy(host: &Host, runtime: &Path, words: &[(&str, &str)]) -> Neighbour {
     Neighbour::haproxy(&host.launcher(), &with(&text, words), None)
 }
 
-/// A command over haproxy's runtime socket, which answers nothing when it is done.
-fn tell(runtime: &Path, command: &str) {
+/// Asks over haproxy's runtime socket.
+fn ask(runtime: &Path, command: &str) -> String {
     let mut socket = UnixStream::connect(runtime).expect("haproxy's socket");
     writeln!(socket, "{command}").expect("sent");
     let mut answer = String::new();
     socket.read_to_string(&mut answer).expect("an answer");
-    assert_eq!(answer.trim(), "", "{command}");
+    answer
+}
+
+/// Whether haproxy sends clients to a host: `srv_op_state`, in its management guide.
+fn is_up(runtime: &Path, name: &str) -> bool {
+    let servers = ask(runtime, "show servers state app");
+    let fields = servers.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let state = fields.filter(|fields| fields.get(3) == Some(&name)).map(|fields| fields[5].to_owned()).next();
+    state.unwrap_or_else(|| panic!("no {name} in:\n{servers}")) != "0"
 }
 
 const HAPROXY_RETRIES: [(&str, &str); 2] =
     [("retries 3", "retries 0"), ("retry-on conn-failure empty-response", "retry-on none")];
 
 #[test]
-fn behind_haproxy_without_retries_nothing_fails_where_hosts_are_drained_before_a_restart() {
+fn behind_haproxy_without_retries_nothing_fails_where_hosts_say_that_they_go() {
     let folder = tempfile::tempdir().expect("a folder");
     let runtime = folder.path().join("admin.sock");
-    let Some(mut site) = Site::behind(|host| haproxy(host, &runtime, &HAPROXY_RETRIES)) else { return };
-    let clients = Clients::of(&site);
-    for (index, name) in HOSTS.into_iter().enumerate() {
-        clients.more();
-        site.upgrade_and_reload(index, &clients);
-        tell(&runtime, &format!("set server app/{name} state drain"));
-        // What was on its way has come.
-        clients.more();
-        site.restart(index, &clients);
-        tell(&runtime, &format!("set server app/{name} state ready"));
-        site.until_all_serve();
-    }
-    clients.finish_without_failure();
-    site.stop();
+    let proxy = |host: &Host| haproxy(host, &runtime, &HAPROXY_RETRIES);
+    let Some(site) = Site::behind(proxy, that_says_a_long_goodbye) else { return };
+    site.operated(|site, index, clients| {
+        site.upgrade_and_reload(index, clients);
+        assert!(is_up(&runtime, HOSTS[index]));
+        site.restart(index, clients, |old| {
+            wait::until("haproxy looks elsewhere", || (!is_up(&runtime, HOSTS[index])).then_some(()));
+            // What was on its way has come, and was served.
+            clients.more();
+            old.signal(Signal::SIGTERM);
+        });
+    });
 }
 
 #[test]
 fn behind_haproxy_as_it_is_configured_a_restart_costs_nothing_either() {
     let folder = tempfile::tempdir().expect("a folder");
-    let Some(mut site) = Site::behind(|host| haproxy(host, &folder.path().join("admin.sock"), &[])) else { return };
-    let clients = Clients::of(&site);
-    for index in 0..HOSTS.len() {
-        clients.more();
-        site.restart(index, &clients);
-        site.until_all_serve();
-    }
-    clients.finish_without_failure();
-    site.stop();
+    let proxy = |host: &Host| haproxy(host, &folder.path().join("admin.sock"), &[]);
+    let Some(site) = Site::behind(proxy, that_says_goodbye) else { return };
+    site.operated(|site, index, clients| site.restart(index, clients, |_| {}));
 }
 
 fn nginx(host: &Host, retries: &str) -> Neighbour {
@@ -163,25 +211,31 @@ fn nginx(host: &Host, retries: &str) -> Neighbour {
 
 #[test]
 fn behind_nginx_without_retries_upgrades_and_reloads_cost_nothing() {
-    let Some(site) = Site::behind(|host| nginx(host, "proxy_next_upstream off;")) else { return };
+    let Some(site) = Site::behind(|host| nginx(host, "proxy_next_upstream off;"), unchecked) else { return };
+    site.operated(|site, index, clients| site.upgrade_and_reload(index, clients));
+}
+
+#[test]
+fn behind_nginx_as_it_is_configured_a_restart_costs_nothing_either() {
+    let proxy = |host: &Host| nginx(host, "proxy_next_upstream error timeout;");
+    let Some(site) = Site::behind(proxy, unchecked) else { return };
+    site.operated(|site, index, clients| site.restart(index, clients, |_| {}));
+}
+
+#[test]
+fn behind_a_plain_relay_clients_keep_their_connections_through_upgrades_and_reloads() {
+    let relay = |host: &Host| Neighbour::haproxy(&host.launcher(), &deployed("haproxy/proxy-protocol.cfg"), None);
+    let Some(site) = Site::behind(relay, that_expects_a_header) else { return };
     let clients = Clients::of(&site);
     for index in 0..HOSTS.len() {
         clients.more();
         site.upgrade_and_reload(index, &clients);
     }
-    clients.finish_without_failure();
-    site.stop();
-}
-
-#[test]
-fn behind_nginx_as_it_is_configured_a_restart_costs_nothing_either() {
-    let Some(mut site) = Site::behind(|host| nginx(host, "proxy_next_upstream error timeout;")) else { return };
-    let clients = Clients::of(&site);
-    for index in 0..HOSTS.len() {
-        clients.more();
-        site.restart(index, &clients);
-        site.until_all_serve();
+    clients.more();
+    for load in clients.0 {
+        let tally = load.finish();
+        assert!(tally.failures.is_empty() && tally.answered > 0, "clients paid for it: {tally}");
+        assert_eq!((tally.announced, tally.closed_idle), (0, 0), "nobody was sent away");
     }
-    clients.finish_without_failure();
     site.stop();
 }
