@@ -5,6 +5,7 @@
 //! * [`chores`]: a server with jobs, a sidecar and something that it keeps
 //! * [`program`]: where the examples are, and what can stand in for a new version
 //! * [`control`]: an operator at the control socket, [`stranger`]: other users there
+//! * [`admin`], [`browser`]: what operators are told over HTTP, and how it looks
 //! * [`certificates`]: who trusts whom
 //! * [`client`], [`load`]: one careful client, and many at once
 //! * [`command`]: the `hatchery` command, asked of a lab
@@ -25,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod browser;
 pub mod certificates;
 pub mod chores;
 pub mod client;

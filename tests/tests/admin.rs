@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -146,41 +145,6 @@ fn a_unix_socket_will_do_and_is_removed_at_the_end() {
     lab.signal_to(successor, Signal::SIGTERM);
     assert_eq!(lab.end_of(successor), End::Code(0));
     lab.until("the file is gone", || !path.exists());
-}
-
-#[test]
-fn the_page_shows_real_workers_in_a_real_browser() {
-    let lab = start().ready();
-    for _ in 0..7 {
-        lab.get("/").expect("an answer");
-    }
-    let profile = lab.path("profile");
-    let mut chromium = Command::new("chromium");
-    chromium.args([
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--enable-logging=stderr",
-        "--virtual-time-budget=4000",
-        "--timeout=30000",
-        "--dump-dom",
-    ]);
-    chromium.arg(format!("--user-data-dir={}", profile.display())).arg(format!("http://{}/", admin::address(&lab)));
-    let output = chromium.stdin(Stdio::null()).output().expect("chromium is installed: apt-get install chromium");
-    let (page, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(!said.contains("CONSOLE"), "the browser complains:\n{said}");
-    for worker in lab.ready() {
-        assert!(page.contains(&format!("<td>{worker}</td>")), "no worker {worker} in\n{page}");
-    }
-    assert!(page.contains("<b>7</b><span>requests</span>"), "{page}");
-    assert!(page.contains(&format!("master {}", lab.serving())) && page.contains(">serving<"), "{page}");
-    assert!(page.contains(lab.address()), "{page}");
-    lab.stop();
 }
 
 /// The list in the guide is the one of the program, with types and labels.

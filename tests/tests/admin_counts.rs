@@ -166,6 +166,7 @@ fn nothing_goes_back_through_crashes_and_upgrades_that_fail() {
     lab.until_logged(log::UPGRADE_FAILED, 1);
     load.more(20);
     witness.look(&lab);
+    lab.until("nothing of it is left", || admin::snapshot(&lab).status.operation.is_none());
     // And one that takes over, serves, and is taken back.
     lab.install(&Program::Script(format!("exec {} \"$@\"", example("lab").display())));
     let successor = upgraded(&lab, 1);

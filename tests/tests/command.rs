@@ -30,7 +30,8 @@ fn status_is_what_the_processes_are() {
     assert_eq!(json["master"], lab.serving());
     assert_eq!((&json["generation"], &json["state"], &json["operation"]), (&1.into(), &"serving".into(), &Value::Null));
     let workers = json["workers"].as_array().expect("workers");
-    let expected = ["slot", "pid", "generation", "state", "connections", "in_flight", "requests", "age_seconds"];
+    let expected =
+        ["slot", "pid", "generation", "state", "connections", "in_flight", "requests", "accepted", "age_seconds"];
     assert_eq!(keys(&workers[0]), expected.into());
     let pids = workers.iter().filter_map(|worker| worker["pid"].as_i64()).map(|pid| i32::try_from(pid).expect("a pid"));
     assert_eq!(pids.collect::<BTreeSet<_>>(), lab.ready());
@@ -258,4 +259,22 @@ fn bash_completes_commands_flags_and_shells() {
     assert_eq!(completed(&["rec"]), ["recycle"]);
     assert!(completed(&["upgrade", "--"]).contains(&"--wait".to_owned()));
     assert_eq!(completed(&["completions", "f"]), ["fish"]);
+}
+
+#[test]
+fn fish_completes_commands_flags_and_shells() {
+    let completed = |line: &str| -> Vec<String> {
+        let folder = hatchery_tests::program::hatchery().parent().expect("a folder").to_owned();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut fish = std::process::Command::new("fish");
+        fish.args(["--no-config", "-c", "hatchery completions fish | source; complete -C $argv[1]", line]);
+        fish.env("PATH", format!("{}:{path}", folder.display())).env("HOME", "/nowhere").stdin(Stdio::null());
+        let told = Told::from(fish.output().expect("apt-get install fish"));
+        let words = told.done();
+        words.lines().map(|line| line.split('\t').next().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(completed("hatchery st"), ["status", "stop"]);
+    assert!(completed("hatchery upgrade --").contains(&"--wait".to_owned()));
+    assert_eq!(completed("hatchery completions "), ["bash", "elvish", "fish", "powershell", "zsh"]);
+    assert_eq!(completed("hatchery completions f"), ["fish"]);
 }

@@ -262,3 +262,36 @@ fn a_killed_masters_socket_is_no_hindrance() {
     assert_eq!(lab.status().master, next.serving());
     next.stop();
 }
+
+#[test]
+fn a_daemon_is_asked_as_any_server() {
+    let lab = Start::lab().controlled().daemon();
+    let first = lab.status().master;
+    assert_eq!(first, lab.serving());
+    assert!(lab.ask(&Request::Reload { wait: true }).last.is_ok());
+    assert!(lab.ask(&Request::Upgrade { wait: true }).done().starts_with("upgrade is done"));
+    assert_eq!((lab.status().generation, lab.status().master), (2, lab.serving()));
+    let told = lab.ask(&Request::Stop { wait: true });
+    assert_eq!(told.done(), "stopped: everything was drained, exit code 0");
+    lab.assert_gone();
+    assert!(lab.sockets().is_empty(), "{:?}", lab.sockets());
+}
+
+#[test]
+fn a_server_with_an_anchor_is_asked_as_any_other() {
+    let lab = Start::lab().controlled().set("anchor", "always").ready();
+    for generation in 1..=3 {
+        let status = lab.status();
+        assert_eq!((status.generation, status.master), (generation, lab.serving()));
+        assert_ne!(status.master, lab.first(), "the anchor answers nobody");
+        if generation < 3 {
+            assert!(lab.ask(&Request::Upgrade { wait: true }).done().starts_with("upgrade is done"));
+        }
+    }
+    lab.until("the predecessors are gone", || lab.sockets() == [SOCKET]);
+    let told = lab.ask(&Request::Stop { wait: true });
+    assert_eq!(told.done(), "stopped: everything was drained, exit code 0");
+    assert_eq!(lab.end_of(lab.first()), End::Code(0));
+    lab.assert_gone();
+    assert!(lab.sockets().is_empty(), "{:?}", lab.sockets());
+}

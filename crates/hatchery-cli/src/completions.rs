@@ -25,7 +25,22 @@ interrupted: what was begun goes on
 pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), "hatchery", &mut script);
-    output::print(&String::from_utf8_lossy(&script))
+    let mut script = String::from_utf8_lossy(&script).into_owned();
+    if shell == Shell::Fish {
+        script.extend(Args::command().get_subcommands().map(words_for_fish));
+    }
+    output::print(&script)
+}
+
+/// What a command takes that is one of a few words: for fish, clap leaves that out.
+fn words_for_fish(command: &clap::Command) -> String {
+    let words = command.get_positionals().flat_map(Arg::get_possible_values);
+    let words: Vec<String> = words.map(|word| word.get_name().to_owned()).collect();
+    if words.is_empty() {
+        return String::new();
+    }
+    let condition = format!("__fish_hatchery_using_subcommand {}", command.get_name());
+    format!("complete -c hatchery -n \"{condition}\" -f -a \"{}\"\n", words.join(" "))
 }
 
 /// Prints the manual page.

@@ -90,6 +90,7 @@ pub(crate) fn status() -> Status {
         connections: 12,
         in_flight: 1,
         requests,
+        accepted: 30,
         age_seconds: 75.0,
     };
     let sidecar = WorkerStatus {

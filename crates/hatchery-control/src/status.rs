@@ -100,6 +100,9 @@ pub struct WorkerStatus {
     pub in_flight: u64,
     /// Requests answered since it started.
     pub requests: u64,
+    /// Connections accepted since it started; 0 where a server does not tell.
+    #[serde(default)]
+    pub accepted: u64,
     /// How long ago it was forked.
     pub age_seconds: f64,
 }

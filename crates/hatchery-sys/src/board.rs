@@ -188,8 +188,10 @@ impl Board {
 
     /// Takes a free cell for a child that is forked next; `None` if there is none.
     ///
-    /// A cell that was used by the same slot before is the first choice, and one
-    /// that was never used the second: what was counted for a slot stays together.
+    /// A cell that only this slot has used is the first choice, and one that was never
+    /// used the second: what was counted for a slot stays together. When all cells are
+    /// somebody's, any that is free will do: what is counted there from then on is in the
+    /// totals alone, and what was counted before stays its slot's.
     #[must_use]
     pub fn claim(&self, claim: Claim) -> Option<usize> {
         self.free_cell(claim).or_else(|| {
@@ -225,19 +227,19 @@ impl Board {
 
     fn free_cell(&self, claim: Claim) -> Option<usize> {
         let slot = u64::from(claim.slot) + 1;
-        let place_of = |wanted: Option<u64>| {
-            let is_free = |cell: &Cell| {
-                wanted.is_none_or(|slot| cell.slot.load(Relaxed) == slot)
-                    && cell.is_aside() == claim.aside
-                    && cell.owner.load(Relaxed) == 0
-            };
-            let mut free = self.used().enumerate().filter(|(_, cell)| is_free(cell));
+        let one_that = |fits: &dyn Fn(&Cell) -> bool| {
+            let is_free = |cell: &Cell| cell.is_aside() == claim.aside && cell.owner.load(Relaxed) == 0;
+            let mut free = self.used().enumerate().filter(|(_, cell)| is_free(cell) && fits(cell));
             free.find(|(_, cell)| take(cell)).map(|(i, _)| i)
         };
-        let i = place_of(Some(slot)).or_else(|| self.fresh_cell()).or_else(|| place_of(None))?;
+        let is_own = |cell: &Cell| cell.home() == Some(claim.slot) && !cell.is_mixed();
+        let i = one_that(&is_own)
+            .or_else(|| self.fresh_cell())
+            .or_else(|| one_that(&Cell::is_mixed))
+            .or_else(|| one_that(&|_| true))?;
         let cell = self.cell(i);
         cell.aside.store(claim.aside.into(), Relaxed);
-        cell.slot.store(slot, Relaxed);
+        cell.move_in(slot);
         cell.generation.store(claim.generation, Relaxed);
         cell.claimed.store(time::monotonic(), Relaxed);
         let count = |counter| cell.count(counter).load(Relaxed);

@@ -8,11 +8,11 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row, Sparkline, SparklineBar, Table};
 
 use crate::status::headline;
-use crate::top::view::{Sort, View};
+use crate::top::view::{Sort, View, WorkerRates};
 use crate::words::{age, count, name, spell, whole};
 
 /// How wide the bar of a worker's rate is.
-const BAR: u16 = 12;
+const BAR: u16 = 8;
 /// From how many columns on there is room for it.
 const WIDE: u16 = 92;
 /// From how many lines on there is room for the history.
@@ -111,6 +111,7 @@ fn workers(view: &View, bar: u16) -> Table<'_> {
         ("IN FLIGHT", Some(Sort::InFlight)),
         ("REQ/S", Some(Sort::Rate)),
         ("", None),
+        ("CONN/S", None),
         ("REQUESTS", None),
         ("AGE", Some(Sort::Age)),
         ("NAME", None),
@@ -121,14 +122,14 @@ fn workers(view: &View, bar: u16) -> Table<'_> {
         Cell::from(if is_word(name) { text } else { text.alignment(Alignment::Right) })
     };
     let all = view.workers();
-    let most = all.iter().map(|worker| view.rate(worker.pid)).fold(1.0, f64::max);
+    let most = all.iter().map(|worker| view.rates_of(worker.pid).requests).fold(1.0, f64::max);
     let rows: Vec<Row<'_>> = all.iter().skip(view.first).map(|worker| row(view, worker, most)).collect();
-    let widths = [4, 8, 4, 9, 5, 9, 9, bar, 11, 7].map(Constraint::Length);
+    let widths = [4, 8, 4, 9, 5, 9, 9, bar, 7, 11, 7].map(Constraint::Length);
     Table::new(rows, widths.into_iter().chain([Constraint::Min(0)])).header(Row::new(names.map(sorted)))
 }
 
 fn row<'a>(view: &View, worker: &WorkerStatus, most: f64) -> Row<'a> {
-    let rate = view.rate(worker.pid);
+    let WorkerRates { requests: rate, connections } = view.rates_of(worker.pid);
     let number = |text: String| Cell::from(Line::raw(text).alignment(Alignment::Right));
     Row::new([
         number(worker.slot.to_string()),
@@ -139,6 +140,7 @@ fn row<'a>(view: &View, worker: &WorkerStatus, most: f64) -> Row<'a> {
         number(worker.in_flight.to_string()),
         number(format!("{rate:.1}")),
         Cell::from(Span::styled(bar(rate / most), Style::new().fg(Color::Cyan))),
+        number(format!("{connections:.1}")),
         number(worker.requests.to_string()),
         number(age(worker.age_seconds)),
         Cell::from(worker.name.clone().unwrap_or_default()),
@@ -250,6 +252,7 @@ mod tests {
         let mut later = status();
         later.workers[0].requests += 40;
         later.workers[1].requests += 10;
+        later.workers[1].accepted += 3;
         later.totals.requests += 50;
         later.totals.connections += 3;
         view.take(answer(later), Duration::from_secs(2));
@@ -273,10 +276,10 @@ requests/s, 50.0 at most
                                                                                                    █
                                                                                                    █
                                                                                                    █
-SLOT      PID  GEN STATE     CONNS IN FLIGHT     REQ/S                 REQUESTS     AGE NAME
-   0     4243    3 ready        12         1      40.0 ████████████       90250   1m15s
-   1     4244    3 draining     12         1      10.0 ███                90121   1m15s
-   2     4250    3 ready         0         0       0.0                        0   1m15s metrics
+SLOT      PID  GEN STATE     CONNS IN FLIGHT     REQ/S           CONN/S    REQUESTS     AGE NAME
+   0     4243    3 ready        12         1      40.0 ████████     0.0       90250   1m15s
+   1     4244    3 draining     12         1      10.0 ██           3.0       90121   1m15s
+   2     4250    3 ready         0         0       0.0              0.0           0   1m15s metrics
 
 LISTENER                                 QUEUES QUEUED BACKLOG
 127.0.0.1:8080                                1      0    4096
@@ -308,10 +311,10 @@ q quit  sort: s slot c connections f in flight r requests/s a age  every 1s
 
     #[test]
     fn bars_are_as_long_as_their_part() {
-        let full = "█".repeat(12);
+        let full = "█".repeat(8);
         assert_eq!((bar(0.0), bar(1.0), bar(2.0)), (String::new(), full.clone(), full.clone()));
-        assert_eq!(bar(0.5).chars().count(), 6);
-        assert_eq!(bar(1.0 / 96.0), "▏");
+        assert_eq!(bar(0.5).chars().count(), 4);
+        assert_eq!(bar(1.0 / 64.0), "▏");
         assert_eq!(bar(f64::NAN), "");
     }
 }

@@ -56,8 +56,17 @@ pub(crate) struct Rates {
     pub(crate) connections: f64,
     /// Connections that have moved.
     pub(crate) moved: f64,
-    /// Requests of each worker, by its pid.
-    pub(crate) workers: BTreeMap<i32, f64>,
+    /// Of each worker, by its pid.
+    pub(crate) workers: BTreeMap<i32, WorkerRates>,
+}
+
+/// What is counted a second in one worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct WorkerRates {
+    /// Requests.
+    pub(crate) requests: f64,
+    /// Connections that it has accepted.
+    pub(crate) connections: f64,
 }
 
 /// An answer.
@@ -199,7 +208,7 @@ impl View {
                 Sort::Slot => 0,
                 Sort::Connections => worker.connections,
                 Sort::InFlight => worker.in_flight,
-                Sort::Rate => whole(1000.0 * self.rate(worker.pid)),
+                Sort::Rate => whole(1000.0 * self.rates_of(worker.pid).requests),
                 Sort::Age => whole(1000.0 * worker.age_seconds),
             };
             (Reverse(most), worker.slot, worker.pid)
@@ -207,8 +216,8 @@ impl View {
         workers
     }
 
-    /// Requests a second of one worker.
-    pub(crate) fn rate(&self, pid: i32) -> f64 {
+    /// What is counted a second in one worker.
+    pub(crate) fn rates_of(&self, pid: i32) -> WorkerRates {
         self.rates.workers.get(&pid).copied().unwrap_or_default()
     }
 
@@ -229,9 +238,13 @@ impl Rates {
         let workers = after.status.workers.iter().map(|worker| {
             let same = before.status.workers.iter().find(|other| other.pid == worker.pid);
             // One that is new has made all of its requests since then; a pid that comes back is somebody else.
-            let done = same.map_or(0, |same| same.requests);
-            let done = if done > worker.requests { 0 } else { done };
-            (worker.pid, a_second(done, worker.requests))
+            let same = same.filter(|same| same.requests <= worker.requests && same.accepted <= worker.accepted);
+            let (requests, accepted) = same.map_or((0, 0), |same| (same.requests, same.accepted));
+            let rates = WorkerRates {
+                requests: a_second(requests, worker.requests),
+                connections: a_second(accepted, worker.accepted),
+            };
+            (worker.pid, rates)
         });
         let (then, now) = (&before.status.totals, &after.status.totals);
         Some(Self {
@@ -268,6 +281,7 @@ mod tests {
         let mut status = status();
         status.workers[0].requests += 100;
         status.workers[1].requests += 20;
+        status.workers[0].accepted += 6;
         status.totals.requests += 120;
         status.totals.connections += 6;
         status
@@ -280,7 +294,8 @@ mod tests {
         assert!(view.history.is_empty());
         view.take(answer(&later()), seconds(12));
         assert_eq!((view.rates.requests, view.rates.connections), (60.0, 3.0));
-        assert_eq!((view.rate(4243), view.rate(4244), view.rate(1)), (50.0, 10.0, 0.0));
+        assert_eq!([4243, 4244, 1].map(|pid| view.rates_of(pid).connections), [3.0, 0.0, 0.0]);
+        assert_eq!([4243, 4244, 1].map(|pid| view.rates_of(pid).requests), [50.0, 10.0, 0.0]);
         assert_eq!(view.history, [Some(60.0)]);
     }
 
@@ -293,7 +308,7 @@ mod tests {
         // A pid that has come round.
         upgraded.workers[1].requests = 3;
         view.take(answer(&upgraded), seconds(2));
-        assert_eq!((view.rate(5000), view.rate(4244)), (7.0, 3.0));
+        assert_eq!([5000, 4244].map(|pid| view.rates_of(pid).requests), [7.0, 3.0]);
     }
 
     #[test]

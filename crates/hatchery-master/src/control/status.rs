@@ -54,6 +54,7 @@ impl View<'_> {
             connections: count(|cell| cell.open.load(Relaxed)),
             in_flight: count(|cell| cell.in_flight.load(Relaxed)),
             requests: count(Cell::requests),
+            accepted: count(Cell::accepted),
             age_seconds: millis(age.unwrap_or_default()),
         }
     }

@@ -18,13 +18,13 @@ impl Driver {
         board.sweep();
         let mut slots: BTreeMap<u16, SlotMeasures> = BTreeMap::new();
         for cell in board.used() {
-            let Some(slot) = cell.slot() else { continue };
-            let measures = slots.entry(slot).or_insert_with(|| self.empty(slot));
-            let counted = cell.totals();
-            measures.accepted += counted[Counter::Accepted];
-            measures.requests += counted[Counter::Requests];
-            if cell.owner() != 0 {
-                look_at(cell, measures);
+            if let Some(home) = cell.home() {
+                let measures = slots.entry(home).or_insert_with(|| self.empty(home));
+                measures.accepted += cell.at_home(Counter::Accepted);
+                measures.requests += cell.at_home(Counter::Requests);
+            }
+            if let Some(slot) = cell.slot().filter(|_| cell.owner() != 0) {
+                look_at(cell, slots.entry(slot).or_insert_with(|| self.empty(slot)));
             }
         }
         Snapshot {

@@ -1,6 +1,9 @@
 //! What one process says about itself.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 use super::Counter;
 use super::counts::{ROOM, Totals, latency_place, step_place};
@@ -43,9 +46,15 @@ pub struct Cell {
     pub(super) requests_before: AtomicU64,
     /// 1 for a cell whose counts are nobody else's business.
     pub(super) aside: AtomicU64,
+    /// The place, and one, that its counts belong to: that of the first process which had it.
+    home: AtomicU64,
+    /// 1 once processes of other places have had it: then only what stands in `kept` is its home's.
+    mixed: AtomicU64,
     /// Zero, and free for a later version to use.
-    _reserved: [AtomicU64; 4],
+    _reserved: [AtomicU64; 2],
     counts: [AtomicU64; ROOM],
+    /// What was counted for its home when it became another place's.
+    kept: [AtomicU64; LOCAL.len()],
 }
 
 impl Cell {
@@ -91,6 +100,44 @@ impl Cell {
     #[must_use]
     pub fn slot(&self) -> Option<u16> {
         self.slot.load(Relaxed).checked_sub(1).and_then(|slot| slot.try_into().ok())
+    }
+
+    /// The place whose counts stand here: that of the first process which had the cell.
+    #[must_use]
+    pub fn home(&self) -> Option<u16> {
+        match self.home.load(Relaxed) {
+            // Claimed by a version that did not note it.
+            0 => self.slot(),
+            home => home.checked_sub(1).and_then(|home| home.try_into().ok()),
+        }
+    }
+
+    /// What was counted here for its [home](Self::home), of what is told of each place: it never
+    /// goes back, whoever has the cell.
+    #[must_use]
+    pub fn at_home(&self, counter: Counter) -> u64 {
+        // In this order: whoever counts for another place has begun after the mark was made.
+        let live = self.count(counter).load(Acquire);
+        let kept = LOCAL.iter().zip(&self.kept).find(|(local, _)| **local == counter);
+        kept.filter(|_| self.is_mixed()).map_or(live, |(_, kept)| kept.load(Relaxed))
+    }
+
+    /// Whether processes of several places have had it.
+    pub(super) fn is_mixed(&self) -> bool {
+        self.mixed.load(Acquire) != 0
+    }
+
+    /// Becomes a process' of this place. Only who has claimed it does this.
+    pub(super) fn move_in(&self, slot: u64) {
+        let home = self.home().map_or(slot, |home| u64::from(home) + 1);
+        self.home.store(home, Relaxed);
+        if home != slot && !self.is_mixed() {
+            for (kept, counter) in self.kept.iter().zip(LOCAL) {
+                kept.store(self.count(counter).load(Relaxed), Relaxed);
+            }
+            self.mixed.store(1, Release);
+        }
+        self.slot.store(slot, Relaxed);
     }
 
     /// The generation of its process.
@@ -182,11 +229,17 @@ impl Default for Cell {
             accepted_before: zero(),
             requests_before: zero(),
             aside: zero(),
+            home: zero(),
+            mixed: zero(),
             _reserved: std::array::from_fn(|_| zero()),
             counts: std::array::from_fn(|_| zero()),
+            kept: std::array::from_fn(|_| zero()),
         }
     }
 }
+
+/// What is told of each place, and not only in total.
+const LOCAL: [Counter; 2] = [Counter::Accepted, Counter::Requests];
 
 /// Adds without a locked instruction: there is one writer.
 #[inline]

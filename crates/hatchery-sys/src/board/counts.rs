@@ -7,7 +7,7 @@
 use std::ops::{AddAssign, Index, Range};
 
 /// The words for counts that a cell has.
-pub(super) const ROOM: usize = 96;
+pub(super) const ROOM: usize = 94;
 
 /// The upper ends of the latency's buckets, in microseconds. One bucket more has what took longer.
 pub const LATENCY_BOUNDS: [u64; 16] = [

@@ -13,6 +13,7 @@ use crate::support::{child, forbid, join, temp_file};
 pub(crate) const CASES: &[Case] = &[
     ("board::is_shared_with_children_and_keeps_what_the_dead_have_counted", shared),
     ("board::a_cell_goes_on_from_what_others_have_counted_in_it", goes_on),
+    ("board::a_cell_that_another_slot_gets_keeps_what_was_counted_for_the_first_one", mixed),
     ("board::what_is_counted_aside_is_in_no_total", aside),
     ("board::two_masters_never_claim_one_cell", claims),
     ("board::processes_that_outlive_their_master_are_swept", orphans),
@@ -82,6 +83,34 @@ fn goes_on() {
     assert_eq!(board.claim(Claim { slot: 9, generation: 1, aside: false }), None, "all are taken");
     board.release(1);
     assert_eq!(claim(&board, 9), 1, "then any will do");
+}
+
+fn mixed() {
+    let board = Board::create(3).expect("a board");
+    let of = |slot: u16| -> u64 {
+        let home = board.used().filter(|cell| cell.home() == Some(slot));
+        home.map(|cell| cell.at_home(Counter::Requests)).sum()
+    };
+    let work = |i: usize, requests: u32| (0..requests).for_each(|_| board.cell(i).add(Counter::Requests));
+    let cells: Vec<usize> = (0..3).map(|_| claim(&board, 0)).collect();
+    cells.iter().for_each(|i| work(*i, 5));
+    cells.iter().for_each(|i| board.release(*i));
+    let (first, second) = (claim(&board, 1), claim(&board, 2));
+    assert_eq!((first, second), (0, 1), "any that is free");
+    work(first, 7);
+    work(second, 1);
+    assert_eq!((board.cell(first).slot(), board.cell(first).requests()), (Some(1), 7));
+    assert_eq!([of(0), of(1), of(2)], [15, 0, 0], "nobody's counts go back");
+    assert_eq!(board.totals()[Counter::Requests], 23);
+    board.release(first);
+    board.release(second);
+    assert_eq!([of(0), of(1), of(2)], [15, 0, 0]);
+    // Cells that several have had are for whoever has none, so that the others stay somebody's.
+    assert_eq!((claim(&board, 3), claim(&board, 0), claim(&board, 0)), (0, 2, 1));
+    work(2, 10);
+    work(1, 100);
+    assert_eq!([of(0), of(3)], [25, 0]);
+    assert_eq!(board.totals()[Counter::Requests], 133);
 }
 
 fn aside() {
