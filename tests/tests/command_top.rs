@@ -59,6 +59,8 @@ fn top_survives_an_upgrade_and_gives_the_terminal_back() {
     shows("in all: 11 requests");
 
     terminal.resize(60, 12);
+    // There is no room for the history any more. What is typed in the moment of the signal is not seen before the next key.
+    wait::until("it has the new size", || (!screen.text().contains("at most")).then_some(()));
     terminal.types("c");
     terminal.types("q");
     assert_eq!(top.wait().expect("its end").code(), Some(0));
