@@ -26,6 +26,17 @@ fn settings(addresses: &[&str]) -> String {
     format!("bind = {addresses:?}\n")
 }
 
+/// A service whose next generation adds an address, and can be taken back for long; and both addresses.
+fn before_an_upgrade(manager: &Manager, folder: &Path) -> (Lab, String, String) {
+    let comes = unix(folder);
+    let lab = start(manager).without("bind").config(&settings(&["127.0.0.1:0"]));
+    let lab = lab.set("upgrade-probation", "10m").ready();
+    let stays = lab.address().to_owned();
+    manager.until_stored(&[&name(&stays)]);
+    fs::write(lab.path("lab.toml"), settings(&[&stays, &comes])).expect("other settings");
+    (lab, stays, comes)
+}
+
 fn name(address: &str) -> String {
     format!("hatchery-{}", address.replace(':', "%3A"))
 }
@@ -157,12 +168,7 @@ fn an_upgrade_stores_what_is_new_and_takes_out_what_it_leaves() {
 #[test]
 fn a_successor_that_gives_up_takes_out_what_it_has_stored() {
     let (manager, folder) = (Manager::new(Access::Main), tempfile::tempdir().expect("a folder"));
-    let comes = unix(folder.path());
-    let lab = start(&manager).without("bind").config(&settings(&["127.0.0.1:0"]));
-    let lab = lab.set("upgrade-probation", "10m").ready();
-    let stays = lab.address().to_owned();
-    manager.until_stored(&[&name(&stays)]);
-    fs::write(lab.path("lab.toml"), settings(&[&stays, &comes])).expect("other settings");
+    let (lab, stays, comes) = before_an_upgrade(&manager, folder.path());
     lab.install(&hatchery_tests::Program::lab_with("LAB_BOOT=crash"));
     lab.signal(Signal::SIGUSR2);
     lab.until_logged(log::TAKEN_BACK, 1);
@@ -178,12 +184,7 @@ fn a_successor_that_gives_up_takes_out_what_it_has_stored() {
 #[test]
 fn a_take_back_finds_its_own_sockets_stored() {
     let (manager, folder) = (Manager::new(Access::All), tempfile::tempdir().expect("a folder"));
-    let comes = unix(folder.path());
-    let lab = start(&manager).without("bind").config(&settings(&["127.0.0.1:0"]));
-    let lab = lab.set("upgrade-probation", "10m").ready();
-    let stays = lab.address().to_owned();
-    manager.until_stored(&[&name(&stays)]);
-    fs::write(lab.path("lab.toml"), settings(&[&stays, &comes])).expect("other settings");
+    let (lab, stays, comes) = before_an_upgrade(&manager, folder.path());
     lab.signal(Signal::SIGUSR2);
     lab.until_logged(log::UPGRADE_DONE, 1);
     manager.until_stored(&[&name(&stays), &name(&comes)]);
