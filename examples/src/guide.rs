@@ -10,6 +10,7 @@ tested! {
     front_page: "../../README.md",
     introduction: "../../docs/introduction.md",
     getting_started: "../../docs/getting-started.md",
+    beside: "../../docs/beside.md",
     fork_safety: "../../docs/fork-safety.md",
     upgrades: "../../docs/upgrades.md",
     connections: "../../docs/connections.md",

@@ -1,9 +1,11 @@
 #!/bin/sh
-# systemd.sh DIR: a real systemd, as pid 1 of namespaces of its own. DIR/opt, DIR/local and
-# DIR/etc are its /opt, /usr/local and what is special in its /etc. Nothing of this machine
-# is changed: everything that it could write to is its own, or read only.
+# systemd.sh DIR [SHARED]: a real systemd, as pid 1 of namespaces of its own. DIR/opt, DIR/local and
+# DIR/etc are its /opt, /usr/local and what is special in its /etc; SHARED is its
+# /opt/shared. Nothing else of this machine is changed: all that it could write to is its own, or
+# read only.
 # Prints a pid to enter it by. It ends when standard input does.
 set -eu
+# shellcheck disable=SC2016 # what is in single quotes is another shell's
 dir=$1
 hierarchy=/sys/fs/cgroup/unified
 [ -d "$hierarchy" ] || hierarchy=/sys/fs/cgroup
@@ -45,12 +47,16 @@ echo "app:x:990:990::/nonexistent:/usr/sbin/nologin" >>/etc/passwd
 echo "app:x:990:" >>/etc/group
 
 mount --bind "$dir/opt" /opt
+if [ -n "$2" ]; then
+    mkdir /opt/shared
+    mount --bind "$2" /opt/shared
+fi
 mount --bind "$dir/local" /usr/local
 mount -t tmpfs -o mode=755 tmpfs /run
 for folder in /var/log /var/tmp /tmp; do mount -t tmpfs -o mode=1777 tmpfs $folder; done
 exec env -i container=test PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin SYSTEMD_UNIT_PATH=/etc/systemd/system \
     /lib/systemd/systemd --system --show-status=0 --log-target=journal
-' sh "$dir") </dev/null >"$dir/said" 2>&1 &
+' sh "$dir" "${2:-}") </dev/null >"$dir/said" 2>&1 &
 holder=$!
 until first=$(cat "/proc/$holder/task/$holder/children" 2>/dev/null) && [ -n "$first" ]; do
     kill -0 "$holder" 2>/dev/null || break

@@ -23,6 +23,19 @@ pub struct Block {
     pub kind: String,
     /// What it says.
     pub lines: Vec<String>,
+    /// The heading that it stands under.
+    pub section: String,
+    /// The last line of the paragraph before it.
+    pub before: String,
+}
+
+impl Block {
+    fn after(prose: &[String], kind: &str) -> Self {
+        let last = |is: fn(&&String) -> bool| prose.iter().rev().find(is).cloned().unwrap_or_default();
+        let section = last(|line| line.starts_with('#'));
+        let section = section.trim_start_matches(['#', ' ']).to_owned();
+        Self { kind: kind.to_owned(), lines: Vec::new(), section, before: last(|line| !line.is_empty()) }
+    }
 }
 
 impl Document {
@@ -37,7 +50,7 @@ impl Document {
         let (mut prose, mut blocks, mut open) = (Vec::new(), Vec::new(), None::<Block>);
         for line in text.lines() {
             match (line.trim_start().strip_prefix("```"), &mut open) {
-                (Some(kind), None) => open = Some(Block { kind: kind.to_owned(), lines: Vec::new() }),
+                (Some(kind), None) => open = Some(Block::after(&prose, kind)),
                 (Some(_), Some(_)) => blocks.extend(open.take()),
                 (None, Some(block)) => block.lines.push(line.to_owned()),
                 (None, None) => prose.push(line.to_owned()),

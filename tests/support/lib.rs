@@ -21,6 +21,7 @@
 //! * [`limit`]: resources that a running process is denied
 //! * [`sources`], [`document`]: what stands in the sources, and in the guide
 //! * [`tools`]: programs that check what is no Rust
+//! * [`terminal`]: shells in which the commands of the guide are typed
 //! * [`pty`], [`pipe`]: a program under a terminal, or with a log that somebody reads
 //! * [`wait`]: waiting for an event under a deadline, the one place that sleeps
 #![forbid(unsafe_code)]
@@ -53,6 +54,7 @@ pub mod start;
 pub mod storm;
 pub mod stranger;
 pub mod systemd;
+pub mod terminal;
 pub mod tools;
 pub mod wait;
 

@@ -37,10 +37,19 @@ impl Systemd {
     /// When files cannot be written.
     #[must_use]
     pub fn boot() -> Option<Self> {
+        Self::boot_with(None)
+    }
+
+    /// One that has a folder of this machine as `/opt/shared`.
+    ///
+    /// # Panics
+    /// When files cannot be written.
+    #[must_use]
+    pub fn boot_with(shared: Option<&Path>) -> Option<Self> {
         let folder = TempDir::with_prefix("systemd-").expect("a temporary folder");
         furnish(folder.path());
         let mut command = Command::new("sh");
-        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/helpers/systemd.sh")).arg(folder.path());
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/helpers/systemd.sh")).arg(folder.path()).args(shared);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut holder = command.spawn().expect("a shell");
         let mut pid = String::new();
@@ -62,8 +71,9 @@ impl Systemd {
     /// When it cannot be started.
     #[must_use]
     pub fn run(&self, line: &str) -> Output {
-        let mut command = Command::new("nsenter");
-        command.args(["--all", "--target", &self.pid, "--", "sh", "-c", line]).stdin(Stdio::null());
+        let launcher = self.launcher();
+        let mut command = Command::new(launcher[0]);
+        command.args(&launcher[1..]).args(["sh", "-c", line]).stdin(Stdio::null());
         command.output().expect("nsenter")
     }
 
@@ -87,6 +97,12 @@ impl Systemd {
     /// Waits until a property of a unit has this value.
     pub fn until(&self, unit: &str, name: &str, value: &str) {
         wait::until(&format!("{name} of {unit} is {value}"), || (self.property(unit, name) == value).then_some(()));
+    }
+
+    /// What starts a program there, by becoming it.
+    #[must_use]
+    pub fn launcher(&self) -> Vec<&str> {
+        vec!["nsenter", "--all", "--target", &self.pid, "--"]
     }
 
     /// Puts a unit in the place of another.

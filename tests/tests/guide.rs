@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
+use std::str::FromStr;
 
 use hatchery_tests::document::Document;
 use hatchery_tests::program::{example, hatchery};
 use hatchery_tests::sources::{HOLE, code, line, literals, of_crates, root};
+use nix::sys::signal::Signal;
 
 /// Programs whose flags are their own, by what a command begins with.
 const OTHERS: &[&str] = &[
@@ -153,6 +155,89 @@ fn every_link_leads_somewhere() {
         }
     }
     assert!(lost.is_empty(), "these links lead nowhere:\n{}", lost.join("\n"));
+}
+
+/// The book is made of what is in docs/. A link out of there is left as it is, unless it leads to Markdown: that one would
+/// be taken for a page.
+#[test]
+fn every_link_leads_somewhere_in_the_book() {
+    for document in Document::all().into_iter().filter(|document| document.path.starts_with("docs")) {
+        for link in document.links().into_iter().filter(|link| link.starts_with("../")) {
+            let file = link.split('#').next().unwrap_or_default();
+            assert!(!file.ends_with(".md"), "{}: {link} is no page of the book", document.path.display());
+        }
+    }
+}
+
+/// Whether there is a test, an example or a program of that name.
+fn is_target(kind: &str, name: &str) -> bool {
+    let folders: &[&str] = match kind {
+        "--example" => &["examples"],
+        "--test" => &["tests/tests", "examples/tests", "crates/hatchery-core/tests", "crates/hatchery-http/tests"],
+        "--bin" => &["benches/src/bin", "benches/bin", "benches", "tests/helpers"],
+        "--package" | "-p" => &["crates", ""],
+        other => panic!("{other} is not looked at"),
+    };
+    let name = name.replace("hatchery-tests", "tests").replace("hatchery-benches", "benches");
+    let name = name.replace("hatchery-examples", "examples");
+    let files = |folder: &&str| [format!("{folder}/{name}"), format!("{folder}/{name}.rs")];
+    // The program of an example is the reader's own.
+    name == "app" || folders.iter().flat_map(files).any(|path| root().join(path.trim_start_matches('/')).exists())
+}
+
+/// What is wrong with the words of a command: files and programs of the project that are not there, signals that are none.
+fn lost_words(piece: &str) -> Vec<String> {
+    let words: Vec<&str> = piece.split(|c: char| c.is_whitespace() || "()`\"',;".contains(c)).collect();
+    let mut lost = Vec::new();
+    for (index, word) in words.iter().enumerate() {
+        let next = words.get(index + 1).copied().unwrap_or_default();
+        let is_ours = piece.trim_start_matches(['$', ' ']).starts_with("cargo ");
+        match *word {
+            "--example" | "--test" | "--bin" | "--package" | "-p" if is_ours && !is_target(word, next) => {
+                lost.push(format!("{word} {next}"));
+            }
+            "kill" if next.starts_with(|c: char| c == '-') => {
+                let name = next.trim_start_matches('-');
+                let is_signal =
+                    name.chars().all(|c| c.is_ascii_digit()) || Signal::from_str(&format!("SIG{name}")).is_ok();
+                if !is_signal {
+                    lost.push(next.to_owned());
+                }
+            }
+            _ => {}
+        }
+        let is_file =
+            ["examples/", "tests/", "crates/", "benches/", "docs/", "fuzz/"].iter().any(|it| word.starts_with(it));
+        let word = word.split(':').next().unwrap_or_default().trim_end_matches(['.', ':']);
+        let is_made = ["fuzz/corpus", "fuzz/artifacts"].contains(&word);
+        if is_file && !is_made && !word.contains(['*', '{', '…', '<']) && !root().join(word).exists() {
+            lost.push(word.to_owned());
+        }
+    }
+    lost
+}
+
+#[test]
+fn every_file_program_and_signal_exists() {
+    let others = ["CONTRIBUTING.md", "ARCHITECTURE.md", "benches/README.md"].map(Document::read);
+    let mut lost = Vec::new();
+    let mut seen = 0;
+    for document in Document::all().into_iter().chain(others) {
+        let blocks = document.blocks.iter().filter(|block| !block.kind.starts_with("rust"));
+        let pieces: Vec<String> =
+            document.spans().into_iter().chain(blocks.flat_map(|block| joined(&block.lines))).collect();
+        seen += pieces.len();
+        let of_piece = |piece: &String| {
+            lost_words(piece).into_iter().map(|word| format!("{word} in `{piece}`")).collect::<Vec<_>>()
+        };
+        let words = pieces.iter().flat_map(of_piece);
+        lost.extend(words.map(|word| format!("{}: {word}", document.path.display())));
+    }
+    assert!(seen > 1000, "{seen}");
+    assert!(lost.is_empty(), "there is no\n{}", lost.join("\n"));
+    // It would say so.
+    assert_eq!(lost_words("$ cargo run --example nothing"), ["--example nothing"]);
+    assert_eq!(lost_words("kill -UR2 1; see examples/nothing.rs"), ["-UR2", "examples/nothing.rs"]);
 }
 
 #[test]
