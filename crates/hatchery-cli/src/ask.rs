@@ -147,7 +147,11 @@ impl Question {
             // No more can be done about one that is zero, which the command line does not let through.
             let _ = client.set_patience(Some(span));
         }
-        client.ask(&self.request, said)
+        let last = client.ask(&self.request, said)?;
+        if let (Request::Stop { wait: true }, Reply::Done { .. }) = (&self.request, &last) {
+            client.wait_for_end(PATIENCE);
+        }
+        Ok(last)
     }
 
     fn only_looks(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -120,6 +120,26 @@ impl Client {
                 return Ok(reply);
             }
             meanwhile(reply);
+        }
+    }
+
+    /// Waits until the master closes the connection: after the answer to a stop that was waited for, that is the end of its
+    /// process. It does not say whether `patience` was over first.
+    pub fn wait_for_end(&mut self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // What cannot be waited for is not waited for.
+            if left.is_zero() || self.set_patience(Some(left)).is_err() {
+                return;
+            }
+            match self.stream.fill_buf() {
+                Ok([]) | Err(_) => return,
+                Ok(more) => {
+                    let more = more.len();
+                    self.stream.consume(more);
+                }
+            }
         }
     }
 }

@@ -438,11 +438,12 @@ impl Driver {
             Some(pid_file) => pid_file.remove(),
             None => {}
         }
-        self.control.farewell(outcome, self.core.upgrade().is_handed_over());
         match self.control.endpoint() {
             Some(endpoint) if is_given_back => endpoint.release(),
             Some(endpoint) => endpoint.remove(),
             None => {}
         }
+        // Who hears that the server has stopped finds nothing of it any more.
+        self.control.farewell(outcome, self.core.upgrade().is_handed_over());
     }
 }

@@ -69,13 +69,15 @@ impl Control {
 
     /// The last words of a master, to everybody who waits for some.
     pub fn farewell(&mut self, outcome: &Outcome, replaced: bool) {
-        for client in self.clients.values_mut() {
-            if let State::Waiting(wait) = &client.state {
-                let reply = wait.ends(outcome, replaced);
-                client.answer(&reply);
+        for mut client in std::mem::take(&mut self.clients).into_values() {
+            let State::Waiting(wait) = &client.state else { continue };
+            let (reply, is_told_by_the_end) = (wait.ends(outcome, replaced), wait.goal == Goal::Stop);
+            client.answer(&reply);
+            if is_told_by_the_end {
+                // Whoever waits for the process reads on: the system closes this one, with the process.
+                std::mem::forget(client);
             }
         }
-        self.clients.clear();
         self.asked.clear();
     }
 
