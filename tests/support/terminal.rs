@@ -84,6 +84,9 @@ impl Typed {
     }
 
     /// Waits until it has said all of this.
+    ///
+    /// # Panics
+    /// When it does not, with what it has said.
     pub fn until(&self, what: &str, is_all: impl Fn(&str) -> bool) {
         let all = wait::within(wait::PATIENCE, || is_all(&self.said()).then_some(()));
         assert!(all.is_some(), "`{}` has not said {what}, but:\n{}", self.line, self.said());
