@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use hatchery_tests::certificates::authority;
 use hatchery_tests::program::example;
 use hatchery_tests::{Lab, Program, Start, log};
+use nix::sys::signal::Signal;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -23,8 +28,19 @@ async fn connect(address: &str) -> Socket {
     timeout(PATIENCE, connect_async(format!("ws://{address}/"))).await.expect("in time").expect("a WebSocket").0
 }
 
+/// Over TLS, with a handshake for `localhost`.
+async fn connect_tls(address: &str) -> WebSocketStream<TlsStream<TcpStream>> {
+    let connect = async {
+        let stream = TcpStream::connect(address).await.expect("a connection");
+        let name = "localhost".try_into().expect("a name");
+        let tls = TlsConnector::from(authority().client(&["http/1.1"], None)).connect(name, stream).await;
+        client_async("wss://localhost/", tls.expect("a handshake")).await.expect("a WebSocket").0
+    };
+    timeout(PATIENCE, connect).await.expect("in time")
+}
+
 /// The next message.
-async fn next(socket: &mut Socket) -> Message {
+async fn next<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>) -> Message {
     loop {
         match timeout(PATIENCE, socket.next()).await.expect("in time").expect("a message").expect("no error") {
             Message::Ping(_) | Message::Pong(_) => {}
@@ -103,11 +119,50 @@ fn a_stop_says_goodbye_as_well() {
     let lab = ready();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let mut socket = runtime.block_on(connect(lab.address()));
-    lab.signal(nix::sys::signal::Signal::SIGTERM);
+    lab.signal(Signal::SIGTERM);
     match runtime.block_on(next(&mut socket)) {
         Message::Close(Some(reason)) => assert_eq!(reason.code, CloseCode::Restart),
         other => panic!("{other:?}"),
     }
     drop(socket);
     assert_eq!(lab.end_of(lab.first()), hatchery_tests::End::Code(0));
+}
+
+#[test]
+fn over_tls_messages_come_and_go_and_each_operation_says_goodbye() {
+    let start = Start::default().program(Program::Link(example("websocket")));
+    let (certificate, key) = authority().issue(&["localhost"]).write(start.path("").as_path(), "server");
+    let lab = start
+        .set("tls-bind", "127.0.0.1:0")
+        .set("tls-certificate", &certificate.display().to_string())
+        .set("tls-key", &key.display().to_string())
+        .ready();
+    let address = lab.addresses()[1].clone();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        for (n, operation) in [Signal::SIGHUP, Signal::SIGUSR2, Signal::SIGTERM].into_iter().enumerate() {
+            let mut socket = connect_tls(&address).await;
+            // Several records, and many in one.
+            for text in ["", "a few words", &"x".repeat(100_000)] {
+                socket.send(Message::text(text)).await.expect("sent");
+            }
+            for text in ["", "a few words", &"x".repeat(100_000)] {
+                let Message::Text(answer) = next(&mut socket).await else { panic!("no text") };
+                assert_eq!(answer.split_once(' ').expect("a generation").1, text, "{operation}");
+            }
+            lab.signal(operation);
+            match next(&mut socket).await {
+                Message::Close(Some(reason)) => assert_eq!(reason.code, CloseCode::Restart, "{operation}"),
+                other => panic!("{operation}: {other:?}"),
+            }
+            // The answer to it is sent by the library, and then the server ends TLS as well, without a reset.
+            assert!(timeout(PATIENCE, socket.next()).await.expect("in time").is_none(), "{operation}");
+            if n == 0 {
+                lab.until_logged(log::RELOAD_DONE, 1);
+            } else if n == 1 {
+                lab.until_logged(log::UPGRADE_DONE, 1);
+            }
+        }
+    });
+    lab.assert_gone();
 }

@@ -76,8 +76,8 @@ enum Fate {
     TooLong,
     /// It is to be reset, since so long.
     Condemned(Duration),
-    /// h2 knows, and its reset is on its way.
-    Ending,
+    /// h2 knows since so long, and its reset is on its way.
+    Ending(Duration),
 }
 
 impl Accounts {
@@ -234,11 +234,17 @@ impl Accounts {
         for stream in self.streams.values_mut() {
             match &mut stream.fate {
                 Fate::Lives => {}
-                Fate::Condemned(since) => {
+                Fate::Condemned(since) | Fate::Ending(since) => {
                     *since += passed;
                     continue;
                 }
-                Fate::TooLong | Fate::Ending => continue,
+                Fate::TooLong => continue,
+            }
+            // Nothing can be written, and nothing is read then: that is the whole connection's matter.
+            if clogged {
+                stream.body.waited = false;
+                stream.answer.waited = false;
+                continue;
             }
             // Room is given back by halves: with less, there is something that the handler has not read.
             let half = i64::from(WINDOW / 2);
@@ -283,29 +289,34 @@ impl Accounts {
         condemned.next().map(|(id, _stream)| *id)
     }
 
-    /// Whether a stream is to be reset that could not be for so long; or that one, in whose body nothing comes at all.
+    /// Whether a stream is to be reset that was not for so long; or that one, in whose body nothing comes at all.
+    ///
+    /// h2 does not reset a second time what it has given up itself, behind what it cannot send there: a stream whose
+    /// answer is complete and whose body nobody wants.
     pub(super) fn is_hopeless(&self, terms: &Terms, in_body_of: Option<u32>) -> bool {
         self.streams.iter().any(|(id, stream)| match stream.fate {
+            Fate::Condemned(Duration::ZERO) => false,
             Fate::Condemned(since) => in_body_of == Some(*id) && stream.body.moved == 0 || since >= terms.body,
-            Fate::Lives | Fate::TooLong | Fate::Ending => false,
+            Fate::Ending(since) => since >= terms.send,
+            Fate::Lives | Fate::TooLong => false,
         })
     }
 
     /// h2 will reset this stream.
     pub(super) fn is_told(&mut self, stream: u32) {
         if let Some(stream) = self.streams.get_mut(&stream) {
-            stream.fate = Fate::Ending;
+            stream.fate = Fate::Ending(Duration::ZERO);
         }
     }
 
     /// Whether the reset of this stream is ours.
     pub(super) fn ends(&self, stream: u32) -> bool {
-        self.streams.get(&stream).is_some_and(|stream| stream.fate == Fate::Ending)
+        self.streams.get(&stream).is_some_and(|stream| matches!(stream.fate, Fate::Ending(_)))
     }
 
     /// Whether there are resets of ours on their way.
     pub(super) fn are_ending(&self) -> bool {
-        self.streams.values().any(|stream| stream.fate == Fate::Ending)
+        self.streams.values().any(|stream| matches!(stream.fate, Fate::Ending(_)))
     }
 }
 

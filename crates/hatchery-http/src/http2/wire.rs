@@ -95,7 +95,7 @@ impl Wire {
             hub.counters.count(counter);
         });
         let in_body_of = self.incoming.borrow().in_body_of();
-        let outlook = if self.condemns.get() && accounts.is_hopeless(&terms, in_body_of) {
+        let outlook = if (self.condemns.get() || self.resets.get()) && accounts.is_hopeless(&terms, in_body_of) {
             Outlook::Hopeless
         } else {
             Outlook::Lives

@@ -228,6 +228,22 @@ fn an_answer_that_is_given_no_room_ends_its_stream() {
     }
 }
 
+/// The answer is complete and the rest of the body not wanted: h2 resets such a stream by itself, but behind what waits to
+/// be sent there, and so never. Then the connection ends.
+#[test]
+fn an_early_answer_that_is_given_no_room_ends_the_connection() {
+    let worker = Worker::with_limits(Limits { send: 200, ..Limits::default() });
+    let client = worker.connect();
+    run(async {
+        let (mut sender, connection) = connect(&client).await;
+        let (answer, mut body) = post(&mut sender, "/large");
+        body.send_data("half".into(), false).unwrap();
+        let unread = answer.await.unwrap();
+        let _cut_off = connection.await.unwrap();
+        drop((unread, body));
+    });
+}
+
 /// Whoever fills the whole connection's room holds all others up: it goes first, and then they go on.
 #[test]
 fn an_answer_that_fills_the_connection_ends_before_others_do() {
