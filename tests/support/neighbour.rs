@@ -2,6 +2,7 @@
 //! `examples/deploy`.
 
 use std::fs::{self, File};
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -50,6 +51,19 @@ pub fn with(text: &str, words: &[(&str, &str)]) -> String {
         text = text.replace(old, new);
     }
     text
+}
+
+/// An address for somebody who cannot be told to take any: nobody has it, and the kernel gives it to nobody who asks for
+/// any.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_address() -> String {
+    let first = u16::try_from(std::process::id() % 10_000).expect("a small number");
+    let ports = (0..10_000).map(|port| 20_000 + (first + port) % 10_000);
+    let free = ports.map(|port| format!("127.0.0.1:{port}")).find(|address| TcpListener::bind(address).is_ok());
+    free.expect("a port")
 }
 
 impl Neighbour {

@@ -1,13 +1,12 @@
 //! What goes on within TLS, and in front of it: GOAWAY, and headers of the PROXY protocol.
 
 use std::fs;
-use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use hatchery_tests::certificates::{authority, trusting};
 use hatchery_tests::client::Client;
 use hatchery_tests::log::Line;
-use hatchery_tests::neighbour::Neighbour;
+use hatchery_tests::neighbour::{Neighbour, free_address};
 use hatchery_tests::program::example;
 use hatchery_tests::{Lab, Program, Start, admin, log};
 use nix::sys::signal::Signal;
@@ -31,7 +30,7 @@ fn goes_when_it_is_told(operation: Signal, done: Line) {
     let lab = start("lab").set("admin", "127.0.0.1:0").ready();
     let client = Command::new("nghttp")
         .args(["--verbose", "--timeout=20"])
-        .arg(format!("https://{}/stream?chunks=15&ms=100", secure(&lab)))
+        .arg(format!("https://{}/stream?chunks=30&ms=100", secure(&lab)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -46,10 +45,13 @@ fn goes_when_it_is_told(operation: Signal, done: Line) {
     assert!(output.status.success(), "{said} {}", String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("The negotiated protocol: h2"), "{said}");
     assert!(said.contains("recv GOAWAY frame") && said.contains("NO_ERROR"), "{said}");
-    for chunk in 0..15 {
+    for chunk in 0..30 {
         assert!(said.contains(&format!("{chunk:015}\n")), "{chunk}: {said}");
     }
     lab.until_logged(done, 1);
+    if operation == Signal::SIGUSR2 {
+        lab.until("the predecessor is gone", || lab.has_ended(lab.first()));
+    }
     if operation == Signal::SIGTERM {
         lab.assert_gone();
     } else {
@@ -76,7 +78,7 @@ fn http2_is_told_to_go_at_a_stop() {
 fn haproxy_says_who_its_clients_are_in_front_of_tls() {
     let lab = start("proxy_protocol").set("proxy-protocol-from", "127.0.0.1").ready();
     for how in ["send-proxy", "send-proxy-v2"] {
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").to_string();
+        let free = free_address();
         let text = format!(
             "defaults\n mode tcp\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n\
              listen front\n bind {free}\n server one {} {how}\n",
