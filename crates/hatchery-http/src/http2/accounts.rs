@@ -295,10 +295,9 @@ impl Accounts {
     /// answer is complete and whose body nobody wants.
     pub(super) fn is_hopeless(&self, terms: &Terms, in_body_of: Option<u32>) -> bool {
         self.streams.iter().any(|(id, stream)| match stream.fate {
-            Fate::Condemned(Duration::ZERO) => false,
+            Fate::Lives | Fate::TooLong | Fate::Condemned(Duration::ZERO) => false,
             Fate::Condemned(since) => in_body_of == Some(*id) && stream.body.moved == 0 || since >= terms.body,
             Fate::Ending(since) => since >= terms.send,
-            Fate::Lives | Fate::TooLong => false,
         })
     }
 
