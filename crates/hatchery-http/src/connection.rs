@@ -82,47 +82,68 @@ impl<S: Handle> Future for Connection<S> {
         this.registered.entry.remember(cx.waker());
         match this.registered.entry.take_order() {
             Order::None => {}
-            Order::Park => this.park(cx),
-            Order::Look => this.look(),
-            Order::Shed => this.shed(cx),
-            Order::Drain => this.drain(cx),
-            Order::Expire => this.expire(cx),
+            order @ (Order::Park | Order::Look | Order::Shed | Order::Drain | Order::Expire) => this.obey(order, cx),
         }
         loop {
+            // What a request needs, and nothing else: the rest has large frames.
             match &mut this.link {
                 Link::Http1(active) => {
                     let exit = ready!(active.poll(cx));
                     this.leave_http1(exit);
                 }
-                Link::Parked(parked) => {
-                    parked.note(this.registered.entry.phase());
-                    let wake = ready!(parked.poll_wake(cx));
-                    this.activate(wake);
-                }
-                Link::Http2(active) => {
-                    let exit = ready!(active.poll(cx));
-                    this.leave_http2(exit);
-                }
-                Link::Upgrade(active) => {
-                    let exit = ready!(active.poll(cx));
-                    this.leave_upgrade(exit);
-                }
-                Link::Moving(parked) => {
-                    parked.note(Phase::Moving);
-                    ready!(this.poll_departure(cx));
-                }
-                Link::Closing(parked) => {
-                    parked.note(Phase::Lingering);
-                    ready!(parked.poll_closed(cx));
-                    this.link = Link::Closed;
-                }
                 Link::Closed => return Poll::Ready(()),
+                Link::Parked(_) | Link::Http2(_) | Link::Upgrade(_) | Link::Moving(_) | Link::Closing(_) => {
+                    ready!(this.poll_other(cx));
+                }
             }
         }
     }
 }
 
 impl<S: Handle> Connection<S> {
+    #[cold]
+    fn obey(&mut self, order: Order, cx: &mut Context<'_>) {
+        match order {
+            Order::None => {}
+            Order::Park => self.park(cx),
+            Order::Look => self.look(),
+            Order::Shed => self.shed(cx),
+            Order::Drain => self.drain(cx),
+            Order::Expire => self.expire(cx),
+        }
+    }
+
+    /// Ready when it is something else.
+    #[inline(never)]
+    fn poll_other(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.link {
+            Link::Parked(parked) => {
+                parked.note(self.registered.entry.phase());
+                let wake = ready!(parked.poll_wake(cx));
+                self.activate(wake);
+            }
+            Link::Http2(active) => {
+                let exit = ready!(active.poll(cx));
+                self.leave_http2(exit);
+            }
+            Link::Upgrade(active) => {
+                let exit = ready!(active.poll(cx));
+                self.leave_upgrade(exit);
+            }
+            Link::Moving(parked) => {
+                parked.note(Phase::Moving);
+                ready!(self.poll_departure(cx));
+            }
+            Link::Closing(parked) => {
+                parked.note(Phase::Lingering);
+                ready!(parked.poll_closed(cx));
+                self.link = Link::Closed;
+            }
+            Link::Http1(_) | Link::Closed => {}
+        }
+        Poll::Ready(())
+    }
+
     pub(crate) fn enter(&self, phase: Phase) {
         self.registered.entry.enter(phase, self.server.hub.now());
     }
@@ -154,6 +175,7 @@ impl<S: Handle> Connection<S> {
         };
     }
 
+    #[inline(never)]
     pub(crate) fn leave_http1(&mut self, exit: Exit) {
         let Link::Http1(active) = self.take_link() else { return };
         match exit {

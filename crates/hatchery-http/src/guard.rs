@@ -47,18 +47,15 @@ impl<S: Handle> hyper::service::Service<Request> for Guarded<S> {
     fn call(&self, mut request: Request) -> Self::Future {
         let line = &self.line;
         // hyper puts something there for a request that asks for an upgrade, and for no other.
-        if !request.extensions().is_empty() {
-            match upgrade::prepare(&self.server.worker, line, request) {
-                Some(prepared) => request = prepared,
-                None => return Guard::Elsewhere,
-            }
+        if !request.extensions().is_empty() && !upgrade::prepare(&self.server.worker, line, &mut request) {
+            return Guard::Elsewhere;
         }
         begin(line);
         let note = self.server.access.map(|log| Note::of(log, &request, &line.client()));
         let ahead = ahead(&request, line.read_end.get());
         line.ahead.set(ahead);
         if ahead != 0 && !line.begin_body(&request) {
-            return Guard::TooLarge { in_flight: Some(InFlight(Rc::clone(line), line.hub.counters.stopwatch(), note)) };
+            return Guard::TooLarge { in_flight: Some(InFlight::new(line, note)) };
         }
         if let Some(introduce) = self.server.introduce {
             introduce(&mut request, line.client());
@@ -66,7 +63,7 @@ impl<S: Handle> hyper::service::Service<Request> for Guarded<S> {
         // Not caught here: the detour through `catch_unwind` would copy the
         // request and the future, and nearly no service runs its handler before
         // the first poll. A panic ends the task of this connection alone.
-        let in_flight = Some(InFlight(Rc::clone(line), line.hub.counters.stopwatch(), note));
+        let in_flight = Some(InFlight::new(line, note));
         let last_words = LastWords(line);
         // Built in its place: through a variable of its own the future would be copied.
         let guard = Guard::Here { future: self.server.service.handle(&self.seat, request), in_flight };
@@ -111,11 +108,21 @@ fn finish(line: &Line, stopwatch: Stopwatch) {
 }
 
 /// A request in flight, from the service's call to the drop of the response body.
-pub(crate) struct InFlight(Rc<Line>, Stopwatch, Option<Box<Note>>);
+pub(crate) struct InFlight {
+    line: Rc<Line>,
+    stopwatch: Stopwatch,
+    note: Option<Box<Note>>,
+}
+
+impl InFlight {
+    fn new(line: &Rc<Line>, note: Option<Box<Note>>) -> Self {
+        Self { line: Rc::clone(line), stopwatch: line.hub.counters.stopwatch(), note }
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        finish(&self.0, self.1);
+        finish(&self.line, self.stopwatch);
     }
 }
 
@@ -140,37 +147,30 @@ where
     type Output = Result<Response<Outgoing<B>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (future, in_flight) = match self.project() {
+        let (future, slot) = match self.project() {
             GuardProj::Here { future, in_flight } => (future, in_flight),
-            GuardProj::TooLarge { in_flight } => return Poll::Ready(Ok(noted(too_large(in_flight.take())))),
+            GuardProj::TooLarge { in_flight } => return answer(in_flight, too_large),
             GuardProj::Elsewhere => return Poll::Pending,
         };
-        let parting = in_flight.as_ref().is_some_and(|in_flight| in_flight.0.is_parting());
-        if parting && let Some(answer) = in_flight.as_ref().and_then(|in_flight| held(&in_flight.0)) {
-            return Poll::Ready(Ok(outgoing(answer, in_flight.take(), parting)));
+        let Some(InFlight { line, .. }) = slot else { return Poll::Pending };
+        let parting = line.is_parting();
+        if parting && let Some(held) = held(line) {
+            return answer(slot, |in_flight| part(held, in_flight));
         }
-        let answer = match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(Ok(response))) => Some(response),
+        match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            // An answer is large: what nearly all are goes from here to there without a stop.
+            Ok(Poll::Ready(Ok(response))) if !parting => answer(slot, |in_flight| outgoing(response, in_flight)),
+            Ok(Poll::Ready(Ok(response))) => conclude(Some(response), parting, slot, cx),
             Ok(Poll::Ready(Err(error))) => {
                 log_failure(&error.into());
-                None
+                conclude(None, parting, slot, cx)
             }
             Err(_panic) => {
-                if let Some(in_flight) = in_flight {
-                    note_panic(&in_flight.0);
-                }
-                None
+                note_panic(line);
+                conclude(None, parting, slot, cx)
             }
-        };
-        if parting
-            && let Some(InFlight(line, ..)) = in_flight
-            && is_to_be_held(line)
-        {
-            hold(line, answer, cx);
-            return Poll::Pending;
         }
-        Poll::Ready(Ok(outgoing(answer, in_flight.take(), parting)))
     }
 }
 
@@ -178,53 +178,79 @@ impl<F> Guard<F> {
     /// A request whose body is longer than it may be.
     pub(crate) fn too_large(line: &Rc<Line>, note: Option<Box<Note>>) -> Self {
         begin(line);
-        Self::TooLarge { in_flight: Some(InFlight(Rc::clone(line), line.hub.counters.stopwatch(), note)) }
+        Self::TooLarge { in_flight: Some(InFlight::new(line, note)) }
     }
 
     /// Begins a request whose service is called within the future that is made.
     pub(crate) fn begin(line: &Rc<Line>, note: Option<Box<Note>>, future: impl FnOnce() -> F) -> Self {
         begin(line);
-        let stopwatch = line.hub.counters.stopwatch();
-        Self::Here { future: future(), in_flight: Some(InFlight(Rc::clone(line), stopwatch, note)) }
+        let in_flight = Some(InFlight::new(line, note));
+        Self::Here { future: future(), in_flight }
     }
 }
 
-/// The answer as it goes out: that of the handler, or that it has none.
+/// The end of a request's work.
+type Answered<B> = Poll<Result<Response<Outgoing<B>>, Infallible>>;
+
 #[inline]
-fn outgoing<B>(answer: Option<Response<B>>, in_flight: Option<InFlight>, parting: bool) -> Response<Outgoing<B>> {
-    let mut response = match answer {
-        Some(response) => response.map(|body| Outgoing { body: Some(body), in_flight }),
-        None => {
-            let mut response = Response::new(Outgoing { body: None, in_flight });
-            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-            response
-        }
-    };
-    if parting {
-        part(&mut response);
+fn answer<B>(slot: &mut Option<InFlight>, with: impl FnOnce(InFlight) -> Response<Outgoing<B>>) -> Answered<B> {
+    // Taken once only: there is one answer.
+    match slot.take() {
+        Some(in_flight) => Poll::Ready(Ok(with(in_flight))),
+        None => Poll::Pending,
     }
-    noted(response)
 }
 
-/// The answer, with its status counted, and in the access log if there is one.
-#[inline]
-fn noted<B>(mut response: Response<Outgoing<B>>) -> Response<Outgoing<B>> {
+/// Ends what has no answer, or one that may have to be the last.
+#[cold]
+fn conclude<B: 'static>(
+    response: Option<Response<B>>,
+    parting: bool,
+    slot: &mut Option<InFlight>,
+    cx: &Context<'_>,
+) -> Answered<B> {
+    if parting
+        && let Some(InFlight { line, .. }) = slot
+        && is_to_be_held(line)
+    {
+        hold(line, response, cx);
+        return Poll::Pending;
+    }
+    answer(slot, |in_flight| if parting { part(response, in_flight) } else { whole(response, in_flight) })
+}
+
+/// The answer of the handler as it goes out: its status is counted, and in the access log if there is one.
+#[inline(always)]
+fn outgoing<B>(response: Response<B>, in_flight: InFlight) -> Response<Outgoing<B>> {
+    let mut response = response.map(|body| Outgoing { body: Some(body), in_flight });
     let status = response.status();
-    if let Some(InFlight(line, _, note)) = &mut response.body_mut().in_flight {
-        line.hub.counters.answered(status.as_u16());
-        if let Some(note) = note {
-            note.status = Some(status);
-        }
+    let in_flight = &mut response.body_mut().in_flight;
+    in_flight.line.hub.counters.answered(status.as_u16());
+    if let Some(note) = &mut in_flight.note {
+        note.status = Some(status);
     }
     response
 }
 
+/// What goes out where the handler may have made no answer.
+fn whole<B>(response: Option<Response<B>>, in_flight: InFlight) -> Response<Outgoing<B>> {
+    match response {
+        Some(response) => outgoing(response, in_flight),
+        None => empty(StatusCode::INTERNAL_SERVER_ERROR, in_flight),
+    }
+}
+
+fn empty<B>(status: StatusCode, in_flight: InFlight) -> Response<Outgoing<B>> {
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    outgoing(response, in_flight).map(|Outgoing { in_flight, .. }| Outgoing { body: None, in_flight })
+}
+
 /// What a client gets whose request's body is longer than it may be.
 #[cold]
-fn too_large<B>(in_flight: Option<InFlight>) -> Response<Outgoing<B>> {
-    let closes = in_flight.as_ref().is_some_and(|in_flight| !in_flight.0.http2);
-    let mut response = Response::new(Outgoing { body: None, in_flight });
-    *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+fn too_large<B>(in_flight: InFlight) -> Response<Outgoing<B>> {
+    let closes = !in_flight.line.http2;
+    let mut response = empty(StatusCode::PAYLOAD_TOO_LARGE, in_flight);
     if closes {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -253,16 +279,18 @@ fn held<B: 'static>(line: &Line) -> Option<Option<Response<B>>> {
     line.held.take()?.downcast().ok().map(|answer| *answer)
 }
 
-/// Says goodbye to a client whose connection ends here.
+/// The answer to a client whose connection may end here: then it says goodbye.
 #[cold]
-fn part<B>(response: &mut Response<Outgoing<B>>) {
-    let Some(InFlight(line, ..)) = &response.body().in_flight else { return };
-    if line.is_cut_off() {
+fn part<B>(response: Option<Response<B>>, in_flight: InFlight) -> Response<Outgoing<B>> {
+    if in_flight.line.is_cut_off() {
         // Whatever the handler has made of half a body.
-        *response = too_large(response.body_mut().in_flight.take());
-    } else if !line.may_move() {
-        say_goodbye(response);
+        return too_large(in_flight);
     }
+    let mut response = whole(response, in_flight);
+    if !response.body().in_flight.line.may_move() {
+        say_goodbye(&mut response);
+    }
+    response
 }
 
 /// Adds `connection: close`, unless the client has sent more requests than this one.
@@ -271,7 +299,7 @@ fn part<B>(response: &mut Response<Outgoing<B>>) {
 /// told `close` and then be served, nor be told `close` while requests that it
 /// sent before are thrown away.
 fn say_goodbye<B>(response: &mut Response<Outgoing<B>>) {
-    let Some(InFlight(line, ..)) = &response.body().in_flight else { return };
+    let line = &response.body().in_flight.line;
     // A body that is not read to its end cannot have another request behind it that anybody could find.
     let last = match line.way {
         Way::Ordinary => line.ahead.get() > 0 || (line.ahead.get() == 0 && line.peek() != Peeked::Bytes),
@@ -304,28 +332,28 @@ pin_project_lite::pin_project! {
     pub(crate) struct Outgoing<B> {
         #[pin]
         body: Option<B>,
-        in_flight: Option<InFlight>,
+        in_flight: InFlight,
     }
 }
 
 impl<B: Body<Error: Into<BoxError>>> Body for Outgoing<B> {
     type Data = B::Data;
-    type Error = BoxError;
+    type Error = B::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
         let Some(body) = this.body.as_pin_mut() else { return Poll::Ready(None) };
         // The head is out: a panic can only break the connection (the stream, on
         // HTTP/2), which it does by itself when it ends the task.
-        let witness = this.in_flight.as_ref().map(|in_flight| Witness(&in_flight.0));
+        let witness = Witness(&this.in_flight.line);
         let polled = body.poll_frame(cx);
         std::mem::forget(witness);
-        if let Some(InFlight(_, _, Some(note))) = this.in_flight
+        if let Some(note) = &mut this.in_flight.note
             && let Poll::Ready(Some(Ok(frame))) = &polled
         {
             note.bytes += frame.data_ref().map_or(0, Buf::remaining) as u64;
         }
-        polled.map_err(Into::into)
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -84,6 +84,7 @@ impl<S: Handle> Http1<S> {
     /// hyper ends at once only if it agrees that there is none. It does not
     /// when a handler has kept a request body of unknown length beyond its
     /// answer: then the connection goes on until that body is read, and is closed.
+    #[inline(never)]
     pub(crate) fn take_back(&mut self, cx: &mut Context<'_>) -> Poll<Exit> {
         // hyper would wait for the rest of its first head, and then say `connection: close`.
         // There cannot be a body that anybody has kept.
@@ -175,6 +176,7 @@ impl<S: Handle> Http1<S> {
         Poll::Pending
     }
 
+    #[inline(never)]
     fn settle_in_request(&mut self, phase: Phase, cx: &mut Context<'_>) -> Poll<Exit> {
         let line = &*self.line;
         let now = line.hub.now();

@@ -1,7 +1,7 @@
 //! The socket of an active connection, with the few facts that hyper does not tell.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::rc::Rc;
@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use hatchery_worker::Counter;
 use hatchery_worker::ledger::Record;
-use http::Method;
 use http_body::Body as _;
 use socket2::SockRef;
 use tokio::io::ReadBuf;
@@ -24,7 +23,7 @@ use crate::peek::Peeked;
 use crate::phase::Phase;
 use crate::sweep::{Activity, Hub};
 use crate::transport::Transport;
-use crate::upgrade::{self, Way};
+use crate::upgrade::{Aside, Way};
 
 /// How much is read at once of a body behind which another process goes on.
 const PIECE: usize = 8192;
@@ -39,7 +38,7 @@ pub(crate) struct Line {
     pub(crate) http2: bool,
     pub(crate) way: Way,
     /// A request that asks for an upgrade, which this hyper cannot give.
-    pub(crate) elsewhere: Cell<Option<Box<Request>>>,
+    aside: OnceCell<Box<Aside>>,
     /// Requests since the connection became active.
     pub(crate) requests: Cell<u32>,
     /// Requests whose answer is not complete: from the service's call to the drop of the response body.
@@ -113,7 +112,7 @@ impl Line {
             entry: Rc::clone(entry),
             http2,
             way,
-            elsewhere: Cell::new(None),
+            aside: OnceCell::new(),
             requests: Cell::new(0),
             in_flight: Cell::new(0),
             starved: Cell::new(false),
@@ -138,7 +137,7 @@ impl Line {
 
     /// The connection as a plain value again; `read_buf` is what hyper had read and not used.
     pub(crate) fn into_parked(self, read_buf: &[u8]) -> Option<Parked> {
-        let head = self.elsewhere.take().map(|request| upgrade::head(&request)).unwrap_or_default();
+        let head = self.aside.into_inner().map(|aside| aside.head).unwrap_or_default();
         let prefix = self.prefix.into_inner();
         let unread = &prefix[self.prefix_at.get()..];
         let prefix = [&head, read_buf, unread].concat().into();
@@ -151,18 +150,15 @@ impl Line {
     }
 
     /// Keeps a request that somebody else is to answer. This hyper waits for an answer, and so reads nothing more.
-    pub(crate) fn put_aside(&self, request: Request) {
-        self.elsewhere.set(Some(Box::new(request)));
+    pub(crate) fn put_aside(&self, aside: Aside) {
+        let _the_only_one = self.aside.set(Box::new(aside));
         self.in_flight.set(self.in_flight.get() + 1);
         self.enter(Phase::Handler, self.hub.now());
     }
 
     /// The way that the request which was put aside has to go.
     pub(crate) fn way_elsewhere(&self) -> Option<Way> {
-        let request = self.elsewhere.take()?;
-        let connect = request.method() == Method::CONNECT;
-        self.elsewhere.set(Some(request));
-        Some(Way::Upgradable { connect })
+        self.aside.get().map(|aside| aside.way)
     }
 
     /// Whether answers may have to say that they are the last one.

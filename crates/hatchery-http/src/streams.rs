@@ -128,9 +128,9 @@ pin_project_lite::pin_project! {
 
 impl<B: Body<Error: Into<BoxError>>> Body for Marked<B> {
     type Data = B::Data;
-    type Error = BoxError;
+    type Error = B::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
         let _polled = this.line.record().poll();
         this.body.poll_frame(cx)

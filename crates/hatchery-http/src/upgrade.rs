@@ -57,19 +57,28 @@ pub(crate) struct Upgradable<S: Handle> {
     tunnel: Tunnel,
 }
 
-/// Makes a request ready that asks for an upgrade; `None` if it cannot have one here, and has been put aside.
+/// A request that somebody else is to answer.
+pub(crate) struct Aside {
+    /// As it may have been read.
+    pub(crate) head: Vec<u8>,
+    /// The way that it has to go.
+    pub(crate) way: Way,
+}
+
+/// Makes a request ready that asks for an upgrade. Returns whether it can have one here; else it was put aside.
 #[cold]
-pub(crate) fn prepare(worker: &Worker, line: &Line, mut request: Request) -> Option<Request> {
+pub(crate) fn prepare(worker: &Worker, line: &Line, request: &mut Request) -> bool {
     match line.way {
         // A body, of which hyper has begun to decode what it has read, could not be read once more.
         Way::Ordinary if asks(request.method(), request.headers()) && request.body().is_end_stream() => {
-            line.put_aside(request);
-            None
+            let way = Way::Upgradable { connect: request.method() == Method::CONNECT };
+            line.put_aside(Aside { head: head(request), way });
+            false
         }
-        Way::Ordinary => Some(request),
+        Way::Ordinary => true,
         Way::Upgradable { .. } => {
             request.extensions_mut().insert(worker.drain_signal());
-            Some(request)
+            true
         }
     }
 }
@@ -90,7 +99,7 @@ fn any_token(headers: &HeaderMap, name: &HeaderName, is_one: impl Fn(&str) -> bo
 }
 
 /// The head of a request as it may have been read.
-pub(crate) fn head(request: &Request) -> Vec<u8> {
+fn head(request: &Request) -> Vec<u8> {
     let mut head = format!("{} {} {:?}\r\n", request.method(), request.uri(), request.version()).into_bytes();
     for (name, value) in request.headers() {
         head.extend_from_slice(name.as_ref());

@@ -168,6 +168,7 @@ impl Cell {
 /// Measuring: only where somebody can ask for it, since it reads the clock.
 impl Cell {
     /// Measures from now on.
+    #[inline(never)]
     pub fn measure(&self) {
         self.progress.store(time::monotonic(), Relaxed);
     }
@@ -183,7 +184,7 @@ impl Cell {
     #[inline]
     pub fn woke(&self) {
         if self.progress() != 0 {
-            self.progress.store(time::monotonic(), Relaxed);
+            self.measure();
         }
     }
 
@@ -203,6 +204,7 @@ impl Cell {
     }
 
     /// Notes how long the loop was at work since it came by last; the time.
+    #[inline(never)]
     fn step(&self) -> u64 {
         let now = time::monotonic();
         let micros = now.saturating_sub(self.progress()) / 1000;
