@@ -24,12 +24,16 @@ pub enum Which {
     Floor,
     /// A worker of hatchery, with all its protections.
     Hatchery,
+    /// The same, which measures how long requests take, as with `--admin`.
+    Measuring,
+    /// The same, with an access log in the combined format, a write for each line.
+    Logging,
     /// nginx, one process.
     Nginx,
 }
 
 impl Which {
-    /// All of them; nginx only if it is installed.
+    /// Those that are compared; nginx only if it is installed.
     #[must_use]
     pub fn installed() -> Vec<Self> {
         let mut all = vec![Self::Floor, Self::Hatchery];
@@ -39,12 +43,20 @@ impl Which {
         all
     }
 
+    /// Those, and hatchery with what is off by default.
+    #[must_use]
+    pub fn with_extras() -> Vec<Self> {
+        [Self::installed(), vec![Self::Measuring, Self::Logging]].concat()
+    }
+
     /// Its name in a table.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Floor => "floor",
             Self::Hatchery => "hatchery",
+            Self::Measuring => "measuring",
+            Self::Logging => "logging",
             Self::Nginx => "nginx",
         }
     }
@@ -60,7 +72,9 @@ pub fn serve_if_asked() {
     if args.next().as_deref() == Some(SERVE) {
         match args.next().as_deref() {
             Some("floor") => crate::floor::serve(),
-            Some("hatchery") => crate::worker::serve(),
+            Some("hatchery") => crate::worker::serve(false),
+            Some("measuring") => crate::worker::serve(true),
+            Some("logging") => crate::worker::serve_logging(),
             other => panic!("cannot serve {other:?}"),
         }
     }
@@ -84,7 +98,7 @@ impl Server {
     /// When a program is missing or does not come up.
     pub fn start(which: Which, tool: &[String]) -> io::Result<Self> {
         match which {
-            Which::Floor | Which::Hatchery => Self::start_own(which, tool),
+            Which::Floor | Which::Hatchery | Which::Measuring | Which::Logging => Self::start_own(which, tool),
             Which::Nginx => Self::start_nginx(tool),
         }
     }
@@ -137,7 +151,7 @@ impl Server {
         let port = line.trim().parse().map_err(|_| io::Error::other("the server did not start"))?;
         let channel = match which {
             Which::Floor | Which::Nginx => None,
-            Which::Hatchery => {
+            Which::Hatchery | Which::Measuring | Which::Logging => {
                 let ready = hatchery_sys::poll::readable(&[channel.as_fd()], Some(Duration::from_secs(60)))?;
                 if !ready[0] {
                     return Err(io::Error::other("the worker did not become ready"));

@@ -1,4 +1,4 @@
-//! User instructions and system calls a request and a connection: hatchery beside the floor and nginx.
+//! User instructions and system calls a request and a connection: hatchery, also with what is off by default, beside the floor and nginx.
 //!
 //! `cargo run --release -p hatchery-benches --bin instructions`, with `-- --only hatchery` for one server.
 
@@ -16,7 +16,7 @@ fn main() -> io::Result<()> {
     let counts: [(&str, Count); 2] = [("instructions", instructions), ("system calls", system_calls)];
     for (unit, count) in counts {
         let mut floor = None;
-        for which in Which::installed().into_iter().filter(|which| only.is_none_or(|name| name == which.name())) {
+        for which in Which::with_extras().into_iter().filter(|which| only.is_none_or(|name| name == which.name())) {
             let request = (count(which, 1, 3000)? - count(which, 1, 1000)?) / 2000.0;
             let connection = (count(which, 400, 1)? - count(which, 200, 1)?) / 200.0;
             let base = *floor.get_or_insert((request, connection));

@@ -10,6 +10,7 @@
 
 use std::future::Future;
 use std::mem;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -86,15 +87,11 @@ impl<S: Handle> Future for Connection<S> {
         }
         loop {
             // What a request needs, and nothing else: the rest has large frames.
-            match &mut this.link {
-                Link::Http1(active) => {
-                    let exit = ready!(active.poll(cx));
-                    this.leave_http1(exit);
-                }
-                Link::Closed => return Poll::Ready(()),
-                Link::Parked(_) | Link::Http2(_) | Link::Upgrade(_) | Link::Moving(_) | Link::Closing(_) => {
-                    ready!(this.poll_other(cx));
-                }
+            if let Link::Http1(active) = &mut this.link {
+                let exit = ready!(active.poll(cx));
+                this.leave_http1(exit);
+            } else if ready!(this.poll_other(cx)).is_break() {
+                return Poll::Ready(());
             }
         }
     }
@@ -113,9 +110,9 @@ impl<S: Handle> Connection<S> {
         }
     }
 
-    /// Ready when it is something else.
+    /// Ready when it is something else, or gone.
     #[inline(never)]
-    fn poll_other(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_other(&mut self, cx: &mut Context<'_>) -> Poll<ControlFlow<()>> {
         match &mut self.link {
             Link::Parked(parked) => {
                 parked.note(self.registered.entry.phase());
@@ -139,9 +136,10 @@ impl<S: Handle> Connection<S> {
                 ready!(parked.poll_closed(cx));
                 self.link = Link::Closed;
             }
-            Link::Http1(_) | Link::Closed => {}
+            Link::Http1(_) => {}
+            Link::Closed => return Poll::Ready(ControlFlow::Break(())),
         }
-        Poll::Ready(())
+        Poll::Ready(ControlFlow::Continue(()))
     }
 
     pub(crate) fn enter(&self, phase: Phase) {

@@ -121,6 +121,7 @@ impl InFlight {
 }
 
 impl Drop for InFlight {
+    #[inline]
     fn drop(&mut self) {
         finish(&self.line, self.stopwatch);
     }

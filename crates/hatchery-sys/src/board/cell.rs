@@ -168,7 +168,7 @@ impl Cell {
 /// Measuring: only where somebody can ask for it, since it reads the clock.
 impl Cell {
     /// Measures from now on.
-    #[inline(never)]
+    #[inline(never)] // As all that measures: where nobody does, it is to be in nobody's way.
     pub fn measure(&self) {
         self.progress.store(time::monotonic(), Relaxed);
     }
@@ -197,6 +197,7 @@ impl Cell {
     }
 
     /// What began at `began`, as [`progress`](Self::progress) has said then, is done now.
+    #[inline(never)]
     pub fn took(&self, began: u64) {
         let micros = self.step().saturating_sub(began) / 1000;
         add(self.count(Counter::LatencySum), micros);
