@@ -73,7 +73,7 @@ fn bodies_that_trickle() {
 #[test]
 fn answers_that_are_hardly_read() {
     let lab = lab();
-    attack(&lab, &["-X", "-w", "10", "-y", "20", "-n", "5", "-z", "16"], "/bytes?n=8000000");
+    attack(&lab, &["-X", "-w", "10", "-y", "20", "-n", "5", "-z", "16"], "/bytes?n=1000000");
     lab.stop();
 }
 
