@@ -64,6 +64,9 @@ pub enum Refusal {
     Replaced,
     /// The client is nobody who may ask.
     Forbidden,
+    /// What only a newer server has a name for.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A reply as it stands on the line.

@@ -94,6 +94,7 @@ impl Status {
             MasterState::Dormant => Err("dormant: nothing is loaded"),
             MasterState::Serving | MasterState::Degraded if self.workers.iter().any(is_ready) => Ok(()),
             MasterState::Serving | MasterState::Degraded => Err("no worker is ready"),
+            MasterState::Unknown => Err("in a state that only a newer version knows"),
         }
     }
 }

@@ -51,6 +51,9 @@ pub enum MasterState {
     LameDuck,
     /// It stops, or its successor serves.
     Draining,
+    /// What only a newer server has a name for.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What goes on.
@@ -66,6 +69,9 @@ pub enum Operation {
     Scale,
     /// Everything drains.
     Stop,
+    /// What only a newer server has a name for.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A master of an older generation that drains.
@@ -122,6 +128,9 @@ pub enum WorkerState {
     Draining,
     /// It was killed, and is not gone yet.
     Killed,
+    /// What only a newer server has a name for.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What was counted, by all processes of all generations.
@@ -156,5 +165,18 @@ impl Status {
     pub fn to_json(&self) -> String {
         debug_assert_eq!(self.version, VERSION, "one version is written");
         serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_server_may_have_more_names() {
+        assert_eq!(serde_json::from_str::<MasterState>("\"lame-duck\"").unwrap(), MasterState::LameDuck);
+        assert_eq!(serde_json::from_str::<MasterState>("\"on-holiday\"").unwrap(), MasterState::Unknown);
+        assert_eq!(serde_json::from_str::<Operation>("\"paint\"").unwrap(), Operation::Unknown);
+        assert_eq!(serde_json::from_str::<WorkerState>("\"sings\"").unwrap(), WorkerState::Unknown);
     }
 }
