@@ -27,7 +27,7 @@ const FAREWELL: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// A TLS handshake. Its start is never refreshed.
-    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "without TLS there is none"))]
+    #[cfg_attr(not(any(feature = "tls", test)), expect(dead_code, reason = "without TLS there is none"))]
     Handshake,
     /// Accepted, and not a byte seen.
     Fresh,
