@@ -263,12 +263,14 @@ fn bash_completes_commands_flags_and_shells() {
 
 #[test]
 fn fish_completes_commands_flags_and_shells() {
+    // It makes folders at home.
+    let home = tempfile::tempdir().expect("a folder");
     let completed = |line: &str| -> Vec<String> {
         let folder = hatchery_tests::program::hatchery().parent().expect("a folder").to_owned();
         let path = std::env::var("PATH").unwrap_or_default();
         let mut fish = std::process::Command::new("fish");
         fish.args(["--no-config", "-c", "hatchery completions fish | source; complete -C $argv[1]", line]);
-        fish.env("PATH", format!("{}:{path}", folder.display())).env("HOME", "/nowhere").stdin(Stdio::null());
+        fish.env("PATH", format!("{}:{path}", folder.display())).env("HOME", home.path()).stdin(Stdio::null());
         let told = Told::from(fish.output().expect("apt-get install fish"));
         let words = told.done();
         words.lines().map(|line| line.split('\t').next().unwrap_or_default().to_owned()).collect()
