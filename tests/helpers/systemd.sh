@@ -5,14 +5,14 @@
 # read only.
 # Prints a pid to enter it by. It ends when standard input does.
 set -eu
-# shellcheck disable=SC2016 # what is in single quotes is another shell's
 dir=$1
 hierarchy=/sys/fs/cgroup/unified
 [ -d "$hierarchy" ] || hierarchy=/sys/fs/cgroup
 group=$hierarchy/hatchery-test.$$
 mkdir "$group"
-# All that it starts is in the group, and a cgroup namespace makes that its root.
-(echo 0 >"$group/cgroup.procs" && exec unshare --mount --pid --fork --kill-child --net --uts --ipc --cgroup sh -c '
+# All that it starts is in the group, and a cgroup namespace makes that its root. If this shell is killed, so is all of it.
+# shellcheck disable=SC2016 # what is in single quotes is another shell's
+(echo 0 >"$group/cgroup.procs" && exec setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --net --uts --ipc --cgroup sh -c '
 set -eu
 dir=$1
 mount --make-rprivate /
