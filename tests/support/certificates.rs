@@ -11,6 +11,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::{Lab, Start};
+
 /// Who issues certificates.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -132,4 +134,35 @@ fn params(names: &[&str], common: &str) -> CertificateParams {
     params.distinguished_name.push(DnType::CommonName, common);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params
+}
+
+impl Start {
+    /// A second address with TLS, for `localhost` by [`authority`].
+    #[must_use]
+    pub fn secured(self) -> Self {
+        self.secured_by(&authority().issue(&["localhost"]))
+    }
+
+    /// The same with another certificate.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    pub fn secured_by(self, issued: &Issued) -> Self {
+        let (certificate, key) = issued.write(self.path("").as_path(), "server");
+        self.set("tls-bind", "127.0.0.1:0")
+            .set("tls-certificate", &certificate.display().to_string())
+            .set("tls-key", &key.display().to_string())
+    }
+}
+
+impl Lab {
+    /// The address with TLS of a server that was started [secured](Start::secured).
+    ///
+    /// # Panics
+    /// When it has none.
+    #[must_use]
+    pub fn secure(&self) -> &str {
+        &self.addresses()[1]
+    }
 }

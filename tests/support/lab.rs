@@ -383,6 +383,22 @@ impl Lab {
         self.assert_gone();
     }
 
+    /// Waits until an operation that was signalled is over, and stops the server if that was not it.
+    ///
+    /// # Panics
+    /// When that does not happen.
+    pub fn end_after(self, operation: Signal, done: log::Line) {
+        self.until_logged(done, 1);
+        match operation {
+            Signal::SIGTERM => self.assert_gone(),
+            Signal::SIGUSR2 => {
+                self.until("the predecessor is gone", || self.has_ended(self.first()));
+                self.stop();
+            }
+            _ => self.stop(),
+        }
+    }
+
     /// Asserts that, soon, no process and no pid file is left.
     ///
     /// # Panics

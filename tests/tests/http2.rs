@@ -103,15 +103,7 @@ fn finishes_what_is_open(operation: Signal, done: log::Line) {
         drop((client, sender));
         connection.await.expect("a task").expect("closed in order");
     });
-    lab.until_logged(done, 1);
-    if lab.generation() == Some(2) {
-        lab.until("the predecessor is gone", || lab.has_ended(lab.first()));
-    }
-    if operation == Signal::SIGTERM {
-        lab.assert_gone();
-    } else {
-        lab.stop();
-    }
+    lab.end_after(operation, done);
 }
 
 #[test]

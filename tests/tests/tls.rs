@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use hatchery_tests::certificates::{Authority, Issued, authority, trusting};
+use hatchery_tests::certificates::{Authority, authority, trusting};
 use hatchery_tests::client::{Client, Failure};
 use hatchery_tests::load::Load;
 use hatchery_tests::log::Line;
@@ -21,34 +21,15 @@ const SOME: u64 = 100;
 /// A certificate has expired, and is used all the same.
 const EXPIRED: Line = Line(&["tls-certificate: ", "the certificate has expired"]);
 
-/// A server with one address in the clear and one with TLS, which has a certificate for `localhost`.
-fn start() -> Start {
-    let start = Start::lab();
-    with(start, &authority().issue(&["localhost"]))
-}
-
-fn with(start: Start, issued: &Issued) -> Start {
-    let (certificate, key) = issued.write(start.path("").as_path(), "server");
-    start
-        .set("tls-bind", "127.0.0.1:0")
-        .set("tls-certificate", &certificate.display().to_string())
-        .set("tls-key", &key.display().to_string())
-}
-
-/// The address with TLS.
-fn secure(lab: &Lab) -> &str {
-    &lab.addresses()[1]
-}
-
 fn secured(lab: &Lab) -> String {
-    format!("tls:{}", secure(lab))
+    format!("tls:{}", lab.secure())
 }
 
 #[test]
 fn both_protocols_are_agreed_on_and_plain_http_is_told() {
-    let lab = start().program(Program::Link(example("tls"))).ready();
+    let lab = Start::lab().secured().program(Program::Link(example("tls"))).ready();
     let ask = |protocols: &[&str]| {
-        let mut client = Client::connect_tls(secure(&lab), &authority().client(protocols, None)).expect("a handshake");
+        let mut client = Client::connect_tls(lab.secure(), &authority().client(protocols, None)).expect("a handshake");
         let agreed = client.tls().alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
         (agreed, client.get("/").map(|answer| answer.text()))
     };
@@ -60,14 +41,14 @@ fn both_protocols_are_agreed_on_and_plain_http_is_told() {
     // Where HTTP/2 was agreed on, nothing else is spoken.
     let (agreed, answer) = ask(&["h2", "http/1.1"]);
     assert_eq!((agreed.as_deref(), answer.is_err()), (Some("h2"), true));
-    assert!(Client::connect_tls(secure(&lab), &authority().client(&["imap"], None)).is_err());
+    assert!(Client::connect_tls(lab.secure(), &authority().client(&["imap"], None)).is_err());
 
     assert_eq!(lab.get("/").expect("an answer").text(), "in the clear\n");
-    let answer = Client::connect(secure(&lab)).and_then(|mut client| client.get("/")).expect("an answer");
+    let answer = Client::connect(lab.secure()).and_then(|mut client| client.get("/")).expect("an answer");
     assert_eq!(answer.status, 400);
     assert!(answer.text().contains("https://") && answer.announces_close(), "{answer:?}");
     // Neither HTTP nor TLS.
-    let mut client = Client::connect(secure(&lab)).expect("a connection");
+    let mut client = Client::connect(lab.secure()).expect("a connection");
     client.send("\0\0\0\0 what is this?").expect("sent");
     let _alert = client.read_to_end();
     lab.stop();
@@ -75,10 +56,10 @@ fn both_protocols_are_agreed_on_and_plain_http_is_told() {
 
 #[test]
 fn curl_speaks_both_protocols() {
-    let lab = start().ready();
+    let lab = Start::lab().secured().ready();
     fs::write(lab.path("ca.pem"), authority().pem()).expect("a file");
     for (flag, version) in [("--http1.1", "1.1"), ("--http2", "2")] {
-        let (_, port) = secure(&lab).rsplit_once(':').expect("a port");
+        let (_, port) = lab.secure().rsplit_once(':').expect("a port");
         let output = Command::new("curl")
             .args(["--silent", "--show-error", flag, "--cacert"])
             .arg(lab.path("ca.pem"))
@@ -94,7 +75,7 @@ fn curl_speaks_both_protocols() {
 
 #[test]
 fn a_large_answer_arrives_whole_and_a_large_body_is_read() {
-    let lab = start().ready();
+    let lab = Start::lab().secured().ready();
     let mut client = Client::connect(&secured(&lab)).expect("a handshake");
     assert_eq!(client.get("/bytes?n=3000000").expect("an answer").body.len(), 3_000_000);
     let body = "b".repeat(700_000);
@@ -117,13 +98,13 @@ fn clients_show_certificates_where_they_are_asked() {
     let stranger = authority().client(&[], Some(&Authority::new("somebody else").issue(&["a client"])));
     let nobody = authority().client(&[], None);
     for (mode, without) in [("optional", true), ("required", false)] {
-        let start = start().program(Program::Link(example("tls")));
+        let start = Start::lab().secured().program(Program::Link(example("tls")));
         fs::write(start.path("issuer.pem"), issuer.pem()).expect("a file");
         let file = start.path("issuer.pem").display().to_string();
         let lab = start.set("tls-client-auth", mode).set("tls-client-ca", &file).ready();
         let ask = |config| -> Result<String, Failure> {
             // With TLS 1.3 a client learns only from its first read that it is not wanted.
-            Ok(Client::connect_tls(secure(&lab), config)?.get("/")?.text())
+            Ok(Client::connect_tls(lab.secure(), config)?.get("/")?.text())
         };
         assert!(ask(&known).expect("an answer").contains(" 1 client certificates"));
         // Also when the session goes on.
@@ -136,7 +117,7 @@ fn clients_show_certificates_where_they_are_asked() {
 
 #[test]
 fn each_name_gets_its_certificate() {
-    let start = start();
+    let start = Start::lab().secured();
     let (first, first_key) = (start.path("server.pem"), start.path("server.key"));
     let (second, second_key) =
         authority().issue(&["other.test", "*.wild.test"]).write(start.path("").as_path(), "other");
@@ -148,21 +129,21 @@ fn each_name_gets_its_certificate() {
         .variable("HATCHERY_TLS_KEY", &list(&first_key, &second_key))
         .ready();
     for name in ["localhost", "other.test", "OTHER.test", "a.wild.test"] {
-        let client = Client::connect_tls_for(name, secure(&lab), &trusting());
+        let client = Client::connect_tls_for(name, lab.secure(), &trusting());
         assert!(client.is_ok(), "{name}: {client:?}");
     }
     for name in ["a.b.wild.test", "unknown.test"] {
-        assert!(Client::connect_tls_for(name, secure(&lab), &trusting()).is_err(), "{name} gets the first one");
+        assert!(Client::connect_tls_for(name, lab.secure(), &trusting()).is_err(), "{name} gets the first one");
     }
     lab.stop();
 }
 
 #[test]
 fn a_certificate_is_renewed_by_a_reload_under_load() {
-    let lab = start().ready();
+    let lab = Start::lab().secured().ready();
     let load = Load::fresh(&secured(&lab), 3);
     let own = || {
-        let client = Client::connect_tls(secure(&lab), &authority().client(&[], None)).expect("a handshake");
+        let client = Client::connect_tls(lab.secure(), &authority().client(&[], None)).expect("a handshake");
         client.tls().peer_certificates().expect("a certificate")[0].to_vec()
     };
     let old = own();
@@ -180,7 +161,7 @@ fn a_certificate_is_renewed_by_a_reload_under_load() {
 
 #[test]
 fn a_certificate_that_cannot_be_used_leaves_everything_as_it_was() {
-    let lab = start().ready();
+    let lab = Start::lab().secured().ready();
     let before = lab.ready();
     let good = fs::read(lab.path("server.pem")).expect("a file");
     let other = authority().issue(&["localhost"]);
@@ -211,7 +192,7 @@ fn a_certificate_that_cannot_be_used_leaves_everything_as_it_was() {
 #[test]
 fn what_is_wrong_with_tls_is_one_line_at_the_start() {
     let wrong = |change: &dyn Fn(Start) -> Start, words: &[&str]| {
-        change(start()).ended().assert_one_line(1, words);
+        change(Start::lab().secured()).ended().assert_one_line(1, words);
     };
     let write = |name: &'static str, text: &str| {
         let text = text.to_owned();
@@ -245,19 +226,19 @@ fn what_is_wrong_with_tls_is_one_line_at_the_start() {
 #[test]
 fn a_check_of_the_settings_reads_certificates_as_well() {
     let check = |start: Start| start.argument("--check-config").ended();
-    let ended = check(start());
+    let ended = check(Start::lab().secured());
     assert_eq!(ended.end, End::Code(0), "{}", ended.log);
     assert!(ended.log.contains("tls_bind = [\"127.0.0.1:0\"]  # command line"), "{}", ended.log);
-    let ended = check(with(Start::lab(), &authority().issue_expired(&["localhost"])));
+    let ended = check(Start::lab().secured_by(&authority().issue_expired(&["localhost"])));
     assert!(ended.log.contains("# tls_certificate: ") && ended.log.contains("has expired"), "{}", ended.log);
-    let start = start();
+    let start = Start::lab().secured();
     fs::write(start.path("server.key"), "no key").expect("a file");
     check(start).assert_one_line(1, &["--tls-key (command line)", "no private key"]);
 }
 
 #[test]
 fn listeners_with_tls_come_and_go_at_a_reload() {
-    let start = start();
+    let start = Start::lab().secured();
     let (certificate, key) = (start.path("server.pem"), start.path("server.key"));
     let files = format!("tls_certificate = {certificate:?}\ntls_key = {key:?}\n");
     let without = "workers = 2\n".to_owned();
@@ -278,7 +259,7 @@ fn listeners_with_tls_come_and_go_at_a_reload() {
 
 #[test]
 fn an_expired_certificate_is_worth_a_warning() {
-    let lab = with(Start::lab(), &authority().issue_expired(&["localhost"])).ready();
+    let lab = Start::lab().secured_by(&authority().issue_expired(&["localhost"])).ready();
     lab.until_logged(EXPIRED, 1);
     lab.stop();
 }
@@ -289,7 +270,7 @@ fn a_key_for_root_only_is_read_by_the_master() {
         eprintln!("SKIPPED: only root can start workers as somebody else");
         return;
     }
-    let start = start();
+    let start = Start::lab().secured();
     fs::set_permissions(start.path("server.key"), fs::Permissions::from_mode(0o600)).expect("a mode");
     let lab = start.set("user", "nobody").ready();
     assert!(Client::connect(&secured(&lab)).and_then(|mut client| client.get("/")).is_ok());
@@ -302,9 +283,9 @@ fn a_key_for_root_only_is_read_by_the_master() {
 
 #[test]
 fn slow_and_silent_clients_are_closed() {
-    let lab = start().set("tls-handshake-timeout", "400ms").ready();
-    let mut silent = Client::connect(secure(&lab)).expect("a connection");
-    let mut slow = Client::connect(secure(&lab)).expect("a connection");
+    let lab = Start::lab().secured().set("tls-handshake-timeout", "400ms").ready();
+    let mut silent = Client::connect(lab.secure()).expect("a connection");
+    let mut slow = Client::connect(lab.secure()).expect("a connection");
     // The beginning of a record that never comes to its end.
     slow.send([22, 3, 1, 2, 0, 1, 0]).expect("sent");
     let mut quick = Client::connect(&secured(&lab)).expect("a handshake");
@@ -317,7 +298,7 @@ fn slow_and_silent_clients_are_closed() {
 
 #[test]
 fn a_client_that_goes_is_seen_off_with_a_last_word() {
-    let lab = start().set("keep-alive-timeout", "300ms").ready();
+    let lab = Start::lab().secured().set("keep-alive-timeout", "300ms").ready();
     let mut client = Client::connect(&secured(&lab)).expect("a handshake");
     assert_eq!(client.get("/").expect("an answer").status, 200);
     // rustls takes an end without `close_notify` for an error.
@@ -328,7 +309,7 @@ fn a_client_that_goes_is_seen_off_with_a_last_word() {
 #[test]
 fn upgrades_and_reloads_under_load_cost_no_request() {
     for mode in ["shared", "reuseport"] {
-        let lab = start().set("listen-mode", mode).ready();
+        let lab = Start::lab().secured().set("listen-mode", mode).ready();
         let fresh = Load::fresh(&secured(&lab), 2);
         let keeping = Load::keep_alive(&secured(&lab), 2, Duration::ZERO);
         let thinking = Load::keep_alive(&secured(&lab), 4, Duration::from_millis(15));
@@ -349,11 +330,11 @@ fn upgrades_and_reloads_under_load_cost_no_request() {
 
 #[test]
 fn openssl_makes_a_handshake_with_each_version() {
-    let lab = start().ready();
+    let lab = Start::lab().secured().ready();
     fs::write(lab.path("ca.pem"), authority().pem()).expect("a file");
     for version in ["-tls1_2", "-tls1_3"] {
         let trusted = lab.path("ca.pem").display().to_string();
-        let _said = openssl::ask(secure(&lab), &["-brief", "-verify_return_error", "-CAfile", &trusted, version]);
+        let _said = openssl::ask(lab.secure(), &["-brief", "-verify_return_error", "-CAfile", &trusted, version]);
     }
     lab.stop();
 }

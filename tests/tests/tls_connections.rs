@@ -8,21 +8,11 @@ use hatchery_tests::client::Client;
 use hatchery_tests::log::Line;
 use hatchery_tests::neighbour::{Neighbour, free_address};
 use hatchery_tests::program::example;
-use hatchery_tests::{Lab, Program, Start, admin, log};
+use hatchery_tests::{Program, Start, admin, log};
 use nix::sys::signal::Signal;
 
 fn start(program: &str) -> Start {
-    let start = Start::default().program(Program::Link(example(program))).set("workers", "1");
-    let (certificate, key) = authority().issue(&["localhost"]).write(start.path("").as_path(), "server");
-    start
-        .set("tls-bind", "127.0.0.1:0")
-        .set("tls-certificate", &certificate.display().to_string())
-        .set("tls-key", &key.display().to_string())
-}
-
-/// The address with TLS.
-fn secure(lab: &Lab) -> &str {
-    &lab.addresses()[1]
+    Start::default().program(Program::Link(example(program))).set("workers", "1").secured()
 }
 
 /// nghttp has a stream open while this happens: it is told to go, and gets the whole answer.
@@ -30,7 +20,7 @@ fn goes_when_it_is_told(operation: Signal, done: Line) {
     let lab = start("lab").set("admin", "127.0.0.1:0").ready();
     let client = Command::new("nghttp")
         .args(["--verbose", "--timeout=20"])
-        .arg(format!("https://{}/stream?chunks=30&ms=100", secure(&lab)))
+        .arg(format!("https://{}/stream?chunks=30&ms=100", lab.secure()))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -48,15 +38,7 @@ fn goes_when_it_is_told(operation: Signal, done: Line) {
     for chunk in 0..30 {
         assert!(said.contains(&format!("{chunk:015}\n")), "{chunk}: {said}");
     }
-    lab.until_logged(done, 1);
-    if operation == Signal::SIGUSR2 {
-        lab.until("the predecessor is gone", || lab.has_ended(lab.first()));
-    }
-    if operation == Signal::SIGTERM {
-        lab.assert_gone();
-    } else {
-        lab.stop();
-    }
+    lab.end_after(operation, done);
 }
 
 #[test]
@@ -82,7 +64,7 @@ fn haproxy_says_who_its_clients_are_in_front_of_tls() {
         let text = format!(
             "defaults\n mode tcp\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n\
              listen front\n bind {free}\n server one {} {how}\n",
-            secure(&lab)
+            lab.secure()
         );
         let _haproxy = Neighbour::haproxy(&[], &text, Some(&free));
         let mut client = Client::connect_tls(&free, &trusting()).expect("a handshake");
@@ -90,7 +72,7 @@ fn haproxy_says_who_its_clients_are_in_front_of_tls() {
         assert_eq!(client.get("/").expect("an answer").text(), expected, "{how}");
     }
     // TLS alone, where a header has to be.
-    assert!(Client::connect_tls(secure(&lab), &trusting()).is_err());
+    assert!(Client::connect_tls(lab.secure(), &trusting()).is_err());
     lab.stop();
 }
 
@@ -98,7 +80,7 @@ fn haproxy_says_who_its_clients_are_in_front_of_tls() {
 fn curl_says_for_whom_it_asks_in_front_of_tls() {
     let lab = start("proxy_protocol").set("proxy-protocol-from", "127.0.0.1").ready();
     fs::write(lab.path("ca.pem"), authority().pem()).expect("a file");
-    let (_, port) = secure(&lab).rsplit_once(':').expect("a port");
+    let (_, port) = lab.secure().rsplit_once(':').expect("a port");
     for version in ["--http1.1", "--http2"] {
         let output = Command::new("curl")
             .args(["--silent", "--show-error", "--haproxy-protocol", "--max-time", "20", version, "--cacert"])

@@ -20,22 +20,9 @@ use rustls::{ClientConfig, HandshakeKind};
 /// The name of the keys' file.
 const KEYS: &str = "memfd:hatchery-keys";
 
-fn start() -> Start {
-    let start = Start::lab();
-    let (certificate, key) = authority().issue(&["localhost"]).write(start.path("").as_path(), "server");
-    start
-        .set("tls-bind", "127.0.0.1:0")
-        .set("tls-certificate", &certificate.display().to_string())
-        .set("tls-key", &key.display().to_string())
-}
-
-fn secure(lab: &Lab) -> &str {
-    &lab.addresses()[1]
-}
-
 /// Whether a session went on, and who has answered.
 fn visit(lab: &Lab, config: &Arc<ClientConfig>) -> (bool, i32) {
-    let mut client = Client::connect_tls(secure(lab), config).expect("a handshake");
+    let mut client = Client::connect_tls(lab.secure(), config).expect("a handshake");
     let pid = client.get("/whoami").expect("an answer").whoami().pid;
     (client.tls().handshake_kind() == Some(HandshakeKind::Resumed), pid)
 }
@@ -48,7 +35,7 @@ fn resumes(lab: &Lab, config: &Arc<ClientConfig>) -> i32 {
 
 #[test]
 fn every_worker_of_every_generation_knows_a_session() {
-    let lab = start().set("listen-mode", "reuseport").ready();
+    let lab = Start::lab().secured().set("listen-mode", "reuseport").ready();
     let config = authority().client(&[], None);
     assert!(!visit(&lab, &config).0, "there is none yet");
     let mut seen = BTreeSet::new();
@@ -93,7 +80,7 @@ fn held(pid: i32) -> (usize, Vec<String>) {
 #[test]
 fn only_masters_hold_the_file_of_the_keys() {
     let is_root = Uid::effective().is_root();
-    let start = start().set("admin", "127.0.0.1:0");
+    let start = Start::lab().secured().set("admin", "127.0.0.1:0");
     let lab = if is_root { start.set("user", "nobody") } else { start }.ready();
     let config = authority().client(&[], None);
     for _ in 0..2 {
@@ -120,7 +107,7 @@ fn only_masters_hold_the_file_of_the_keys() {
 
 #[test]
 fn whoever_keeps_masters_from_making_keys_is_told_of() {
-    let lab = start().set("tls-ticket-lifetime", "2s").ready();
+    let lab = Start::lab().secured().set("tls-ticket-lifetime", "2s").ready();
     let master = lab.serving();
     let open = procfs::descriptors(master);
     let number = open.iter().find(|(_, target)| target.contains(KEYS)).expect("it has the keys").0;
@@ -143,7 +130,7 @@ fn whoever_keeps_masters_from_making_keys_is_told_of() {
 fn another_server_does_not_know_it() {
     let config = authority().client(&[], None);
     for _ in 0..2 {
-        let lab = start().ready();
+        let lab = Start::lab().secured().ready();
         assert!(!visit(&lab, &config).0);
         resumes(&lab, &config);
         lab.stop();
@@ -152,7 +139,7 @@ fn another_server_does_not_know_it() {
 
 #[test]
 fn no_tickets_where_none_are_wanted() {
-    let lab = start().set("tls-ticket-lifetime", "0").ready();
+    let lab = Start::lab().secured().set("tls-ticket-lifetime", "0").ready();
     let config = authority().client(&[], None);
     for _ in 0..3 {
         assert!(!visit(&lab, &config).0);
@@ -162,7 +149,7 @@ fn no_tickets_where_none_are_wanted() {
 
 #[test]
 fn whoever_must_show_a_certificate_cannot_go_around_that_with_an_old_session() {
-    let start = start();
+    let start = Start::lab().secured();
     let issuer = Authority::new("issuer of clients");
     fs::write(start.path("issuer.pem"), issuer.pem()).expect("a file");
     let file = start.path("issuer.pem").display().to_string();
@@ -177,7 +164,7 @@ fn whoever_must_show_a_certificate_cannot_go_around_that_with_an_old_session() {
     lab.signal(Signal::SIGHUP);
     lab.until_logged(log::RELOAD_DONE, 1);
     lab.until("the old workers are gone", || lab.workers().is_disjoint(&before));
-    let asked = Client::connect_tls(secure(&lab), &config).and_then(|mut client| client.get("/"));
+    let asked = Client::connect_tls(lab.secure(), &config).and_then(|mut client| client.get("/"));
     assert!(asked.is_err(), "{asked:?}");
     lab.stop();
 }
@@ -190,7 +177,7 @@ fn resumed(lab: &Lab, version: &str, session: Option<&Path>, new: &Path) -> bool
     if let Some(session) = &session {
         arguments.extend(["-sess_in", session]);
     }
-    let said = openssl::ask(secure(lab), &arguments);
+    let said = openssl::ask(lab.secure(), &arguments);
     said.contains("\nReused, ")
 }
 
@@ -208,7 +195,7 @@ fn key_of(session: &Path) -> String {
 #[test]
 fn a_ticket_outlives_the_rotation_of_keys() {
     for version in ["-tls1_2", "-tls1_3"] {
-        let lab = start().set("tls-ticket-lifetime", "8s").ready();
+        let lab = Start::lab().secured().set("tls-ticket-lifetime", "8s").ready();
         let (old, new) = (lab.path("old.pem"), lab.path("new.pem"));
         assert!(!resumed(&lab, version, None, &old));
         assert!(resumed(&lab, version, Some(&old), &new), "{version}");
@@ -221,7 +208,7 @@ fn a_ticket_outlives_the_rotation_of_keys() {
         lab.stop();
 
         // Keys that nobody has any more: the client gets a new session, and its answer.
-        let lab = start().set("tls-ticket-lifetime", "8s").ready();
+        let lab = Start::lab().secured().set("tls-ticket-lifetime", "8s").ready();
         fs::write(lab.path("old.pem"), session).expect("a file");
         assert!(!resumed(&lab, version, Some(&lab.path("old.pem")), &lab.path("new.pem")));
         lab.stop();
