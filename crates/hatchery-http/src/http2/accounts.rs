@@ -35,7 +35,7 @@ pub(super) struct Accounts {
     last: u32,
     body_room: i64,
     answer_room: i64,
-    /// The room with which the answer of a new stream begins.
+    /// The room with which the answer of each stream begins.
     first_answer_room: i64,
     max_body: u64,
 }
@@ -52,6 +52,7 @@ struct Stream {
 #[derive(Debug)]
 struct Side {
     progress: Progress,
+    /// Of an answer: beside what it began with, so that it is mostly below zero.
     room: i64,
     /// Bytes since the last look.
     moved: u64,
@@ -128,13 +129,8 @@ impl Accounts {
                     stream.answer.room += i64::from(bytes);
                 }
             }
-            Seen::InitialRoom(bytes) => {
-                let more = i64::from(bytes) - self.first_answer_room;
-                self.first_answer_room += more;
-                for stream in self.streams.values_mut() {
-                    stream.answer.room += more;
-                }
-            }
+            // It holds for streams that have begun as well; a frame may say it some thousand times.
+            Seen::InitialRoom(bytes) => self.first_answer_room = i64::from(bytes),
             Seen::GoAway { .. } => {}
         }
         false
@@ -187,7 +183,7 @@ impl Accounts {
         let stream = Stream {
             body: Side::new(Progress::Open, i64::from(WINDOW)),
             received: 0,
-            answer: Side::new(Progress::Due, self.first_answer_room),
+            answer: Side::new(Progress::Due, 0),
             fate: Fate::Lives,
         };
         self.streams.insert(id, stream);
@@ -228,7 +224,7 @@ impl Accounts {
         clogged: bool,
         mut limit: impl FnMut(Counter),
     ) -> Doing {
-        let (body_room, answer_room) = (self.body_room, self.answer_room);
+        let (body_room, answer_room, first) = (self.body_room, self.answer_room, self.first_answer_room);
         let mut doing = Doing::Handler;
         let mut full = false;
         for stream in self.streams.values_mut() {
@@ -249,8 +245,8 @@ impl Accounts {
             // Room is given back by halves: with less, there is something that the handler has not read.
             let half = i64::from(WINDOW / 2);
             let wanted = stream.body.progress == Progress::Open && stream.body.room > half && body_room > half;
-            let stuck =
-                !clogged && stream.answer.progress == Progress::Open && stream.answer.room.min(answer_room) <= 0;
+            let room = first + stream.answer.room;
+            let stuck = stream.answer.progress == Progress::Open && room.min(answer_room) <= 0;
             stream.body.look(wanted, passed, terms.min_body_rate);
             stream.answer.look(stuck, passed, 0);
             if !stuck {
@@ -264,7 +260,7 @@ impl Accounts {
             if stream.body.lag >= terms.body {
                 stream.fate = Fate::Condemned(Duration::ZERO);
                 limit(Counter::BodyTimeout);
-            } else if stream.answer.lag >= terms.send && stream.answer.room <= 0 {
+            } else if stream.answer.lag >= terms.send && room <= 0 {
                 stream.fate = Fate::Condemned(Duration::ZERO);
                 limit(Counter::SendTimeout);
                 full = true;
