@@ -20,6 +20,8 @@ fn twenty_in_a_row_leave_nothing_behind() {
             masters.push(lab.upgrade());
             lab.until("everything else is gone", || lab.processes().len() == 3);
             assert_eq!(lab.generation(), Some(generation));
+            // What its predecessor's end has brought them they have closed then.
+            lab.ready().into_iter().for_each(|worker| lab.until_asleep(worker));
             let workers: Vec<usize> = lab.ready().into_iter().map(open).collect();
             counts.push((open(lab.serving()), workers));
         }
