@@ -19,7 +19,7 @@ fn deploy(lab: &Lab, new: &Program) -> Told {
     let folder = hatchery_tests::program::hatchery().parent().expect("a folder").to_owned();
     let mut shell = Command::new("sh");
     shell.arg(file).arg(path).env_clear().envs(hatchery.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    shell.env("APP", lab.program());
+    shell.env("APP", lab.program()).env("PROBATION", "1");
     shell.env("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default()));
     Told::from(shell.output().expect("a shell"))
 }
@@ -28,8 +28,9 @@ fn deploy(lab: &Lab, new: &Program) -> Told {
 fn a_deploy_puts_the_new_program_in_place_or_the_old_one_back() {
     let lab = Start::lab().controlled().ready();
     let old = fs::read_link(lab.program()).expect("a link");
-    let reason = deploy(&lab, &Program::lab_with("LAB_BOOT=fail")).failed(1);
-    assert!(reason.contains("lab told to fail"), "{reason}");
+    let broken = deploy(&lab, &Program::lab_with("LAB_BOOT=fail"));
+    assert_eq!(broken.code, Some(1), "{broken:?}");
+    assert!(broken.errors.contains("lab told to fail") && broken.output.is_empty(), "{broken:?}");
     assert_eq!(lab.whoami().generation, 1);
     assert_eq!(fs::read_link(lab.program()).expect("the link is there again"), old);
 

@@ -165,7 +165,8 @@ impl<P: 'static> Server<P> {
 
     /// Adds an address with a name, by which the application tells its
     /// listeners apart: see [`Worker::only`](crate::Worker::only) and
-    /// [`Worker::without`](crate::Worker::without). No setting replaces it.
+    /// [`Worker::without`](crate::Worker::without). No setting replaces it: it comes
+    /// from the program, and changes with it, at an upgrade or a restart.
     ///
     /// ```no_run
     /// use hatchery::{Conn, Exit, Server, Worker};

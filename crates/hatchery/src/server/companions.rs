@@ -143,6 +143,11 @@ impl<P: 'static> Server<P> {
     /// `drain-timeout`. While it is being replaced there are two of them. A server
     /// [on demand](Self::on_demand) has it only while it has workers.
     ///
+    /// **At a stop it may be gone before the last request is answered**: what a
+    /// worker sends it then is lost. Go on behind `draining` for longer than your
+    /// requests take, within `drain-timeout`, or order a [job](Self::jobs) instead:
+    /// a job server goes after the last worker.
+    ///
     /// It gets what was preloaded; one that was added before `preload` gets `()`.
     /// A name is as for [`jobs`](Self::jobs).
     ///
