@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hatchery_tests::client::{self, Answer, Client};
-use hatchery_tests::{End, Lab, Start, admin, procfs};
+use hatchery_tests::{End, Lab, Program, Start, admin, log, procfs};
 use nix::sys::signal::Signal;
 
 fn start() -> Start {
@@ -170,4 +170,26 @@ fn every_metric_is_documented() {
         assert!(names.contains(&name), "docs/metrics.md tells of `{name}`, which is not there");
     }
     lab.stop();
+}
+
+#[test]
+fn an_upgrade_that_is_taken_back_gives_it_back() {
+    for path in [None, Some("admin.sock")] {
+        let start = Start::lab();
+        let asked = path.map_or("127.0.0.1:0".to_owned(), |name| format!("unix:{}", start.path(name).display()));
+        let lab = start.set("admin", &asked).ready();
+        let master = lab.serving();
+        // It is ready, and crashes when it has taken over.
+        lab.install(&Program::lab_with("LAB_BOOT=crash"));
+        lab.signal(Signal::SIGUSR2);
+        lab.until_logged(log::TAKEN_BACK, 1);
+        lab.until("nothing of it is left", || lab.masters().len() == 1);
+        let answers = || client::get(&admin::address(&lab), "/readyz").is_ok_and(|answer| answer.status == 200);
+        lab.until("it is told here again", answers);
+        assert_eq!(admin::snapshot(&lab).status.master, master);
+        lab.install(&Program::lab());
+        let successor = lab.upgrade();
+        lab.until("it is told there", || admin::snapshot(&lab).status.master == successor);
+        lab.stop();
+    }
 }

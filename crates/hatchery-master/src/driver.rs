@@ -426,13 +426,16 @@ impl Driver {
     }
 
     /// A successor that gives up leaves the pid file for its predecessor to
-    /// rename its own over: there is one at every moment.
+    /// rename its own over: there is one at every moment. Where operators look they
+    /// find the predecessor again.
     fn clean_up(&mut self, outcome: &Outcome) {
-        self.admin.clean_up();
         if matches!(self.core.lineage(), Lineage::Awaiting(_)) {
             self.listeners.abandon();
         }
         let is_given_back = matches!(outcome, Outcome::BootFailed { .. }) && self.inbox.predecessor.is_some();
+        if !is_given_back {
+            self.admin.clean_up();
+        }
         match &mut self.pid_file {
             Some(pid_file) if is_given_back => pid_file.release(),
             Some(pid_file) => pid_file.remove(),
