@@ -54,6 +54,7 @@ impl<S: Handle> hyper::service::Service<Request> for Guarded<S> {
         let note = self.server.access.map(|log| Note::of(log, &request, &line.client()));
         let ahead = ahead(&request, line.read_end.get());
         line.ahead.set(ahead);
+        line.missing.set(ahead != 0);
         if ahead != 0 && !line.begin_body(&request) {
             return Guard::TooLarge { in_flight: Some(InFlight::new(line, note)) };
         }
@@ -155,13 +156,14 @@ where
         };
         let Some(InFlight { line, .. }) = slot else { return Poll::Pending };
         let parting = line.is_parting();
-        if parting && let Some(held) = held(line) {
-            return answer(slot, |in_flight| part(held, in_flight));
+        let usual = !parting && !line.missing.get();
+        if !usual && let Some(held) = held(line) {
+            return answer(slot, |in_flight| if parting { part(held, in_flight) } else { whole(held, in_flight) });
         }
         match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
             Ok(Poll::Pending) => Poll::Pending,
             // An answer is large: what nearly all are goes from here to there without a stop.
-            Ok(Poll::Ready(Ok(response))) if !parting => answer(slot, |in_flight| outgoing(response, in_flight)),
+            Ok(Poll::Ready(Ok(response))) if usual => answer(slot, |in_flight| outgoing(response, in_flight)),
             Ok(Poll::Ready(Ok(response))) => conclude(Some(response), parting, slot, cx),
             Ok(Poll::Ready(Err(error))) => {
                 log_failure(&error.into());
@@ -202,7 +204,7 @@ fn answer<B>(slot: &mut Option<InFlight>, with: impl FnOnce(InFlight) -> Respons
     }
 }
 
-/// Ends what has no answer, or one that may have to be the last.
+/// Ends what has no answer, or one that may be the last.
 #[cold]
 fn conclude<B: 'static>(
     response: Option<Response<B>>,
@@ -210,9 +212,8 @@ fn conclude<B: 'static>(
     slot: &mut Option<InFlight>,
     cx: &Context<'_>,
 ) -> Answered<B> {
-    if parting
-        && let Some(InFlight { line, .. }) = slot
-        && is_to_be_held(line)
+    if let Some(InFlight { line, .. }) = slot
+        && (line.misses_body() || parting && is_to_be_held(line))
     {
         hold(line, response, cx);
         return Poll::Pending;
@@ -258,7 +259,7 @@ fn too_large<B>(in_flight: InFlight) -> Response<Outgoing<B>> {
     response
 }
 
-/// Whether it is not known yet if the connection can move after this answer.
+/// Whether it is not known yet if the connection can move after this answer, or go on at all.
 ///
 /// Some of the request's body may be missing, and only hyper knows whether the
 /// handler has dropped it. It looks before it asks for the answer again: if

@@ -59,6 +59,10 @@ pub(crate) struct Line {
     pub(crate) ahead: Cell<i64>,
     /// How far that may fall before the request in flight is too long.
     floor: Cell<i64>,
+    /// Something of the request in flight may be missing when its handler begins.
+    pub(crate) missing: Cell<bool>,
+    /// The request in flight has not said how long its body is.
+    chunked: Cell<bool>,
     /// The request in flight was too long, and cut off.
     cut_off: Cell<bool>,
     /// What was still to be read when the client's time was last looked at, and how far it is behind, in milliseconds.
@@ -123,6 +127,8 @@ impl Line {
             read_end: Cell::new(0),
             ahead: Cell::new(0),
             floor: Cell::new(i64::MIN),
+            missing: Cell::new(false),
+            chunked: Cell::new(false),
             cut_off: Cell::new(false),
             looked: Cell::new((0, 0)),
             held: Cell::new(None),
@@ -176,6 +182,7 @@ impl Line {
     pub(crate) fn begin_body(&self, request: &Request) -> bool {
         let most = i64::try_from(self.hub.limits.max_body_size).unwrap_or(i64::MAX).min(i64::MAX / 4);
         let length = request.body().size_hint().exact();
+        self.chunked.set(length.is_none());
         self.floor.set(if length.is_none() && most < i64::MAX / 4 { ahead::UNKNOWN - most } else { i64::MIN });
         self.looked.set((self.ahead.get(), 0));
         let fits = length.is_none_or(|length| length <= self.hub.limits.max_body_size);
@@ -256,6 +263,15 @@ impl Line {
             self.source.set(Source::of(&self.prefix.borrow()));
         }
         left
+    }
+
+    /// Whether some of the body of the request in flight is, or may be, still to come.
+    ///
+    /// If nobody reads that, hyper closes the connection behind the answer, and says so only in one that it is given
+    /// after it has noticed.
+    pub(crate) fn misses_body(&self) -> bool {
+        let ahead = self.ahead.get();
+        self.missing.get() && (ahead > 0 || ahead < 0 && self.chunked.get())
     }
 
     /// Whether a request is in flight, or a handler has kept its body beyond the answer and some of it is missing.

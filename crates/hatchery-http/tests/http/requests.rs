@@ -106,3 +106,35 @@ fn a_head_that_is_too_large_is_refused() {
     client.send(&format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(100_000)));
     assert_eq!(client.answer().status, 431);
 }
+
+/// Its connection ends behind the answer. Whoever was not told would lose the next request.
+#[test]
+fn who_sends_a_body_that_nobody_reads_is_told_of_the_end() {
+    let mut worker = Worker::start();
+    for framing in ["content-length: 3", "content-length: 100000", "transfer-encoding: chunked"] {
+        for (path, status) in [("/one", 200), ("/panic", 500)] {
+            let mut client = worker.connect();
+            client.send(&format!("POST {path} HTTP/1.1\r\nhost: a\r\n{framing}\r\n\r\n"));
+            let answer = client.answer();
+            assert_eq!((answer.status, answer.closes()), (status, true), "{framing}: {}", answer.head);
+            assert_eq!(client.rest(), "");
+        }
+    }
+    // What is here already, or is read, is no reason.
+    for (path, body) in [("/one", "/one"), ("/echo", "abc")] {
+        let mut client = worker.connect();
+        client.send(&format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc"));
+        let answer = client.answer();
+        assert_eq!((answer.body.as_str(), answer.closes()), (body, false), "{}", answer.head);
+        assert_eq!(client.get("/two").body, "/two");
+    }
+    let mut client = worker.connect();
+    client.send("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\n");
+    worker.wait_read(&client);
+    client.send("abc");
+    let answer = client.answer();
+    assert_eq!((answer.body.as_str(), answer.closes()), ("abc", false), "{}", answer.head);
+    assert_eq!(client.get("/two").body, "/two");
+    worker.drain();
+    assert!(worker.wait().success());
+}
