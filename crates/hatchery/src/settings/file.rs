@@ -36,7 +36,7 @@ fn parse(text: &str, path: &Path) -> Result<Vec<Given>, SettingsError> {
         let Some(setting) = Setting::of_key(key) else {
             return Err(SettingsError::UnknownKey { key: key.to_string(), origin, reason: expected_keys(key) });
         };
-        let values = match texts(value.get_ref(), setting.kind) {
+        let values = match texts(value.get_ref(), setting) {
             Ok(values) => values.into_iter().map(Into::into).collect(),
             Err(reason) => return Err(SettingsError::Value { setting: key.to_string(), origin, reason }),
         };
@@ -46,22 +46,42 @@ fn parse(text: &str, path: &Path) -> Result<Vec<Given>, SettingsError> {
 }
 
 /// The value as the texts that a command line would have.
-fn texts(value: &DeValue<'_>, kind: Kind) -> Result<Vec<String>, String> {
-    match (kind, value) {
+fn texts(value: &DeValue<'_>, setting: &Setting) -> Result<Vec<String>, String> {
+    match (setting.kind, value) {
         (Kind::Text | Kind::File | Kind::List | Kind::Switch, DeValue::String(text)) => Ok(vec![text.to_string()]),
         (Kind::Switch, DeValue::Boolean(truth)) => Ok(vec![if *truth { "on" } else { "off" }.to_owned()]),
         (Kind::Number, DeValue::Integer(number)) if number.radix() == 10 => Ok(vec![number.as_str().to_owned()]),
         (Kind::List, DeValue::Array(items)) => {
             let text = |item: &toml::Spanned<DeValue<'_>>| match item.get_ref() {
                 DeValue::String(text) => Ok(text.to_string()),
-                other => Err(format!("expected an array of strings, found {} in it", spell(other))),
+                other => Err(format!("expected {}, found {} in it", setting.expected(), spell(other))),
             };
             items.iter().map(text).collect()
         }
-        (Kind::Text | Kind::File, other) => Err(format!("expected a string, found {}", spell(other))),
-        (Kind::Switch, other) => Err(format!("expected true or false, found {}", spell(other))),
-        (Kind::List, other) => Err(format!("expected an array of strings, found {}", spell(other))),
-        (Kind::Number, other) => Err(format!("expected a whole number, found {}", spell(other))),
+        (Kind::Text | Kind::File | Kind::Switch | Kind::List | Kind::Number, other) => {
+            Err(format!("expected {}, found {}", setting.expected(), spell(other)))
+        }
+    }
+}
+
+impl Setting {
+    /// What the file may have for it.
+    fn expected(&self) -> &'static str {
+        match (self.kind, self.name, self.value) {
+            (Kind::Number, ..) => "a whole number",
+            (Kind::Switch, ..) => "true or false",
+            (Kind::List, _, "ADDR") => "an array of addresses, as in [\"127.0.0.1:8080\"]",
+            (Kind::List, ..) => "an array of paths, as in [\"a.pem\"]",
+            (Kind::Text, "control-mode" | "umask", _) => "octal digits, as in \"022\"",
+            (Kind::Text, _, "DUR") => "a time, as in \"5s\"",
+            (Kind::Text, _, "SIZE") => "a size, as in \"512KiB\"",
+            (Kind::Text, _, "ADDR") => "an address, as in \"127.0.0.1:8080\"",
+            (Kind::Text, _, "NET") => "networks, as in \"10.0.0.0/8\"",
+            (Kind::Text, _, "NAME") => "a name or a number, as in \"33\"",
+            (Kind::Text, _, "on|off|FILE") => "`on`, `off` or a path, as in \"on\"",
+            (Kind::Text, _, "FILE" | "PATH") | (Kind::File, ..) => "a path, as in \"/run/app\"",
+            (Kind::Text, ..) => "a word in quotes",
+        }
     }
 }
 
@@ -152,21 +172,41 @@ mod tests {
             ),
             ("pid-file = 'x'", "pid-file (/etc/lab.toml line 1): there is no such setting; did you mean `pid_file`?"),
             ("config = 'x'", "config (/etc/lab.toml line 1): there is no such setting; expected one of "),
-            ("[log]\nfile = 'x'", "log (/etc/lab.toml line 1): expected a string, found a table"),
+            ("[log]\nfile = 'x'", "log (/etc/lab.toml line 1): expected a path, as in \"/run/app\", found a table"),
             (
                 "\n\nworkers = 'many'",
                 "workers (/etc/lab.toml line 3): expected a whole number, found the string \"many\"",
             ),
             ("workers = 2.5", "workers (/etc/lab.toml line 1): expected a whole number, found the number 2.5"),
-            ("drain_timeout = 30", "drain_timeout (/etc/lab.toml line 1): expected a string, found the number 30"),
-            ("umask = 0o22", "umask (/etc/lab.toml line 1): expected a string, found the number "),
-            ("bind = 8080", "bind (/etc/lab.toml line 1): expected an array of strings, found the number 8080"),
+            (
+                "drain_timeout = 30",
+                "drain_timeout (/etc/lab.toml line 1): expected a time, as in \"5s\", found the number 30",
+            ),
+            ("umask = 0o22", "umask (/etc/lab.toml line 1): expected octal digits, as in \"022\", found the number "),
+            (
+                "bind = 8080",
+                "bind (/etc/lab.toml line 1): expected an array of addresses, as in [\"127.0.0.1:8080\"], found the number 8080",
+            ),
             (
                 "bind = ['127.0.0.1:80', 8080]",
-                "bind (/etc/lab.toml line 1): expected an array of strings, found the number 8080 in it",
+                "bind (/etc/lab.toml line 1): expected an array of addresses, as in [\"127.0.0.1:8080\"], found the number 8080 in it",
             ),
             ("on_demand = 1", "on_demand (/etc/lab.toml line 1): expected true or false, found the number 1"),
             ("workers = true", "workers (/etc/lab.toml line 1): expected a whole number, found true"),
+            (
+                "max_memory = 1",
+                "max_memory (/etc/lab.toml line 1): expected a size, as in \"512KiB\", found the number 1",
+            ),
+            (
+                "user = 33",
+                "user (/etc/lab.toml line 1): expected a name or a number, as in \"33\", found the number 33",
+            ),
+            ("admin = 9000", "admin (/etc/lab.toml line 1): expected an address, as in \"127.0.0.1:8080\", found "),
+            (
+                "access_log = true",
+                "access_log (/etc/lab.toml line 1): expected `on`, `off` or a path, as in \"on\", found true",
+            ),
+            ("anchor = true", "anchor (/etc/lab.toml line 1): expected a word in quotes, found true"),
             ("workers = 2\nworkers = 3", "/etc/lab.toml line 2: "),
             ("workers = 2\nlog = = 3", "/etc/lab.toml line 2: "),
         ];
