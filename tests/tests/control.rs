@@ -96,7 +96,7 @@ fn workers_are_added_and_sent_away() {
     let lab = Start::lab().controlled().ready();
     assert_eq!(lab.ask(&Request::Scale { workers: 4, wait: true }).done(), "scaled: 4 workers are ready");
     assert_eq!(lab.ready().len(), 4);
-    assert_eq!(lab.ask(&Request::Scale { workers: 1, wait: true }).done(), "scaled: 1 workers are ready");
+    assert_eq!(lab.ask(&Request::Scale { workers: 1, wait: true }).done(), "scaled: 1 worker is ready");
     lab.until("the others have heard of it", || lab.ready().len() == 1);
     assert_eq!(lab.ask(&Request::Scale { workers: 2, wait: false }).done(), "scaled to 2 workers");
     for workers in [0, 513] {

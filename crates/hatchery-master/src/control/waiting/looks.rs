@@ -70,7 +70,8 @@ impl Wait {
         }
         let ready = core.ready().into_keys().filter(|slot| !slot.is_companion()).collect::<Vec<_>>();
         let all = (0..workers).all(|slot| ready.contains(&Slot(slot)));
-        let text = || format!("scaled: {workers} workers are ready");
+        let are = if workers == 1 { "worker is" } else { "workers are" };
+        let text = || format!("scaled: {workers} {are} ready");
         (all && ready.len() == usize::from(workers)).then(|| Reply::Done { text: text() })
     }
 
