@@ -1,11 +1,14 @@
 //! The access log: a line a request, whole, whoever asks.
 
 use std::fs;
+use std::path::Path;
 use std::thread;
 
 use hatchery_tests::client::Client;
-use hatchery_tests::{Lab, Start};
+use hatchery_tests::{End, Lab, Start, log};
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 
 fn lines(lab: &Lab, name: &str) -> Vec<String> {
     fs::read_to_string(lab.path(name)).unwrap_or_default().lines().map(str::to_owned).collect()
@@ -95,4 +98,50 @@ fn it_goes_to_standard_output_if_it_is_only_on() {
     ask(&lab, "/", "somebody");
     lab.until("it is written", || lab.log().contains("\"GET / HTTP/1.1\" 200 13 \"-\" \"somebody\""));
     lab.stop();
+}
+
+#[test]
+fn a_file_that_nobody_could_write_to_is_refused_by_whoever_reads_the_settings() {
+    let words = ["cannot append to /nonexistent/a.log: No such file", "expected `on`, `off`, or a file"];
+    let words_and = |first| [&[first], &words[..]].concat();
+    let named = |start: Start| start.set("access-log", "/nonexistent/a.log");
+    let flag = words_and("--access-log (command line): ");
+    named(Start::lab()).ended().assert_one_line(1, &flag);
+    named(Start::lab().argument("--check-config")).ended().assert_one_line(1, &flag);
+    let variable = Start::lab().variable("HATCHERY_ACCESS_LOG", "/nonexistent/a.log");
+    variable.ended().assert_one_line(1, &words_and("HATCHERY_ACCESS_LOG (environment): "));
+
+    let lab = Start::lab().config("send_timeout = \"9s\"\n").ready();
+    let workers = lab.ready();
+    fs::write(lab.path("lab.toml"), "\naccess_log = \"/nonexistent/a.log\"\n").expect("a settings file");
+    lab.signal(Signal::SIGHUP);
+    lab.until_logged(log::RELOAD_FAILED, 1);
+    lab.signal(Signal::SIGUSR2);
+    lab.until_logged(log::UPGRADE_FAILED, 1);
+    lab.until("nothing is left of it", || lab.processes().len() == 3);
+    let log = lab.log();
+    for line in [log::RELOAD_FAILED, log::UPGRADE_FAILED] {
+        let said = log.lines().find(|said| line.is(said)).expect("the line");
+        for word in words_and("lab.toml line 2): ") {
+            assert!(said.contains(word), "`{word}` is not in: {said}");
+        }
+    }
+    assert_eq!(lab.ready(), workers);
+    lab.stop();
+}
+
+#[test]
+fn whether_it_could_be_written_is_asked_without_making_it_or_waiting() {
+    let start = Start::lab();
+    let (path, pipe) = (start.path("a.log"), start.path("pipe"));
+    mkfifo(&pipe, Mode::S_IRWXU).expect("a pipe");
+    let checked = |path: &Path| {
+        let start = Start::lab().argument("--check-config").set("access-log", &path.display().to_string());
+        start.ended()
+    };
+    assert_eq!(checked(&path).end, End::Code(0));
+    assert!(!path.exists());
+    assert_eq!(checked(&pipe).end, End::Code(0));
+    let folder = path.parent().expect("a folder");
+    checked(folder).assert_one_line(1, &["--access-log (command line): cannot append to ", "Is a directory"]);
 }

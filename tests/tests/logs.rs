@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use hatchery_tests::{Start, client, log};
+use hatchery_tests::{Start, chores, client, log};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -12,6 +12,14 @@ fn parsed(log: &str) -> Vec<Value> {
         .filter(|line| line.starts_with('{'))
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("torn: {error}: {line}")))
         .collect()
+}
+
+/// Of a key that is there twice one value is lost, so what is left is shorter.
+fn assert_no_key_is_twice(log: &str) {
+    for line in log.lines().filter(|line| line.starts_with('{')) {
+        let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("torn: {error}: {line}"));
+        assert_eq!(value.to_string().len(), line.len(), "a key is there twice: {line}");
+    }
 }
 
 #[test]
@@ -25,7 +33,30 @@ fn an_event_of_a_worker_says_which_one_it_is() {
     let pid = i32::try_from(worker["pid"].as_i64().expect("a pid")).expect("a pid");
     assert!(lab.ready().contains(&pid), "{said}");
     assert!(worker["slot"].is_u64() && worker["generation"] == 1 && worker["name"] == "worker", "{said}");
+    assert_no_key_is_twice(&lab.log());
     lab.stop();
+}
+
+#[test]
+fn an_event_of_a_sidecar_says_which_one_it_is_and_no_key_is_twice() {
+    for format in ["json", "text"] {
+        // It asks for what is not kept, and ends.
+        let start = chores::start(env!("CARGO_BIN_EXE_chores")).variable("CHORES_SIDECAR", "busy");
+        let lab = start.set("log-format", format).spawn();
+        lab.until("it is said", || lab.log().contains("sidecar beat ends: "));
+        let log = lab.log();
+        assert_no_key_is_twice(&log);
+        let said = log.lines().find(|line| line.contains("sidecar beat ends: ")).expect("the line");
+        match format {
+            "json" => {
+                let line: Value = serde_json::from_str(said).expect("an object");
+                let span = &line["span"];
+                assert_eq!((&span["name"], &span["companion"]), (&"companion".into(), &"beat".into()), "{said}");
+                assert!(span["pid"].is_u64() && span["generation"] == 1, "{said}");
+            }
+            _ => assert!(said.contains("companion{companion=\"beat\" pid="), "{said}"),
+        }
+    }
 }
 
 #[test]

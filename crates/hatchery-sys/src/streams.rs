@@ -1,12 +1,13 @@
 //! The standard streams.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
-use nix::unistd;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{self, AccessFlags};
 
 /// Sends standard output and standard error to the end of a file, which is created if it is missing.
 ///
@@ -36,6 +37,33 @@ pub fn append_to(path: &Path) -> io::Result<()> {
 /// Those of `open(2)`; ENXIO for a pipe without a reader.
 pub fn open_log(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
+/// Whether [`open_log`] would find a file that it can append to, or a folder to make one in.
+///
+/// Nothing is opened and nothing made: whoever asks may be somebody else than who opens it later,
+/// and the reader of a pipe would hear that its last writer has gone.
+///
+/// # Errors
+/// Those of `stat(2)` and `faccessat(2)` for the effective user; EISDIR for a folder, ENXIO for a
+/// socket. What a link leads to that is not there yet is not looked at, nor whether a pipe has a reader.
+pub fn could_append(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err(io::Error::from_raw_os_error(libc::EISDIR)),
+        Ok(found) if found.file_type().is_socket() => Err(io::Error::from_raw_os_error(libc::ENXIO)),
+        Ok(_) => may(path, AccessFlags::W_OK),
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
+            match (path.parent(), fs::symlink_metadata(path)) {
+                (Some(folder), Err(_)) => may(folder, AccessFlags::W_OK | AccessFlags::X_OK),
+                (Some(_), Ok(_)) | (None, _) => Ok(()),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn may(path: &Path, access: AccessFlags) -> io::Result<()> {
+    Ok(unistd::faccessat(AT_FDCWD, path, access, AtFlags::AT_EACCESS)?)
 }
 
 /// Lets go of all three standard streams: they lead to the null device.

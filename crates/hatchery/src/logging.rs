@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use crate::settings::LogFormat;
 use crate::{Error, Settings, starter};
 
-pub(crate) use access::begin as begin_access;
+pub(crate) use access::{begin as begin_access, check as check_access};
 use lines::Lines;
 
 mod access;
@@ -90,6 +90,6 @@ pub(crate) fn this_process(who: &str, slot: Slot, generation: Generation) -> Spa
     let (pid, generation) = (process::pid().as_raw(), generation.0);
     match slot.as_companion() {
         None => error_span!(target: "hatchery::process", "worker", slot = slot.0, pid, generation),
-        Some(_) => error_span!(target: "hatchery::process", "companion", name = who, pid, generation),
+        Some(_) => error_span!(target: "hatchery::process", "companion", companion = who, pid, generation),
     }
 }

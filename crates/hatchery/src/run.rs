@@ -133,6 +133,7 @@ impl<P: 'static> Server<P> {
         let mut companions = self.companions;
         tls::check(&settings, &self.sources)?;
         let privileges = place::privileges(&settings, &self.sources)?;
+        logging::check_access(&settings, &self.sources)?;
         if predecessor.is_none() {
             place::detach(&settings, &self.sources)?;
             if settings.daemonize {

@@ -1,7 +1,7 @@
 //! The access log: where the lines of requests go.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use tracing::error;
 
 use super::lines::{Written, write_line};
 use crate::Settings;
-use crate::settings::{AccessLogTo, LogFormat};
+use crate::settings::{AccessLogTo, LogFormat, SettingsError, Sources};
 
 /// For how long a line may wait, if none was lost before it.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -35,6 +35,24 @@ pub(crate) fn begin(settings: &Settings) {
     };
     // Refused where the program has set one: that one is wanted.
     let _ = log.install();
+}
+
+/// In the master: whether workers will be able to open the access log, as far as that can be told from here.
+///
+/// Workers that are somebody else may do what this process may not, or the other way round: then
+/// rights are not looked at.
+pub(crate) fn check(settings: &Settings, sources: &Sources) -> Result<(), SettingsError> {
+    let AccessLogTo::File(path) = &settings.access_log else { return Ok(()) };
+    let is_for_others = settings.user.is_some() || settings.group.is_some();
+    match streams::could_append(path) {
+        Ok(()) => Ok(()),
+        Err(reason) if is_for_others && reason.kind() == ErrorKind::PermissionDenied => Ok(()),
+        Err(reason) => {
+            let expected = "expected `on`, `off`, or a file that workers can append to, in a folder that is there";
+            let path = path.display();
+            Err(sources.wrong("access-log", format!("cannot append to {path}: {reason}; {expected}")))
+        }
+    }
 }
 
 /// The file of the access log, if it could be opened.

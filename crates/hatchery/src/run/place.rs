@@ -14,7 +14,7 @@ use hatchery_sys::{process, streams};
 
 use super::{alone, tls};
 use crate::settings::asked::{self, Asked};
-use crate::settings::{AccessLogTo, Anchor, Sources};
+use crate::settings::{Anchor, Sources};
 use crate::{Error, Settings, exit, logging, starter};
 
 /// What workers give up: looked up, and tried, before anything is started.
@@ -59,11 +59,8 @@ pub(super) fn answer(asked: Asked, sources: &Sources) -> Result<(), Error> {
             if let Some(dir) = settings.working_dir.as_ref().filter(|dir| !dir.is_dir()) {
                 return Err(sources.wrong("working-dir", format!("{} is not a folder", dir.display())).into());
             }
-            let access = match &settings.access_log {
-                AccessLogTo::File(path) => Some(path),
-                AccessLogTo::On | AccessLogTo::Off => None,
-            };
-            for log in settings.log.iter().chain(access) {
+            logging::check_access(&settings, sources)?;
+            if let Some(log) = &settings.log {
                 logging::try_append(log)?;
             }
             report

@@ -27,6 +27,8 @@ pub(super) fn again(
 ) -> Result<Reread, String> {
     let settings = sources.resolve().map_err(|error| Error::from(error).one_line())?;
     let renewed = tls.reread(&settings, sources).map_err(|error| error.one_line())?;
+    let workers_to_be = with_fixed_ones_of(&current.borrow(), settings.clone());
+    logging::check_access(&workers_to_be, sources).map_err(|error| Error::from(error).one_line())?;
     for (setting, when) in fixed_ones_that_differ(&current.borrow(), &settings) {
         warn!(target: "hatchery", "`{setting}` has changed: it takes effect at {when}, not at a reload");
     }
@@ -60,6 +62,7 @@ pub(super) fn could_begin_anew(sources: &Sources, current: &RefCell<Settings>, o
     if let Some(dir) = settings.working_dir.iter().chain([&origin.dir]).find(|dir| !dir.is_dir()) {
         return Err(format!("the folder {} is not there", dir.display()));
     }
+    logging::check_access(&settings, sources).map_err(|error| Error::from(error).one_line())?;
     match &settings.log {
         Some(log) => logging::try_append(log).map_err(|error| error.one_line()),
         None => Ok(()),
