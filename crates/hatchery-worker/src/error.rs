@@ -24,10 +24,12 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum ServeError {
     /// [`Worker::only`](crate::Worker::only) or [`Worker::without`](crate::Worker::without) named no listener.
-    #[error("there is no listener with the name `{name}`")]
+    #[error("there is no listener with the name `{name}`: {}", known_names(known))]
     NoSuchListener {
         /// The name.
         name: String,
+        /// The names that there are for this call.
+        known: Vec<String>,
     },
     /// [`Worker::carrying`](crate::Worker::carrying) was given a name that no service can have.
     #[error("`{name}` is no name of a service: it is not empty, and has no `/` in it")]
@@ -47,6 +49,10 @@ pub enum ServeError {
         /// Where it listens.
         address: Address,
     },
+}
+
+fn known_names(known: &[String]) -> String {
+    if known.is_empty() { "none has a name".to_owned() } else { format!("expected one of `{}`", known.join("`, `")) }
 }
 
 /// An error and its causes in one line, joined by colons; line breaks become semicolons.

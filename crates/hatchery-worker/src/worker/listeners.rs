@@ -1,5 +1,6 @@
 //! Which listeners are served.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use hatchery_net::{Address, Listener};
@@ -118,7 +119,9 @@ impl Worker {
         let is_it = |index: &usize| self.shared.listeners[*index].name.as_deref() == Some(name);
         let scope = self.scope.clone().and_then(|scope| {
             if !scope.iter().any(is_it) {
-                return Err(ServeError::NoSuchListener { name: name.to_owned() });
+                let named = scope.iter().filter_map(|index| self.shared.listeners[*index].name.clone());
+                let known: BTreeSet<String> = named.collect();
+                return Err(ServeError::NoSuchListener { name: name.to_owned(), known: known.into_iter().collect() });
             }
             Ok(scope.iter().copied().filter(|index| keep(is_it(index))).collect())
         });

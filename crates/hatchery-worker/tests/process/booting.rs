@@ -94,7 +94,13 @@ fn ready_means_that_every_listener_is_served() {
 fn mistakes() {
     let child =
         Master::new().fork(Options::default(), async |worker: Worker, _| worker.only("x").serve(async |_| {}).await);
-    let text = "there is no listener with the name `x`".to_owned();
+    let text = "there is no listener with the name `x`: none has a name".to_owned();
+    child.expect(&WorkerSays::BootFailed { text });
+    child.exits_with(1);
+
+    let child = Master::with(&[(Some("lines"), "127.0.0.1:0"), (None, "127.0.0.1:0")], ListenMode::Shared, 1)
+        .fork(Options::default(), async |worker: Worker, _| worker.only("line").serve(async |_| {}).await);
+    let text = "there is no listener with the name `line`: expected one of `lines`".to_owned();
     child.expect(&WorkerSays::BootFailed { text });
     child.exits_with(1);
 
