@@ -242,9 +242,10 @@ impl Accounts {
                 stream.answer.waited = false;
                 continue;
             }
-            // Room is given back by halves: with less, there is something that the handler has not read.
+            // Room is given back by halves: with less, there is something that the handler has not read. What those of
+            // other streams have not read is their affair while there is any room.
             let half = i64::from(WINDOW / 2);
-            let wanted = stream.body.progress == Progress::Open && stream.body.room > half && body_room > half;
+            let wanted = stream.body.progress == Progress::Open && stream.body.room > half && body_room > 0;
             let room = first + stream.answer.room;
             let stuck = stream.answer.progress == Progress::Open && room.min(answer_room) <= 0;
             stream.body.look(wanted, passed, terms.min_body_rate);

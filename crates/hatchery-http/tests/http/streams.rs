@@ -153,6 +153,22 @@ fn a_handler_may_leave_a_body_unread() {
 }
 
 #[test]
+fn a_body_that_is_left_unread_lifts_no_limit_of_others() {
+    let worker = Worker::with_limits(Limits { body: 400, ..Limits::default() });
+    let client = worker.connect();
+    run(async {
+        let (mut sender, _connection) = connect(&client).await;
+        let (left, mut unread) = post(&mut sender, "/hold-and-echo");
+        unread.send_data(vec![b'x'; 600_000].into(), true).unwrap();
+        let held = entered(&worker).await;
+        let (answer, _body) = post(&mut sender, "/read");
+        assert_ended(text(answer).await);
+        drop(held);
+        assert_eq!(text(left).await.unwrap().len(), 600_000);
+    });
+}
+
+#[test]
 fn a_body_that_does_not_say_how_long_it_is_ends_its_stream_when_it_is_too_long() {
     const MOST: usize = 100_000;
     for max_body in [MOST, 5 << 20] {
