@@ -485,7 +485,7 @@ pub(crate) const TABLE: &[Setting] = &[
     Setting {
         name: "anchor",
         value: "MODE",
-        help: "A process before the master whose pid stays across upgrades: always, never, or auto: as pid 1",
+        help: "A process before the master whose pid stays across upgrades: always, never, or auto: as pid 1, or under one that is not systemd",
         unset: Unset::Text("auto"),
         kind: Kind::Text,
         put: |settings, text| parsed(text, &mut settings.anchor),
