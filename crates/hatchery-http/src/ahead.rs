@@ -7,6 +7,8 @@ use crate::Request;
 /// More can have been read than is known: somebody else's bytes may be behind this request.
 pub(crate) const UNKNOWN: i64 = i64::MIN / 2;
 
+const BLANK_LINE: usize = b"\r\n\r\n".len();
+
 /// How many bytes of this request are still to be read, far below 0 when that cannot be said.
 ///
 /// `read_end` is the address at which the last read has ended in hyper's buffer.
@@ -18,7 +20,6 @@ pub(crate) const UNKNOWN: i64 = i64::MIN / 2;
 /// "unknown", which costs a drain a moment and no client anything.
 #[inline]
 pub(crate) fn ahead(request: &Request, read_end: usize) -> i64 {
-    const BLANK_LINE: usize = b"\r\n\r\n".len();
     // In the order in which they came, but for repeated ones: then nothing matches either.
     let Some(last) = request.headers().values().last() else { return UNKNOWN };
     let head_end = last.as_bytes().as_ptr_range().end.addr().wrapping_add(BLANK_LINE);
@@ -26,6 +27,13 @@ pub(crate) fn ahead(request: &Request, read_end: usize) -> i64 {
         return 0;
     }
     ahead_of_body(request, read_end.wrapping_sub(head_end))
+}
+
+/// How many bytes were read behind the head, whatever the order of its fields.
+pub(crate) fn behind(request: &Request, read_end: usize) -> usize {
+    let ends = request.headers().values().map(|value| value.as_bytes().as_ptr_range().end.addr());
+    let last = ends.map(|end| end.wrapping_add(BLANK_LINE)).filter(|end| *end <= read_end).max();
+    last.map_or(0, |head_end| read_end - head_end)
 }
 
 /// How much of a body is missing, when `read` bytes were read behind the head.

@@ -55,7 +55,7 @@ impl<S: Handle> hyper::service::Service<Request> for Guarded<S> {
         let ahead = ahead(&request, line.read_end.get());
         line.ahead.set(ahead);
         line.missing.set(ahead != 0);
-        if ahead != 0 && !line.begin_body(&request) {
+        if (ahead != 0 || !request.body().is_end_stream()) && !line.begin_body(&request) {
             return Guard::TooLarge { in_flight: Some(InFlight::new(line, note)) };
         }
         if let Some(introduce) = self.server.introduce {

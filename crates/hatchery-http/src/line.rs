@@ -18,6 +18,7 @@ use crate::Request;
 use crate::ahead;
 use crate::client::{Client, Facts};
 use crate::entry::Entry;
+use crate::limits::Resolved;
 use crate::parked::{FAILED, Parked};
 use crate::peek::Peeked;
 use crate::phase::Phase;
@@ -27,6 +28,12 @@ use crate::upgrade::{Aside, Way};
 
 /// How much is read at once of a body behind which another process goes on.
 const PIECE: usize = 8192;
+
+/// The most that hyper reads at once.
+const LARGEST_READ: u64 = 8192 + 4096 * 100;
+
+/// The least that is read at once of what may be a head.
+const LEAST: u64 = 1024;
 
 /// An active connection: what its task, hyper's io and its requests in flight share.
 ///
@@ -57,7 +64,7 @@ pub(crate) struct Line {
     pub(crate) read_end: Cell<usize>,
     /// How many bytes of the request in flight are still to be read; below 0 when more may have been read.
     pub(crate) ahead: Cell<i64>,
-    /// How far that may fall before the request in flight is too long.
+    /// How far that may fall while the request in flight is not too long.
     floor: Cell<i64>,
     /// Something of the request in flight may be missing when its handler begins.
     pub(crate) missing: Cell<bool>,
@@ -84,6 +91,8 @@ pub(crate) struct Line {
 enum Source {
     /// The socket.
     Socket,
+    /// The socket, so little at once that no more than a body may have can stand behind a head.
+    Little,
     /// The prefix, and then the socket.
     Prefix,
     /// The rest of the request in flight, wherever that is: what follows is for another process.
@@ -134,7 +143,7 @@ impl Line {
             held: Cell::new(None),
             facts,
             transport: RefCell::new(transport),
-            source: Cell::new(Source::of(&prefix)),
+            source: Cell::new(Source::of(&prefix, http2, &hub.limits)),
             prefix: RefCell::new(prefix),
             prefix_at: Cell::new(0),
             _activity: hub.activate(),
@@ -177,15 +186,20 @@ impl Line {
         self.cut_off.get()
     }
 
-    /// A request has begun of which not all is read. Returns whether its body may be as long as it says.
+    /// A request has begun that has a body, or of which not all is read. Returns whether its body may be as long as it
+    /// says, or as what is read of it.
     #[cold]
     pub(crate) fn begin_body(&self, request: &Request) -> bool {
         let most = i64::try_from(self.hub.limits.max_body_size).unwrap_or(i64::MAX).min(i64::MAX / 4);
         let length = request.body().size_hint().exact();
         self.chunked.set(length.is_none());
-        self.floor.set(if length.is_none() && most < i64::MAX / 4 { ahead::UNKNOWN - most } else { i64::MIN });
+        let counts = length.is_none() && most < i64::MAX / 4;
+        let read = if counts { ahead::behind(request, self.read_end.get()) } else { 0 };
+        // Less than was read only where that may be less than `LEAST`: requests behind the body are counted there.
+        let left = most - i64::try_from(read).unwrap_or(i64::MAX);
+        self.floor.set(if counts { ahead::UNKNOWN - left.max(0) } else { i64::MIN });
         self.looked.set((self.ahead.get(), 0));
-        let fits = length.is_none_or(|length| length <= self.hub.limits.max_body_size);
+        let fits = left >= 0 && length.is_none_or(|length| length <= self.hub.limits.max_body_size);
         if !fits {
             self.hub.counters.count(Counter::BodyTooLarge);
             self.entry.stay();
@@ -193,13 +207,16 @@ impl Line {
         fits
     }
 
-    /// More was read than a request may have, if there is one.
+    /// How many bytes may be read now; more than there ever are where nothing limits them.
+    #[inline]
+    fn left(&self) -> u64 {
+        self.ahead.get().wrapping_sub(self.floor.get()).cast_unsigned()
+    }
+
+    /// More is to be read than a request may have.
     #[cold]
     fn reach_the_floor(&self) -> io::Result<()> {
         self.floor.set(i64::MIN);
-        if self.in_flight.get() == 0 {
-            return Ok(());
-        }
         self.hub.counters.count(Counter::BodyTooLarge);
         self.cut_off.set(true);
         self.entry.stay();
@@ -260,7 +277,7 @@ impl Line {
     pub(crate) fn read_on(&self) -> bool {
         let left = self.source.get() == Source::Rest;
         if left {
-            self.source.set(Source::of(&self.prefix.borrow()));
+            self.source.set(Source::of(&self.prefix.borrow(), self.http2, &self.hub.limits));
         }
         left
     }
@@ -321,16 +338,19 @@ impl Line {
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let room = buf.remaining();
         let polled = match self.source.get() {
-            Source::Socket => match &mut *self.transport.borrow_mut() {
+            Source::Socket if self.left() >= room as u64 => match &mut *self.transport.borrow_mut() {
                 Some(transport) => transport.poll_read(cx, buf),
                 None => Poll::Pending,
             },
-            Source::Prefix | Source::Rest => self.read_aside(cx, buf),
+            Source::Socket | Source::Little | Source::Prefix | Source::Rest => self.read_aside(cx, buf),
         };
         match polled {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => {
-                self.ended.set(true);
+                // A client that was cut off is still there, and to be told.
+                if !self.cut_off.get() {
+                    self.ended.set(true);
+                }
                 return Poll::Ready(Err(error));
             }
             Poll::Pending => {
@@ -347,9 +367,6 @@ impl Line {
             self.read_end.set(buf.filled().as_ptr_range().end.addr());
             // No buffer is as large as that.
             self.ahead.set(self.ahead.get() - (read as u64).cast_signed());
-            if self.ahead.get() < self.floor.get() {
-                return Poll::Ready(self.reach_the_floor());
-            }
         }
         Poll::Ready(Ok(()))
     }
@@ -414,8 +431,13 @@ impl Line {
     /// Reads when there is more to it than the socket.
     #[cold]
     fn read_aside(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.in_flight.get() == 0 {
+            self.floor.set(i64::MIN);
+        } else if self.left() == 0 {
+            return Poll::Ready(self.reach_the_floor());
+        }
         let most = match self.source.get() {
-            Source::Socket | Source::Prefix => buf.remaining(),
+            Source::Socket | Source::Little | Source::Prefix => buf.remaining(),
             // No waker: the task takes the connection back when hyper wants a head and nothing else.
             Source::Rest if !self.is_in_request() => return Poll::Pending,
             Source::Rest => match usize::try_from(self.ahead.get()) {
@@ -425,6 +447,8 @@ impl Line {
                 Ok(0) | Err(_) => buf.remaining(),
             },
         };
+        let bound = if self.http2 { u64::MAX } else { self.left().min(self.hub.limits.max_body_size.max(LEAST)) };
+        let most = most.min(usize::try_from(bound).unwrap_or(usize::MAX));
         if !self.prefix.borrow().is_empty() {
             self.replay(buf, most);
             return Poll::Ready(Ok(()));
@@ -447,14 +471,18 @@ impl Line {
             *prefix = Box::default();
             self.prefix_at.set(0);
             if self.source.get() == Source::Prefix {
-                self.source.set(Source::Socket);
+                self.source.set(Source::of(&[], self.http2, &self.hub.limits));
             }
         }
     }
 }
 
 impl Source {
-    fn of(prefix: &[u8]) -> Self {
-        if prefix.is_empty() { Self::Socket } else { Self::Prefix }
+    fn of(prefix: &[u8], http2: bool, limits: &Resolved) -> Self {
+        match prefix {
+            [] if http2 || limits.max_body_size >= LARGEST_READ => Self::Socket,
+            [] => Self::Little,
+            _ => Self::Prefix,
+        }
     }
 }

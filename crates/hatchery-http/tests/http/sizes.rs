@@ -68,6 +68,64 @@ fn without_a_limit_there_is_none() {
     assert_eq!(client.answer().body, "3000000");
 }
 
+/// A chunked body of one chunk, that is as long with its framing; at most 4 digits.
+fn framed(most: usize) -> String {
+    let chunk = most - "1000\r\n\r\n0\r\n\r\n".len();
+    format!("{chunk:04x}\r\n{}\r\n0\r\n\r\n", "x".repeat(chunk))
+}
+
+#[test]
+fn a_length_is_looked_at_where_the_whole_body_comes_with_its_head() {
+    for most in [1, 100, 1000, 1024, 4096, 8192, 20_000] {
+        let worker = with_most(most);
+        let mut client = worker.connect();
+        let post = |path: &str, length: u64| {
+            let body = "x".repeat(usize::try_from(length).unwrap());
+            format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n{body}")
+        };
+        for _ in 0..2 {
+            client.send(&post("/read", most));
+            assert_eq!(client.answer().body, most.to_string());
+        }
+        for more in [1, 2000] {
+            let mut client = worker.connect();
+            client.send(&post("/panic", most + more));
+            assert_eq!(client.answer().status, 413, "{more} more than {most}");
+        }
+    }
+}
+
+#[test]
+fn what_comes_with_the_head_is_counted_where_no_length_is_said() {
+    for most in [100_u16, 1000, 1024, 4096, 8192, 20_000] {
+        let (worker, most) = (with_most(most.into()), usize::from(most));
+        let post = |most| format!("POST /read HTTP/1.1\r\n{CHUNKED}{}", framed(most));
+        let mut client = worker.connect();
+        for _ in 0..2 {
+            client.send(&post(most));
+            assert_eq!(client.answer().body, (most - 13).to_string());
+            assert_eq!(client.get("/").status, 200);
+        }
+        for more in [1, 4097] {
+            let mut client = worker.connect();
+            client.send(&post(most + more));
+            assert_eq!(client.answer().status, 413, "{more} more than {most}");
+        }
+    }
+}
+
+#[test]
+fn requests_behind_a_chunked_body_are_none_of_it() {
+    let worker = with_most(4096);
+    let mut client = worker.connect();
+    let next = "GET /next HTTP/1.1\r\nhost: a\r\n\r\n".repeat(200);
+    client.send(&format!("POST /read HTTP/1.1\r\n{CHUNKED}{}{next}", framed(4096)));
+    assert_eq!(client.answer().body, "4083");
+    for _ in 0..200 {
+        assert_eq!(client.answer().status, 200);
+    }
+}
+
 /// Sends a byte of a body now and then, for as long as that works; returns for how long it did.
 fn trickle(worker: &Worker, most: Duration) -> Duration {
     let mut client = worker.connect();
