@@ -311,7 +311,7 @@ pub(crate) const TABLE: &[Setting] = &[
     Setting {
         name: "proxy-protocol-from",
         value: "NET",
-        help: "Peers that begin with a PROXY protocol header, with commas between them: 10.0.0.0/8, 192.0.2.7, fd00::/8, unix",
+        help: "Peers whose HTTP connections begin with a PROXY protocol header, with commas between them: 10.0.0.0/8, 192.0.2.7, fd00::/8, unix",
         unset: Unset::Off,
         kind: Kind::Text,
         put: |settings, text| {
