@@ -9,7 +9,8 @@ pub(crate) const UNKNOWN: i64 = i64::MIN / 2;
 
 const BLANK_LINE: usize = b"\r\n\r\n".len();
 
-/// How many bytes of this request are still to be read, far below 0 when that cannot be said.
+/// How many bytes of this request are still to be read, far below 0 when that cannot be said; `None` if it has no body
+/// and nothing is behind it.
 ///
 /// `read_end` is the address at which the last read has ended in hyper's buffer.
 ///
@@ -19,14 +20,14 @@ const BLANK_LINE: usize = b"\r\n\r\n".len();
 /// ever copy header values, the addresses do not match and the answer is
 /// "unknown", which costs a drain a moment and no client anything.
 #[inline]
-pub(crate) fn ahead(request: &Request, read_end: usize) -> i64 {
+pub(crate) fn ahead(request: &Request, read_end: usize) -> Option<i64> {
     // In the order in which they came, but for repeated ones: then nothing matches either.
-    let Some(last) = request.headers().values().last() else { return UNKNOWN };
+    let Some(last) = request.headers().values().last() else { return Some(UNKNOWN) };
     let head_end = last.as_bytes().as_ptr_range().end.addr().wrapping_add(BLANK_LINE);
     if head_end == read_end && request.body().is_end_stream() {
-        return 0;
+        return None;
     }
-    ahead_of_body(request, read_end.wrapping_sub(head_end))
+    Some(ahead_of_body(request, read_end.wrapping_sub(head_end)))
 }
 
 /// How many bytes were read behind the head, whatever the order of its fields.

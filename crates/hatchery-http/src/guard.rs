@@ -52,11 +52,13 @@ impl<S: Handle> hyper::service::Service<Request> for Guarded<S> {
         }
         begin(line);
         let note = self.server.access.map(|log| Note::of(log, &request, &line.client()));
-        let ahead = ahead(&request, line.read_end.get());
-        line.ahead.set(ahead);
-        line.missing.set(ahead != 0);
-        if (ahead != 0 || !request.body().is_end_stream()) && !line.begin_body(&request) {
-            return Guard::TooLarge { in_flight: Some(InFlight::new(line, note)) };
+        match ahead(&request, line.read_end.get()) {
+            None => {
+                line.ahead.set(0);
+                line.missing.set(false);
+            }
+            Some(ahead) if line.begin_body(&request, ahead) => {}
+            Some(_) => return Guard::TooLarge { in_flight: Some(InFlight::new(line, note)) },
         }
         if let Some(introduce) = self.server.introduce {
             introduce(&mut request, line.client());

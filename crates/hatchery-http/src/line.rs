@@ -189,7 +189,9 @@ impl Line {
     /// A request has begun that has a body, or of which not all is read. Returns whether its body may be as long as it
     /// says, or as what is read of it.
     #[cold]
-    pub(crate) fn begin_body(&self, request: &Request) -> bool {
+    pub(crate) fn begin_body(&self, request: &Request, ahead: i64) -> bool {
+        self.ahead.set(ahead);
+        self.missing.set(ahead != 0);
         let most = i64::try_from(self.hub.limits.max_body_size).unwrap_or(i64::MAX).min(i64::MAX / 4);
         let length = request.body().size_hint().exact();
         self.chunked.set(length.is_none());
