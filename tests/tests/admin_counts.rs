@@ -45,6 +45,10 @@ fn growing(snapshot: &Snapshot) -> BTreeMap<String, u64> {
     for slot in snapshot.slots.iter().filter(|slot| slot.name.is_none()) {
         all.insert(format!("requests of {}", slot.slot), slot.requests);
         all.insert(format!("connections of {}", slot.slot), slot.accepted);
+        all.insert(format!("moved to {}", slot.slot), slot.moved);
+        all.extend(slot.responses.iter().map(|(class, count)| (format!("{class} of {}", slot.slot), *count)));
+        let buckets = slot.latency.buckets.iter().enumerate();
+        all.extend(buckets.map(|(i, count)| (format!("latency {i} of {}", slot.slot), *count)));
     }
     all
 }

@@ -73,6 +73,15 @@ pub struct SlotMeasures {
     pub accepted: u64,
     /// Requests that were ever begun here.
     pub requests: u64,
+    /// Answers that were ever given here, by the class of their status.
+    #[serde(default)]
+    pub responses: BTreeMap<String, u64>,
+    /// Connections that have come here from another process.
+    #[serde(default)]
+    pub moved: u64,
+    /// How long requests took here.
+    #[serde(default)]
+    pub latency: Histogram,
     /// Resident memory, in bytes.
     pub resident: u64,
     /// For how long a loop has not come by, the worst one. In seconds; 0 for one that waits.

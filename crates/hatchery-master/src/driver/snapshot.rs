@@ -16,15 +16,18 @@ impl Driver {
         let Self { core, children, listeners, board, control, .. } = self;
         // Of processes that have outlived their master nobody else keeps account.
         board.sweep();
-        let mut slots: BTreeMap<u16, SlotMeasures> = BTreeMap::new();
+        let mut counted: BTreeMap<u16, Totals> = BTreeMap::new();
         for cell in board.used() {
             if let Some(home) = cell.home() {
-                let measures = slots.entry(home).or_insert_with(|| self.empty(home));
-                measures.accepted += cell.at_home(Counter::Accepted);
-                measures.requests += cell.at_home(Counter::Requests);
+                *counted.entry(home).or_default() += cell.at_home();
             }
+        }
+        let mut slots: BTreeMap<u16, SlotMeasures> =
+            counted.iter().map(|(slot, totals)| (*slot, self.measures(*slot, totals))).collect();
+        for cell in board.used() {
             if let Some(slot) = cell.slot().filter(|_| cell.owner() != 0) {
-                look_at(cell, slots.entry(slot).or_insert_with(|| self.empty(slot)));
+                let measures = slots.entry(slot).or_insert_with(|| self.measures(slot, &Totals::default()));
+                look_at(cell, measures);
             }
         }
         Snapshot {
@@ -35,15 +38,19 @@ impl Driver {
         }
     }
 
-    fn empty(&self, slot: u16) -> SlotMeasures {
+    /// A place in which nobody was seen yet.
+    fn measures(&self, slot: u16, totals: &Totals) -> SlotMeasures {
         SlotMeasures {
             slot,
             name: self.core.who(Slot(slot)).companion.map(|companion| companion.name),
             processes: 0,
             connections: 0,
             in_flight: 0,
-            accepted: 0,
-            requests: 0,
+            accepted: totals[Counter::Accepted],
+            requests: totals[Counter::Requests],
+            responses: named(totals, &Counter::CLASSES),
+            moved: totals[Counter::Moved],
+            latency: latency(totals),
             resident: 0,
             lag_seconds: 0.0,
         }
@@ -65,21 +72,26 @@ fn look_at(cell: &Cell, measures: &mut SlotMeasures) {
 }
 
 fn counts(totals: &Totals) -> Counts {
-    let named = |list: &[(Counter, &'static str)]| {
-        list.iter().map(|(counter, name)| ((*name).to_owned(), totals[*counter])).collect::<BTreeMap<_, _>>()
-    };
     Counts {
         connections: totals[Counter::Accepted],
         requests: totals[Counter::Requests],
-        responses: named(&Counter::CLASSES),
+        responses: named(totals, &Counter::CLASSES),
         moved: totals[Counter::Moved],
         refused: totals[Counter::Refused],
         panics: totals[Counter::Panics],
-        limits: named(&Counter::LIMITS),
-        restarts: named(&Counter::RESTARTS),
-        latency: histogram(&LATENCY_BOUNDS, totals.latency(), totals[Counter::LatencySum]),
+        limits: named(totals, &Counter::LIMITS),
+        restarts: named(totals, &Counter::RESTARTS),
+        latency: latency(totals),
         steps: histogram(&STEP_BOUNDS, totals.steps(), totals[Counter::BusySum]),
     }
+}
+
+fn named(totals: &Totals, list: &[(Counter, &'static str)]) -> BTreeMap<String, u64> {
+    list.iter().map(|(counter, name)| ((*name).to_owned(), totals[*counter])).collect()
+}
+
+fn latency(totals: &Totals) -> Histogram {
+    histogram(&LATENCY_BOUNDS, totals.latency(), totals[Counter::LatencySum])
 }
 
 fn histogram(bounds: &[u64], buckets: &[u64], sum: u64) -> Histogram {

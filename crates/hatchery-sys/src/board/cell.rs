@@ -54,7 +54,7 @@ pub struct Cell {
     _reserved: [AtomicU64; 2],
     counts: [AtomicU64; ROOM],
     /// What was counted for its home when it became another place's.
-    kept: [AtomicU64; LOCAL.len()],
+    kept: [AtomicU64; ROOM],
 }
 
 impl Cell {
@@ -112,14 +112,12 @@ impl Cell {
         }
     }
 
-    /// What was counted here for its [home](Self::home), of what is told of each place: it never
-    /// goes back, whoever has the cell.
+    /// What was counted here for its [home](Self::home): it never goes back, whoever has the cell.
     #[must_use]
-    pub fn at_home(&self, counter: Counter) -> u64 {
+    pub fn at_home(&self) -> Totals {
         // In this order: whoever counts for another place has begun after the mark was made.
-        let live = self.count(counter).load(Acquire);
-        let kept = LOCAL.iter().zip(&self.kept).find(|(local, _)| **local == counter);
-        kept.filter(|_| self.is_mixed()).map_or(live, |(_, kept)| kept.load(Relaxed))
+        let live = Totals::from_words(self.counts.iter().map(|count| count.load(Acquire)));
+        if self.is_mixed() { Totals::from_words(self.kept.iter().map(|count| count.load(Relaxed))) } else { live }
     }
 
     /// Whether processes of several places have had it.
@@ -132,8 +130,8 @@ impl Cell {
         let home = self.home().map_or(slot, |home| u64::from(home) + 1);
         self.home.store(home, Relaxed);
         if home != slot && !self.is_mixed() {
-            for (kept, counter) in self.kept.iter().zip(LOCAL) {
-                kept.store(self.count(counter).load(Relaxed), Relaxed);
+            for (kept, count) in self.kept.iter().zip(&self.counts) {
+                kept.store(count.load(Relaxed), Relaxed);
             }
             self.mixed.store(1, Release);
         }
@@ -240,9 +238,6 @@ impl Default for Cell {
         }
     }
 }
-
-/// What is told of each place, and not only in total.
-const LOCAL: [Counter; 2] = [Counter::Accepted, Counter::Requests];
 
 /// Adds without a locked instruction: there is one writer.
 #[inline]

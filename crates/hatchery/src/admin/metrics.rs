@@ -98,15 +98,28 @@ impl Scrape {
 type Column = (&'static str, &'static str, fn(&SlotMeasures) -> u64);
 
 fn each_worker(page: &mut Page<'_>, workers: &[(String, &SlotMeasures)]) -> fmt::Result {
-    let counters: [Column; 2] = [
+    let counters: [Column; 3] = [
         ("hatchery_worker_connections", "Connections accepted in a worker's place.", |slot| slot.accepted),
         ("hatchery_worker_requests", "Requests begun in a worker's place.", |slot| slot.requests),
+        ("hatchery_worker_connections_moved", "Connections that came to a worker's place.", |slot| slot.moved),
     ];
     for (name, help, read) in counters {
         let mut family = page.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (slot, measures) in workers {
             one_counter(&mut family, &vec![("slot", slot.as_str())], read(measures))?;
         }
+    }
+    let help = "Responses of a worker's place by class of status.";
+    let mut family = page.0.encode_descriptor("hatchery_worker_responses", help, None, MetricType::Counter)?;
+    for (slot, measures) in workers {
+        for (class, count) in &measures.responses {
+            one_counter(&mut family, &vec![("slot", slot.as_str()), ("class", class.as_str())], *count)?;
+        }
+    }
+    let (name, help) = ("hatchery_worker_request_duration_seconds", "The same in a worker's place.");
+    let mut family = page.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    for (slot, measures) in workers {
+        one_histogram(family.encode_family(&vec![("slot", slot.as_str())])?, &measures.latency)?;
     }
     let gauges: [Column; 4] = [
         ("hatchery_worker_processes", "Processes in a worker's place, those that drain too.", |slot| slot.processes),
@@ -178,12 +191,15 @@ impl Page<'_> {
     }
 
     fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {
-        let bounds = histogram.bounds.iter().copied().chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(histogram.buckets.iter().copied()).collect();
-        let count = histogram.buckets.iter().sum();
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        metric.encode_histogram::<NoLabelSet>(histogram.sum, count, &buckets, None)
+        one_histogram(self.0.encode_descriptor(name, help, None, MetricType::Histogram)?, histogram)
     }
+}
+
+fn one_histogram(mut metric: MetricEncoder<'_>, histogram: &Histogram) -> fmt::Result {
+    let bounds = histogram.bounds.iter().copied().chain([f64::INFINITY]);
+    let buckets: Vec<(f64, u64)> = bounds.zip(histogram.buckets.iter().copied()).collect();
+    let count = histogram.buckets.iter().sum();
+    metric.encode_histogram::<NoLabelSet>(histogram.sum, count, &buckets, None)
 }
 
 fn one_counter(family: &mut MetricEncoder<'_>, labels: &Labels<'_>, value: u64) -> fmt::Result {
