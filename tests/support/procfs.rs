@@ -1,6 +1,6 @@
 //! What the kernel says about processes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 
@@ -147,6 +147,22 @@ pub fn descriptors(pid: i32) -> BTreeMap<i32, String> {
             Some((number, target.to_string_lossy().into_owned()))
         })
         .collect()
+}
+
+/// How many TCP connections over IPv4 a process holds, of those that the kernel's table tells at this moment.
+///
+/// # Panics
+/// When there is no `/proc`.
+#[must_use]
+pub fn connections(pid: i32) -> usize {
+    const ESTABLISHED: &str = "01";
+    let table = fs::read_to_string("/proc/net/tcp").expect("tests need /proc");
+    let connected = table.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        (*fields.get(3)? == ESTABLISHED).then_some(*fields.get(9)?)
+    });
+    let connected: BTreeSet<String> = connected.map(|inode| format!("socket:[{inode}]")).collect();
+    descriptors(pid).values().filter(|target| connected.contains(*target)).count()
 }
 
 /// A TCP socket over IPv4, on the side that was asked for.

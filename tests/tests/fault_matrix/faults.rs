@@ -214,9 +214,10 @@ fn victim(lab: &Lab) -> i32 {
 /// How many connections of clients each of these processes holds.
 ///
 /// By its descriptors, of which `own` are no clients': the kernel's table of
-/// connections misses some when it changes while it is read.
+/// connections misses some when it changes while it is read. A worker that drains has
+/// closed some of its own: then the table knows of more.
 fn connections(own: usize, pids: &[i32]) -> Vec<usize> {
-    pids.iter().map(|pid| open_sockets(*pid).saturating_sub(own)).collect()
+    pids.iter().map(|pid| open_sockets(*pid).saturating_sub(own).max(procfs::connections(*pid))).collect()
 }
 
 /// All of a process' sockets.
