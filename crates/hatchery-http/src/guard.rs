@@ -18,7 +18,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::access::Note;
 use crate::ahead::ahead;
-use crate::line::Line;
+use crate::line::{Line, Missing};
 use crate::peek::Peeked;
 use crate::phase::Phase;
 use crate::server::Shared;
@@ -55,7 +55,7 @@ impl<S: Handle> hyper::service::Service<Request> for Guarded<S> {
         match ahead(&request, line.read_end.get()) {
             None => {
                 line.ahead.set(0);
-                line.missing.set(false);
+                line.missing.set(Missing::Nothing);
             }
             Some(ahead) if line.begin_body(&request, ahead) => {}
             Some(_) => return Guard::TooLarge { in_flight: Some(InFlight::new(line, note)) },
@@ -158,7 +158,7 @@ where
         };
         let Some(InFlight { line, .. }) = slot else { return Poll::Pending };
         let parting = line.is_parting();
-        let usual = !parting && !line.missing.get();
+        let usual = !parting && line.missing.get() == Missing::Nothing;
         if !usual && let Some(held) = held(line) {
             return answer(slot, |in_flight| if parting { part(held, in_flight) } else { whole(held, in_flight) });
         }

@@ -66,10 +66,8 @@ pub(crate) struct Line {
     pub(crate) ahead: Cell<i64>,
     /// How far that may fall while the request in flight is not too long.
     floor: Cell<i64>,
-    /// Something of the request in flight may be missing when its handler begins.
-    pub(crate) missing: Cell<bool>,
-    /// The request in flight has not said how long its body is.
-    chunked: Cell<bool>,
+    /// What of the request in flight was still to come when its handler began.
+    pub(crate) missing: Cell<Missing>,
     /// The request in flight was too long, and cut off.
     cut_off: Cell<bool>,
     /// What was still to be read when the client's time was last looked at, and how far it is behind, in milliseconds.
@@ -136,8 +134,7 @@ impl Line {
             read_end: Cell::new(0),
             ahead: Cell::new(0),
             floor: Cell::new(i64::MIN),
-            missing: Cell::new(false),
-            chunked: Cell::new(false),
+            missing: Cell::new(Missing::Nothing),
             cut_off: Cell::new(false),
             looked: Cell::new((0, 0)),
             held: Cell::new(None),
@@ -191,10 +188,13 @@ impl Line {
     #[cold]
     pub(crate) fn begin_body(&self, request: &Request, ahead: i64) -> bool {
         self.ahead.set(ahead);
-        self.missing.set(ahead != 0);
         let most = i64::try_from(self.hub.limits.max_body_size).unwrap_or(i64::MAX).min(i64::MAX / 4);
         let length = request.body().size_hint().exact();
-        self.chunked.set(length.is_none());
+        self.missing.set(match length {
+            _ if ahead == 0 => Missing::Nothing,
+            Some(_) => Missing::Known,
+            None => Missing::Unknown,
+        });
         let counts = length.is_none() && most < i64::MAX / 4;
         let read = if counts { ahead::behind(request, self.read_end.get()) } else { 0 };
         // Less than was read only where that may be less than `LEAST`: requests behind the body are counted there.
@@ -289,8 +289,11 @@ impl Line {
     /// If nobody reads that, hyper closes the connection behind the answer, and says so only in one that it is given
     /// after it has noticed.
     pub(crate) fn misses_body(&self) -> bool {
-        let ahead = self.ahead.get();
-        self.missing.get() && (ahead > 0 || ahead < 0 && self.chunked.get())
+        match self.missing.get() {
+            Missing::Nothing => false,
+            Missing::Known => self.ahead.get() > 0,
+            Missing::Unknown => self.ahead.get() != 0,
+        }
     }
 
     /// Whether a request is in flight, or a handler has kept its body beyond the answer and some of it is missing.
@@ -477,6 +480,16 @@ impl Line {
             }
         }
     }
+}
+
+/// What of a request is still to come when its handler begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    Nothing,
+    /// Maybe some of a body that has said how long it is.
+    Known,
+    /// Maybe some of one that has not.
+    Unknown,
 }
 
 impl Source {
