@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::thread;
 
-use hatchery::{BoxError, Exit, Server, http};
+use hatchery::{BoxError, Exit, Generation, Server, Worker, http};
 
 fn main() -> Exit {
     match std::env::args().nth(1).as_deref() {
@@ -12,6 +12,8 @@ fn main() -> Exit {
         Some("thread") => beside_a_thread(),
         Some("runtime") => beside_a_runtime(),
         Some("many-lines") => serve(),
+        Some("twice") => twice(|_| true),
+        Some("twice-later") => twice(|generation| generation > Generation(1)),
         other => panic!("no such case: {other:?}"),
     }
 }
@@ -22,6 +24,18 @@ fn serve() -> Exit {
         .bind("127.0.0.1:0")
         .workers(1)
         .run(http::serve_fn(async |_request| Err::<http::Response, BoxError>("one\ntwo\r\nERROR three".into())))
+}
+
+/// Serves its listener by two calls, in some generations.
+fn twice(wrong: impl Fn(Generation) -> bool) -> Exit {
+    let hello = http::serve_fn(async |_request| Ok::<_, BoxError>(http::Response::new("hello".into())));
+    Server::new().bind("127.0.0.1:0").workers(1).run(async move |worker: Worker, nothing: &'static ()| {
+        if wrong(worker.generation()) {
+            tokio::try_join!(hello(worker.clone(), nothing), hello(worker, nothing)).map(|_| ())
+        } else {
+            hello(worker, nothing).await
+        }
+    })
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -71,7 +71,8 @@ impl Worker {
     ///
     /// `on` is called once a connection and should spawn a task that keeps the
     /// [`Permit`]. Calling this is the application's word that it has booted:
-    /// when every listener has been claimed so, the master is told.
+    /// when every listener has been claimed so and the application's function
+    /// waits, the master is told.
     ///
     /// Returns when the worker drains and every permit of this call is dropped.
     ///

@@ -1,5 +1,7 @@
 //! The application's start: when it is ready, and what its master hears of it.
 
+use std::task::Waker;
+
 use hatchery_core::wire::worker::WorkerSays;
 use hatchery_core::{Service, Takes};
 use hatchery_sys::{Signal, process, signals};
@@ -10,6 +12,11 @@ use crate::drain::Stage;
 use crate::shared::Shared;
 
 /// How far the application's start has come.
+///
+/// ```text
+/// Booting ──▶ Claimed ──▶ Ready
+///    └── ready(), without listeners ──▶ Ready
+/// ```
 #[derive(Debug)]
 pub(crate) enum Boot {
     /// Listeners are still to be claimed.
@@ -18,23 +25,39 @@ pub(crate) enum Boot {
         claimed: Vec<bool>,
         /// The operator has asked for a replacement already.
         recycle: bool,
+        /// Wakes the application's function.
+        app: Waker,
+    },
+    /// All are, in a turn that is not over: what goes wrong in it is still a boot that has failed.
+    Claimed {
+        /// The operator has asked for a replacement already.
+        recycle: bool,
     },
     /// The master knows.
     Ready,
 }
 
+impl Boot {
+    /// At the start, with those listeners claimed that the application is not to serve.
+    pub(crate) fn new(claimed: Vec<bool>) -> Self {
+        Self::Booting { claimed, recycle: false, app: Waker::noop().clone() }
+    }
+}
+
 impl Shared {
     pub(crate) fn is_booting(&self) -> bool {
-        matches!(&*self.boot.borrow(), Boot::Booting { .. })
+        match &*self.boot.borrow() {
+            Boot::Booting { .. } | Boot::Claimed { .. } => true,
+            Boot::Ready => false,
+        }
     }
 
-    /// Takes these listeners for one call of `serve`. With the last one the worker is ready.
+    /// Takes these listeners for one call of `serve`. The turn that takes the last one makes the worker ready.
     ///
     /// Its connections can move if it has a name and a version of its state.
     pub(crate) fn claim(&self, indices: &[usize], carrying: Option<(&str, u32)>) -> Result<(), ServeError> {
-        let mut boot = self.boot.borrow_mut();
         let twice = |index: usize| ServeError::ServedTwice { address: self.listeners[index].address.clone() };
-        match &mut *boot {
+        match &mut *self.boot.borrow_mut() {
             Boot::Booting { claimed, .. } => {
                 for &index in indices {
                     if std::mem::replace(&mut claimed[index], true) {
@@ -42,13 +65,12 @@ impl Shared {
                     }
                 }
             }
-            Boot::Ready => {
+            Boot::Claimed { .. } | Boot::Ready => {
                 if let Some(&index) = indices.first() {
                     return Err(twice(index));
                 }
             }
         }
-        drop(boot);
         if let Some((name, state)) = carrying {
             let mut services = self.services.borrow_mut();
             // TLS has a state that no other process can go on with.
@@ -57,20 +79,41 @@ impl Shared {
                 services[index] = Some(Service { listener, name: name.to_owned(), state });
             }
         }
-        self.ready_if_claimed();
+        self.note_claims();
         Ok(())
     }
 
-    /// Tells the master that the application has booted, unless a listener would be without its application.
-    pub(crate) fn ready_if_claimed(&self) {
-        let (missing, recycle) = match &*self.boot.borrow() {
-            Boot::Booting { claimed, recycle } => (claimed.iter().position(|claimed| !claimed), *recycle),
-            Boot::Ready => return,
-        };
-        if let Some(index) = missing {
+    fn note_claims(&self) {
+        let mut boot = self.boot.borrow_mut();
+        let Boot::Booting { claimed, recycle, app } = &*boot else { return };
+        if let Some(index) = claimed.iter().position(|claimed| !claimed) {
             debug!("not ready yet: nobody serves {}", self.listeners[index].address);
             return;
         }
+        let (recycle, app) = (*recycle, app.clone());
+        *boot = Boot::Claimed { recycle };
+        drop(boot);
+        // A task of the application's own may have claimed it.
+        app.wake();
+    }
+
+    /// The application's function has been polled, and waits.
+    pub(crate) fn waits(&self, app: &Waker) {
+        match &mut *self.boot.borrow_mut() {
+            Boot::Booting { app: known, .. } => return known.clone_from(app),
+            Boot::Claimed { .. } => {}
+            Boot::Ready => return,
+        }
+        self.ready();
+    }
+
+    /// Tells the master that the application has booted, unless a listener would be without its application.
+    pub(crate) fn ready(&self) {
+        let recycle = match &*self.boot.borrow() {
+            Boot::Booting { claimed, .. } if claimed.contains(&false) => return,
+            Boot::Booting { recycle, .. } | Boot::Claimed { recycle } => *recycle,
+            Boot::Ready => return,
+        };
         // One that is sent away while it boots never becomes ready.
         if self.stage() != Stage::Serving {
             return;

@@ -118,10 +118,10 @@ impl Shared {
     /// Somebody wants this worker replaced. It serves on until the master has one.
     pub(crate) fn recycle(&self) {
         match (self.bond.get(), &mut *self.boot.borrow_mut()) {
-            (Bond::Whole, Boot::Booting { recycle, .. }) => *recycle = true,
+            (Bond::Whole, Boot::Booting { recycle, .. } | Boot::Claimed { recycle }) => *recycle = true,
             (Bond::Whole, Boot::Ready) => self.say(&WorkerSays::Recycle),
             // It is on its way to the end already.
-            (Bond::Broken, Boot::Booting { .. } | Boot::Ready) => {}
+            (Bond::Broken, Boot::Booting { .. } | Boot::Claimed { .. } | Boot::Ready) => {}
         }
     }
 

@@ -200,8 +200,11 @@ where
             });
         }
         // A worker that has never been ready has nothing that it could bring to an end.
-        if shared.is_booting() && sent_away.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(End::Done);
+        if shared.is_booting() {
+            if sent_away.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(End::Done);
+            }
+            shared.waits(cx.waker());
         }
         Poll::Pending
     })

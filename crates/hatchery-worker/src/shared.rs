@@ -126,10 +126,7 @@ impl Shared {
             most_connections: limits.most_connections(),
             open: Cell::new(0),
             short: Cell::new(false),
-            boot: RefCell::new(Boot::Booting {
-                claimed: queues.iter().map(|listener| !listener.is_asked()).collect(),
-                recycle: false,
-            }),
+            boot: RefCell::new(Boot::new(queues.iter().map(|listener| !listener.is_asked()).collect())),
             stage: Cell::new(Stage::Serving),
             bond: Cell::new(Bond::Whole),
             services: RefCell::new(vec![None; listeners.len()]),

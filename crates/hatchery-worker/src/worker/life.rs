@@ -11,8 +11,8 @@ impl Worker {
     /// Tells the master that the application has booted.
     ///
     /// Only an application without listeners needs it: for all others the
-    /// master is told when every listener is being served, and until then this
-    /// does nothing.
+    /// master is told when every listener is being served and the function waits
+    /// for the first time since. While a listener is not served this does nothing.
     ///
     /// ```no_run
     /// use std::convert::Infallible;
@@ -25,7 +25,7 @@ impl Worker {
     /// # let _ = app;
     /// ```
     pub fn ready(&self) {
-        self.shared.ready_if_claimed();
+        self.shared.ready();
     }
 
     /// Completes when the worker begins to drain.

@@ -6,9 +6,10 @@ use std::io;
 use hatchery_core::ListenMode;
 use hatchery_core::wire::worker::WorkerSays;
 use hatchery_worker::{Conn, Worker};
+use tokio::task::spawn_local;
 
 use crate::Test;
-use crate::support::{Client, Master, Options, echo, hang, wait_for};
+use crate::support::{Client, Master, Options, echo, hang};
 
 pub(crate) const TESTS: &[Test] = &[
     ("an_error_at_boot_is_told_in_full", an_error_at_boot_is_told_in_full),
@@ -18,6 +19,11 @@ pub(crate) const TESTS: &[Test] = &[
     ("without_listeners_the_application_says_when", without_listeners_the_application_says_when),
     ("ready_means_that_every_listener_is_served", ready_means_that_every_listener_is_served),
     ("a_listener_cannot_be_served_twice_nor_one_that_is_not_there", mistakes),
+    (
+        "what_goes_wrong_in_the_turn_that_serves_is_a_boot_that_failed",
+        what_goes_wrong_in_the_turn_that_serves_is_a_boot_that_failed,
+    ),
+    ("a_listener_may_be_served_in_a_task", a_listener_may_be_served_in_a_task),
     ("the_title_says_what_it_is_about", the_title_says_what_it_is_about),
 ];
 
@@ -107,10 +113,8 @@ fn mistakes() {
     let child = Master::new().fork(Options::default(), async |worker: Worker, _| {
         tokio::try_join!(worker.clone().serve(async |_| {}), worker.serve(async |_| {})).map(|_| ())
     });
-    // The first call has made it ready.
-    child.is_ready();
-    wait_for("the mistake is logged", || child.log().contains("is served already"));
-    child.exits_with(1);
+    // The first call has claimed all there are, and the second one fails in the same turn.
+    child.did_not_boot("is served already");
 
     // A protocol of one's own would read the handshake.
     let master = Master::with(&[(None, "127.0.0.1:0"), (Some("tls"), "127.0.0.1:0")], ListenMode::Shared, 1);
@@ -118,9 +122,41 @@ fn mistakes() {
         assert!(worker.without("tls").listeners().all(|listener| !listener.is_secure()));
         worker.serve(async |_| {}).await
     });
-    let Some(WorkerSays::BootFailed { text }) = child.next() else { panic!("{}", child.log()) };
-    assert!(text.contains("speaks TLS, for HTTP only"), "{text}");
-    child.exits_with(1);
+    child.did_not_boot("speaks TLS, for HTTP only");
+}
+
+fn what_goes_wrong_in_the_turn_that_serves_is_a_boot_that_failed() {
+    let child = Master::new().fork(Options::default(), async |worker: Worker, _| {
+        let late = async { Err::<(), _>(io::Error::other("no such table")) };
+        tokio::try_join!(async { worker.serve(async |_| {}).await.map_err(io::Error::other) }, late).map(|_| ())
+    });
+    child.did_not_boot("no such table");
+
+    // What tasks of its own do counts as well.
+    let child = Master::new().fork(Options::default(), async |worker: Worker, _| {
+        let calls = [worker.clone(), worker].map(|worker| spawn_local(worker.serve(async |_| {})));
+        let [first, second] = calls;
+        second.await.unwrap()?;
+        first.await.unwrap()
+    });
+    child.did_not_boot("is served already");
+}
+
+fn a_listener_may_be_served_in_a_task() {
+    let master = Master::new();
+    let child = master.fork(Options::default(), async |worker: Worker, _| {
+        spawn_local(worker.serve(async |conn: Conn| {
+            let _ = conn.stream().try_write(b"here\n");
+        }))
+        .await
+        .unwrap()
+    });
+    child.is_ready();
+    child.assign([0]);
+    assert_eq!(master.client().hear(), "here");
+    child.drain();
+    assert_eq!(child.next(), None);
+    child.exits_with(0);
 }
 
 fn the_title_says_what_it_is_about() {

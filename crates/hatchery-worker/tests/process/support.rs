@@ -292,6 +292,15 @@ impl Child {
         }
     }
 
+    /// It says so, with these words among its reason, and ends.
+    pub(crate) fn did_not_boot(self, why: &str) {
+        match self.next() {
+            Some(WorkerSays::BootFailed { text }) => assert!(text.contains(why), "{text}"),
+            other => panic!("no failure but {other:?}, its log: {}", self.log()),
+        }
+        self.exits_with(1);
+    }
+
     pub(crate) fn expect(&self, says: &WorkerSays) {
         assert_eq!(self.next().as_ref(), Some(says), "its log: {}", self.log());
     }
