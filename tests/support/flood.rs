@@ -8,7 +8,7 @@ use h2::Reason;
 use http::Request;
 
 /// How long a server may take to end such a client.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// CVE-2023-44487: streams that are opened and reset, as fast as can be, until the server ends it.
 ///

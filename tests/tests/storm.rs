@@ -135,7 +135,7 @@ fn storm(mode: &str) {
     lab.until("nobody else is left", || lab.processes().len() == WORKERS + 1);
     lab.until("no connection is held", || lab.addresses().iter().all(|address| lab.connections(address) == 0));
     let mut after = open(&lab);
-    let is_as_before = wait::within(Duration::from_secs(10), || {
+    let is_as_before = wait::within(wait::PATIENCE, || {
         after = open(&lab);
         let has_more = after.1.iter().any(|(kind, number)| before.1.get(kind).is_none_or(|before| number > before));
         (after.0 == before.0 && !has_more).then_some(())

@@ -224,7 +224,7 @@ fn a_long_drain_asks_for_more_time() {
     let account = all_heeded(&manager, &lab);
     let stopping = account.moments("STOPPING")[0];
     let first = account.moments("EXTEND_TIMEOUT_USEC").into_iter().find(|at| *at >= stopping).expect("one");
-    assert!(first - stopping < Duration::from_secs(2));
+    assert!(first - stopping < Duration::from_secs(4));
     let asked: Vec<u64> = account.values("EXTEND_TIMEOUT_USEC").iter().map(|usec| usec.parse().expect("it")).collect();
     let after: Vec<_> = account.moments("EXTEND_TIMEOUT_USEC").into_iter().filter(|at| *at >= stopping).collect();
     assert!(longest(&after) < Duration::from_micros(asked[0]));

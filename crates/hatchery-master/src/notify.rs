@@ -11,28 +11,24 @@
 //! ```
 //! With an anchor the anchor is the main process for good. It passes on what the
 //! serving master says, without `MAINPID`.
-//!
-//! No crate: `sd-notify` reads the variable anew for each message, and waits while the
-//! receiver's queue is full.
 
-use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use hatchery_core::wire::anchor::AnchorHears;
 use hatchery_core::{Command, Lineage, Master, Notice};
-use hatchery_sys::datagrams::Datagrams;
 use hatchery_sys::{Pid, env, process};
-use tracing::warn;
 
 use crate::anchor::Line;
+use post::Post;
+use standing::Standing;
 use status::Status;
 use store::Store;
 pub(crate) use watchdog::Signs;
 use watchdog::Watchdog;
 
+mod post;
+mod standing;
 mod status;
 mod store;
 mod watchdog;
@@ -47,20 +43,10 @@ const ASK_EVERY: Duration = Duration::from_secs(5);
 /// How much of it: three requests may get lost.
 const ASK_FOR: Duration = Duration::from_secs(15);
 
-/// Messages that wait for room. Those that only say how it goes do not wait.
-const OUTBOX: usize = 16;
-
-/// How soon they are tried again.
-const RETRY: Duration = Duration::from_millis(100);
-
 /// What this process says to the service manager, if there is one.
 #[derive(Debug)]
 pub struct Notify {
-    way: Way,
-    /// What did not fit.
-    outbox: VecDeque<Letter>,
-    /// Whether trouble was logged already.
-    warned: bool,
+    post: Post,
     standing: Standing,
     told: Told,
     status: Status,
@@ -68,38 +54,6 @@ pub struct Notify {
     store: Store,
     /// When to ask for more time, if it is not over before.
     ask_at: Option<Instant>,
-}
-
-/// Something that must not be lost.
-#[derive(Debug)]
-struct Letter {
-    text: String,
-    fds: Vec<OwnedFd>,
-}
-
-/// How messages get to the service manager.
-#[derive(Debug)]
-enum Way {
-    /// There is none, or none that is understood.
-    None,
-    Unknown {
-        address: OsString,
-        why: String,
-    },
-    Socket(Datagrams),
-    /// By the anchor, which is the main process.
-    Anchor(Line),
-}
-
-/// Whether this process is the main one to the service manager.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// Its predecessor is.
-    Waiting { predecessor: Pid },
-    /// It is, and says so with its next message, if the service manager has to be told.
-    Main { predecessor: Option<Pid>, introduces: bool },
-    /// It has named another one.
-    Former,
 }
 
 /// What the service manager has heard last about what goes on.
@@ -134,13 +88,6 @@ impl Notify {
     #[must_use]
     pub fn from_env(origin: Origin) -> Self {
         let [socket, usec, pid] = Self::VARIABLES.map(env::take);
-        let way = match socket.filter(|address| !address.is_empty()) {
-            None => Way::None,
-            Some(address) => match Datagrams::to(&address) {
-                Ok(socket) => Way::Socket(socket),
-                Err(error) => Way::Unknown { address, why: error.to_string() },
-            },
-        };
         let is_meant = |pid: &OsString| pid.to_str() == Some(&process::pid().to_string());
         let usec = usec.filter(|_| origin == Origin::Successor || pid.as_ref().is_none_or(is_meant));
         let usec = usec.and_then(|usec| usec.to_str()?.parse().ok()).filter(|usec| *usec > 0);
@@ -149,9 +96,7 @@ impl Notify {
             Origin::Successor => Standing::Waiting { predecessor: process::parent() },
         };
         Self {
-            way,
-            outbox: VecDeque::new(),
-            warned: false,
+            post: Post::to(socket),
             standing,
             told: Told::Nothing,
             status: Status::default(),
@@ -170,36 +115,24 @@ impl Notify {
     /// Whether there is anybody to tell.
     #[must_use]
     pub fn is_heard(&self) -> bool {
-        match self.way {
-            Way::None | Way::Unknown { .. } => false,
-            Way::Socket(_) | Way::Anchor(_) => true,
-        }
+        self.post.is_heard()
     }
 
     /// The service manager knows this process' parent, or whoever has started it, and not this one.
     pub fn introduce(&mut self) {
-        if let Standing::Main { introduces, .. } = &mut self.standing {
-            *introduces = true;
-        }
+        self.standing.introduce();
     }
 
     /// From here on the anchor passes on what is said.
     pub fn go_by(&mut self, line: &Line) {
-        if let Way::Socket(_) = self.way
-            && let Ok(line) = line.try_clone()
-        {
-            self.way = Way::Anchor(line);
-        }
+        self.post.go_by(line);
     }
 
     /// Passes on what a master has said to the anchor, which stays the main process.
     pub(crate) fn pass_on(&mut self, text: &str, fds: &[BorrowedFd<'_>]) {
         let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("MAINPID=")).collect();
-        if let Way::Socket(socket) = &self.way
-            && !lines.is_empty()
-        {
-            let sent = socket.send(lines.join("\n").as_bytes(), fds);
-            self.judge(sent);
+        if !lines.is_empty() {
+            self.post.pass_on(&lines.join("\n"), fds);
         }
     }
 
@@ -310,7 +243,7 @@ impl Notify {
     }
 
     fn is_main(&self) -> bool {
-        matches!(self.standing, Standing::Main { .. })
+        self.standing.is_main()
     }
 
     /// Says what is due: how it goes, that it lives, that it needs more time. Returns when
@@ -321,7 +254,7 @@ impl Notify {
         signs: impl FnOnce() -> Vec<Signs>,
     ) -> (Vec<Pid>, Option<Duration>) {
         if !self.is_heard() {
-            self.complain();
+            self.post.complain();
             return (Vec::new(), None);
         }
         let now = Instant::now();
@@ -362,8 +295,7 @@ impl Notify {
     }
 
     fn due_after(&mut self, now: Instant) -> Option<Duration> {
-        self.flush();
-        let retry = (!self.outbox.is_empty()).then(|| now + RETRY);
+        let retry = self.post.flush().map(|retry| now + retry);
         let watchdog = self.watchdog.as_ref().filter(|_| self.is_main()).map(Watchdog::due);
         let ask = self.ask_at.filter(|_| self.is_main());
         let due = [retry, watchdog, ask].into_iter().flatten().min();
@@ -376,73 +308,15 @@ impl Notify {
     }
 
     fn say_with(&mut self, text: &str, fds: Vec<OwnedFd>) {
-        if self.outbox.len() < OUTBOX {
-            let text = self.introduced(text);
-            self.introduction_is_made();
-            self.outbox.push_back(Letter { text, fds });
+        if self.post.put(self.standing.introduced(text), fds) {
+            self.standing.introduction_is_made();
         }
-        self.flush();
     }
 
+    /// Says how it goes, which the next message says as well.
     fn say_if_there_is_room(&mut self, text: &str) {
-        if self.outbox.is_empty() {
-            let sent = self.send(&self.introduced(text), &[]);
-            if sent.is_ok() {
-                self.introduction_is_made();
-            }
-            self.judge(sent);
-        }
-    }
-
-    /// Who is not known yet says who it is with whatever it says first.
-    fn introduced(&self, text: &str) -> String {
-        match self.standing {
-            Standing::Main { introduces: true, .. } => format!("MAINPID={}\n{text}", process::pid()),
-            Standing::Waiting { .. } | Standing::Main { introduces: false, .. } | Standing::Former => text.to_owned(),
-        }
-    }
-
-    /// What said it will be heard.
-    fn introduction_is_made(&mut self) {
-        if let Standing::Main { introduces, .. } = &mut self.standing {
-            *introduces = false;
-        }
-    }
-
-    fn flush(&mut self) {
-        while let Some(Letter { text, fds }) = self.outbox.front() {
-            let sent = self.send(text, &fds.iter().map(AsFd::as_fd).collect::<Vec<_>>());
-            let is_full = sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-            self.judge(sent);
-            if is_full {
-                return;
-            }
-            self.outbox.pop_front();
-        }
-    }
-
-    fn send(&self, text: &str, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        match &self.way {
-            Way::None | Way::Unknown { .. } => Ok(()),
-            Way::Socket(socket) => socket.send(text.as_bytes(), fds),
-            Way::Anchor(line) => line.say(&AnchorHears::Notify { text: text.to_owned() }, fds),
-        }
-    }
-
-    /// Once: a service manager that does not listen is no reason to fill the log.
-    fn judge(&mut self, sent: io::Result<()>) {
-        if let Err(error) = sent
-            && !std::mem::replace(&mut self.warned, true)
-        {
-            warn!(target: "hatchery", "cannot tell the service manager how it goes, serving goes on: {error}");
-        }
-    }
-
-    fn complain(&mut self) {
-        if let Way::Unknown { address, why } = &self.way
-            && !std::mem::replace(&mut self.warned, true)
-        {
-            warn!(target: "hatchery", "NOTIFY_SOCKET: `{}` is {why}: the service manager is told nothing", address.display());
+        if self.post.try_send(&self.standing.introduced(text)) {
+            self.standing.introduction_is_made();
         }
     }
 }
@@ -467,9 +341,7 @@ mod tests {
         let path = dir.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
         let mut notify = Notify {
-            way: Way::Socket(Datagrams::to(path.as_os_str()).unwrap()),
-            outbox: VecDeque::new(),
-            warned: true,
+            post: Post::to(Some(path.into())),
             standing: Standing::Main { predecessor: None, introduces: true },
             told: Told::Ready,
             status: Status::default(),
@@ -477,7 +349,7 @@ mod tests {
             store: Store::from_env(),
             ask_at: None,
         };
-        let sent = (0..100_000).take_while(|_| notify.send("full", &[]).is_ok()).count();
+        let sent = (0..100_000).take_while(|_| notify.post.try_send("full")).count();
         notify.say_if_there_is_room("STATUS=lost");
         manager.set_nonblocking(true).unwrap();
         let mut message = [0; 64];

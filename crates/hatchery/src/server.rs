@@ -16,8 +16,6 @@ use crate::settings::{self, Settings};
 
 mod companions;
 mod setters;
-mod supervision;
-mod tls;
 
 pub(crate) use companions::{Companions, Declared, Duty, Job, Life, Make};
 

@@ -51,7 +51,7 @@ fn many_whole_requests_are_answered_in_order() {
     let heir = heir(Limits::default());
     let unread: String = (0..3000).map(|n| format!("GET /{n} HTTP/1.1\r\nhost: a\r\n\r\n")).collect();
     let mut client = arrive(&heir, |transfer| transfer.unread = unread.into_bytes());
-    client.send("GET /last HTTP/1.1\r\nhost: a\r\n\r\n");
+    client.ask("/last");
     for n in 0..3000 {
         assert_eq!(client.answer().body, format!("/{n}"));
     }

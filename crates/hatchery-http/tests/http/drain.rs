@@ -2,8 +2,6 @@
 
 use crate::support::{Answer, Client, Worker};
 
-const REQUEST: &str = "GET /late HTTP/1.1\r\nhost: a\r\n\r\n";
-
 /// The answer is there, and the worker has closed behind it.
 fn assert_answered(client: &mut Client, body: &str) -> Answer {
     let answer = client.answer();
@@ -25,7 +23,7 @@ fn idle() {
     assert!(!client.get("/one").closes());
     worker.drain();
     assert_eq!(client.rest(), "");
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
@@ -34,9 +32,9 @@ fn idle_and_asking_again_a_moment_later() {
     let mut client = worker.connect();
     client.get("/one");
     worker.drain_and_see();
-    client.send(REQUEST);
+    client.ask("/late");
     assert_last(&mut client, "/late");
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
@@ -45,15 +43,15 @@ fn idle_with_a_request_unread_in_the_kernel() {
     let mut client = worker.connect();
     client.get("/one");
     let mut blocker = worker.connect();
-    blocker.send("GET /block HTTP/1.1\r\nhost: a\r\n\r\n");
+    blocker.ask("/block");
     let blocked = worker.gate.wait();
-    client.send(REQUEST);
+    client.ask("/late");
     worker.drain();
     drop(blocked);
     // Whether the loop sees the order or the request first is up to the kernel.
     assert_answered(&mut client, "/late");
     assert_eq!(blocker.answer().body, "blocked");
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
@@ -66,7 +64,7 @@ fn idle_with_half_a_head_read() {
     worker.drain_and_see();
     client.send("TP/1.1\r\nhost: a\r\n\r\n");
     assert_last(&mut client, "/late");
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
@@ -74,14 +72,14 @@ fn fresh_with_a_request_unread_in_the_kernel() {
     let mut worker = Worker::start();
     let mut client = worker.connect_accepted();
     let mut blocker = worker.connect();
-    blocker.send("GET /block HTTP/1.1\r\nhost: a\r\n\r\n");
+    blocker.ask("/block");
     let blocked = worker.gate.wait();
-    client.send(REQUEST);
+    client.ask("/late");
     worker.drain();
     drop(blocked);
     // Whether the loop sees the order or the request first is up to the kernel.
     assert_answered(&mut client, "/late");
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
@@ -89,9 +87,9 @@ fn fresh_with_a_request_on_its_way() {
     let mut worker = Worker::start();
     let mut client = worker.connect_accepted();
     worker.drain_and_see();
-    client.send(REQUEST);
+    client.ask("/late");
     assert_last(&mut client, "/late");
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
@@ -103,7 +101,7 @@ fn fresh_with_half_a_head_read() {
     worker.drain_and_see();
     client.send("TP/1.1\r\nhost: a\r\n\r\n");
     assert_last(&mut client, "/late");
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
@@ -119,19 +117,19 @@ fn half_a_head_does_not_hold_a_drain_up() {
     assert!(answer.closes());
     assert_eq!(client.rest(), "");
     assert_eq!(silent.rest(), "");
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
 fn in_flight_before_the_head() {
     let mut worker = Worker::start();
     let mut client = worker.connect();
-    client.send("GET /hold HTTP/1.1\r\nhost: a\r\n\r\n");
+    client.ask("/hold");
     let held = worker.gate.wait();
     worker.drain_and_see();
     drop(held);
     assert_last(&mut client, "held");
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
@@ -145,7 +143,7 @@ fn in_flight_with_its_body_still_to_come() {
     let answer = client.answer();
     assert_eq!(answer.body, "halfrest");
     assert_eq!(client.rest(), "");
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
@@ -165,7 +163,7 @@ fn in_flight_with_its_head_written_and_requests_behind() {
     assert_eq!(one.body, "/one");
     assert!(!one.closes(), "the client was told to go while its next request was already here");
     assert_last(&mut client, "/two");
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
@@ -175,7 +173,7 @@ fn in_flight_before_the_head_with_requests_behind() {
     client.send("GET /hold HTTP/1.1\r\nhost: a\r\n\r\nGET /one HTTP/1.1\r\nhost: a\r\n\r\n");
     let held = worker.gate.wait();
     // And one more that stays in the kernel: nobody reads while a handler works.
-    client.send("GET /two HTTP/1.1\r\nhost: a\r\n\r\n");
+    client.ask("/two");
     worker.drain_and_see();
     drop(held);
     let Answer { body, head, .. } = client.answer();
@@ -185,7 +183,7 @@ fn in_flight_before_the_head_with_requests_behind() {
     assert_eq!(one.body, "/one");
     assert!(!one.closes());
     assert_last(&mut client, "/two");
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
@@ -197,7 +195,7 @@ fn still_detecting_http1() {
     worker.drain_and_see();
     client.send("OST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi");
     assert_last(&mut client, "hi");
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
@@ -208,5 +206,5 @@ fn still_detecting_for_ever() {
     worker.wait_read(&client);
     worker.drain();
     client.rest();
-    assert!(worker.wait().success());
+    worker.ends();
 }

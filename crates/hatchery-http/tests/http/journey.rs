@@ -13,7 +13,7 @@ fn facts(client: &mut Client) -> (u64, u64, u64) {
 fn move_on(mut worker: Worker) -> Worker {
     let heir = worker.heir();
     worker.drain();
-    assert!(worker.wait().success());
+    worker.ends();
     heir
 }
 
@@ -84,7 +84,7 @@ fn assert_closed_politely(worker: &mut Worker, mut idle: Client, mut again: Clie
     }
     assert_eq!(again.rest(), "");
     assert_eq!(idle.rest(), "");
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_count_that_cannot_be_restored_is_closed() {
     asking.send("GET / HT");
     worker.wait_read(&asking);
     worker.drain();
-    assert!(worker.wait().success());
+    worker.ends();
     assert_eq!(idle.rest(), "");
     let answer = asking.answer();
     assert_eq!((answer.status, answer.closes()), (500, true));

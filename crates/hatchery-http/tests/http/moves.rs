@@ -5,8 +5,6 @@
 
 use crate::support::{Client, Worker};
 
-const REQUEST: &str = "GET /late HTTP/1.1\r\nhost: a\r\n\r\n";
-
 /// A worker that is to drain, and the one that its connections move to.
 fn two() -> (Worker, Worker) {
     let mut worker = Worker::start();
@@ -25,7 +23,7 @@ fn assert_answer(client: &mut Client, body: &str) {
 /// The connection lives, and it is the heir that answers.
 #[track_caller]
 fn assert_moved(client: &mut Client, heir: &Worker) {
-    client.send("GET /who HTTP/1.1\r\nhost: a\r\n\r\n");
+    client.ask("/who");
     assert_answer(client, &heir.name());
 }
 
@@ -35,7 +33,7 @@ fn idle() {
     let mut client = worker.connect();
     client.get("/one");
     worker.drain();
-    assert!(worker.wait().success());
+    worker.ends();
     assert_moved(&mut client, &heir);
 }
 
@@ -45,15 +43,15 @@ fn idle_with_a_request_unread_in_the_kernel() {
     let mut client = worker.connect();
     client.get("/one");
     let mut blocker = worker.connect();
-    blocker.send("GET /block HTTP/1.1\r\nhost: a\r\n\r\n");
+    blocker.ask("/block");
     let blocked = worker.gate.wait();
-    client.send(REQUEST);
+    client.ask("/late");
     worker.drain();
     drop(blocked);
     // Whether the loop sees the order or the request first is up to the kernel.
     assert_answer(&mut client, "/late");
     assert_answer(&mut blocker, "blocked");
-    assert!(worker.wait().success());
+    worker.ends();
     assert_moved(&mut client, &heir);
     assert_moved(&mut blocker, &heir);
 }
@@ -66,7 +64,7 @@ fn idle_with_half_a_head_read() {
     client.send("GET /late HT");
     worker.wait_read(&client);
     worker.drain();
-    assert!(worker.wait().success());
+    worker.ends();
     client.send("TP/1.1\r\nhost: a\r\n\r\n");
     assert_answer(&mut client, "/late");
     assert_moved(&mut client, &heir);
@@ -79,7 +77,7 @@ fn idle_with_half_a_head_behind_the_last_request() {
     client.send("GET /one HTTP/1.1\r\nhost: a\r\n\r\nGET /late HT");
     assert_answer(&mut client, "/one");
     worker.drain();
-    assert!(worker.wait().success());
+    worker.ends();
     client.send("TP/1.1\r\nhost: a\r\n\r\n");
     assert_answer(&mut client, "/late");
     assert_moved(&mut client, &heir);
@@ -95,7 +93,7 @@ fn parked_with_half_a_head_read() {
         assert_answer(client, "/one");
     }
     worker.drain();
-    assert!(worker.wait().success());
+    worker.ends();
     for client in &mut clients {
         client.send("TP/1.1\r\nhost: a\r\n\r\n");
         assert_answer(client, "/late");
@@ -108,7 +106,7 @@ fn fresh() {
     let (mut worker, heir) = two();
     let mut client = worker.connect_accepted();
     worker.drain();
-    assert!(worker.wait().success());
+    worker.ends();
     assert_moved(&mut client, &heir);
 }
 
@@ -117,14 +115,14 @@ fn fresh_with_a_request_unread_in_the_kernel() {
     let (mut worker, heir) = two();
     let mut client = worker.connect_accepted();
     let mut blocker = worker.connect();
-    blocker.send("GET /block HTTP/1.1\r\nhost: a\r\n\r\n");
+    blocker.ask("/block");
     let blocked = worker.gate.wait();
-    client.send(REQUEST);
+    client.ask("/late");
     worker.drain();
     drop(blocked);
     // Whether the loop sees the order or the request first is up to the kernel.
     assert_answer(&mut client, "/late");
-    assert!(worker.wait().success());
+    worker.ends();
     assert_moved(&mut client, &heir);
 }
 
@@ -135,7 +133,7 @@ fn fresh_with_half_a_head_read() {
     client.send("GET /late HT");
     worker.wait_read(&client);
     worker.drain();
-    assert!(worker.wait().success());
+    worker.ends();
     client.send("TP/1.1\r\nhost: a\r\n\r\n");
     assert_answer(&mut client, "/late");
     assert_moved(&mut client, &heir);
@@ -145,12 +143,12 @@ fn fresh_with_half_a_head_read() {
 fn in_flight_before_the_head() {
     let (mut worker, heir) = two();
     let mut client = worker.connect();
-    client.send("GET /hold HTTP/1.1\r\nhost: a\r\n\r\n");
+    client.ask("/hold");
     let held = worker.gate.wait();
     worker.drain_and_see();
     drop(held);
     assert_answer(&mut client, "held");
-    assert!(worker.wait().success());
+    worker.ends();
     assert_moved(&mut client, &heir);
 }
 
@@ -164,7 +162,7 @@ fn in_flight_with_its_body_still_to_come() {
         worker.drain_and_see();
         client.send(if framing.contains("chunked") { "4\r\nrest\r\n0\r\n\r\n" } else { "rest" });
         assert_answer(&mut client, "halfrest");
-        assert!(worker.wait().success());
+        worker.ends();
         assert_moved(&mut client, &heir);
     }
 }
@@ -181,7 +179,7 @@ fn in_flight_before_the_head_with_its_body_still_to_come() {
     assert!(!client.head().contains("connection: close"));
     client.send("rest");
     assert_eq!(client.bytes(8), b"halfrest");
-    assert!(worker.wait().success());
+    worker.ends();
     assert_moved(&mut client, &heir);
 }
 
@@ -197,21 +195,21 @@ fn in_flight_with_the_rest_of_its_body_and_a_request_in_one_piece() {
     assert_answer(&mut client, "halfrest");
     // Not a byte of it was read by who answers the one before.
     assert_answer(&mut client, &heir.name());
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
 fn in_flight_with_its_head_written() {
     let (mut worker, heir) = two();
     let mut client = worker.connect();
-    client.send("GET /drip HTTP/1.1\r\nhost: a\r\n\r\n");
+    client.ask("/drip");
     client.head();
     assert_eq!(client.chunk(), "first ");
     let held = worker.gate.wait();
     worker.drain_and_see();
     drop(held);
     assert_eq!(client.chunks(), "last");
-    assert!(worker.wait().success());
+    worker.ends();
     assert_moved(&mut client, &heir);
 }
 
@@ -226,14 +224,14 @@ fn in_flight_with_its_head_written_and_requests_behind() {
     assert_eq!(client.chunk(), "first ");
     let held = worker.gate.wait();
     // And one more that stays in the kernel, for the heir.
-    client.send("GET /who HTTP/1.1\r\nhost: a\r\n\r\n");
+    client.ask("/who");
     worker.drain_and_see();
     drop(held);
     assert_eq!(client.chunks(), "last");
     assert_answer(&mut client, "/one");
     assert_answer(&mut client, "/two");
     assert_answer(&mut client, &heir.name());
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
@@ -249,7 +247,7 @@ fn in_flight_before_the_head_with_requests_behind() {
     assert_answer(&mut client, "/one");
     assert_answer(&mut client, &heir.name());
     assert_answer(&mut client, "/two");
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
@@ -259,7 +257,7 @@ fn still_detecting_http1() {
     client.send("P");
     worker.wait_read(&client);
     worker.drain();
-    assert!(worker.wait().success());
+    worker.ends();
     client.send("OST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi");
     assert_answer(&mut client, "hi");
     assert_moved(&mut client, &heir);
@@ -272,7 +270,7 @@ fn still_detecting_http2() {
     client.send("PRI * HTTP/2.0\r\n");
     worker.wait_read(&client);
     worker.drain();
-    assert!(worker.wait().success());
+    worker.ends();
     client.send("\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
     // The heir's SETTINGS.
     assert_eq!(client.frame().unwrap().kind, 4);
@@ -282,12 +280,12 @@ fn still_detecting_http2() {
 fn a_client_that_has_closed_its_side_is_answered_before_that() {
     let (mut worker, _heir) = two();
     let mut client = worker.connect();
-    client.send("GET /hold HTTP/1.1\r\nhost: a\r\n\r\n");
+    client.ask("/hold");
     let held = worker.gate.wait();
     client.shut();
     worker.drain_and_see();
     drop(held);
     assert_answer(&mut client, "held");
     assert_eq!(client.rest(), "");
-    assert!(worker.wait().success());
+    worker.ends();
 }

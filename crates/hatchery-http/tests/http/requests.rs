@@ -25,7 +25,7 @@ fn a_panic_before_the_first_poll_is_answered_too() {
 fn a_panic_after_the_head_costs_the_connection_only() {
     let worker = Worker::start();
     let mut client = worker.connect();
-    client.send("GET /panic-late HTTP/1.1\r\nhost: a\r\n\r\n");
+    client.ask("/panic-late");
     assert!(!client.rest().ends_with("0\r\n\r\n"));
     assert_eq!(worker.connect().get("/after").body, "/after");
 }
@@ -34,7 +34,7 @@ fn a_panic_after_the_head_costs_the_connection_only() {
 fn a_client_may_shut_its_side_and_still_be_answered() {
     let worker = Worker::start();
     let mut client = worker.connect();
-    client.send("GET /hold HTTP/1.1\r\nhost: a\r\n\r\n");
+    client.ask("/hold");
     client.shut();
     drop(worker.gate.wait());
     assert_eq!(client.answer().body, "held");
@@ -136,5 +136,5 @@ fn who_sends_a_body_that_nobody_reads_is_told_of_the_end() {
     assert_eq!((answer.body.as_str(), answer.closes()), ("abc", false), "{}", answer.head);
     assert_eq!(client.get("/two").body, "/two");
     worker.drain();
-    assert!(worker.wait().success());
+    worker.ends();
 }

@@ -50,7 +50,7 @@ fn what_is_not_idle_stays() {
     behind.send("GET /one HTTP/1.1\r\nhost: a\r\n\r\nGET /who HT");
     behind.answer();
     let mut busy = worker.connect();
-    busy.send("GET /hold HTTP/1.1\r\nhost: a\r\n\r\n");
+    busy.ask("/hold");
     let held = worker.gate.wait();
     worker.shed(5);
     heir.wait_owns([&idle, &fresh, &half, &behind, &busy], 1);

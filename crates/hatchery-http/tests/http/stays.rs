@@ -35,14 +35,14 @@ fn a_client_that_asked_for_the_close() {
     let (mut worker, _heir, mut client) =
         answered_while_draining("GET /hold HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
     assert_last(&mut client, 200, "held");
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
 fn a_handler_that_asked_for_the_close() {
     let (mut worker, _heir, mut client) = answered_while_draining("GET /hold-and-close HTTP/1.1\r\nhost: a\r\n\r\n");
     assert_last(&mut client, 200, "held");
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn http_1_0() {
     let (mut worker, _heir, mut client) = answered_while_draining("GET /hold HTTP/1.0\r\n\r\n");
     assert_eq!(client.answer().body, "held");
     assert_eq!(client.rest(), "");
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn http_1_0_with_keep_alive_is_like_any_other() {
     let answer = client.answer();
     assert_eq!(answer.body, "held");
     assert!(answer.head.contains("connection: keep-alive"));
-    assert!(worker.wait().success());
+    worker.ends();
     assert_eq!(client.get("/who").body, heir.name());
 }
 
@@ -71,7 +71,7 @@ fn an_answer_that_ends_with_the_connection() {
         answered_while_draining("GET /drip HTTP/1.0\r\nconnection: keep-alive\r\n\r\n");
     assert!(!client.head().contains("transfer-encoding"));
     assert_eq!(client.rest(), "first last");
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_body_that_nobody_reads() {
         let (mut worker, _heir, mut client) =
             answered_while_draining(&format!("POST /hold-and-drop HTTP/1.1\r\nhost: a\r\n{framing}\r\n\r\n"));
         assert_last(&mut client, 200, "dropped");
-        assert!(worker.wait().success());
+        worker.ends();
     }
 }
 
@@ -91,7 +91,7 @@ fn a_body_that_nobody_reads_and_that_is_here_already_is_no_obstacle() {
     );
     let answer = client.answer();
     assert_eq!((answer.body.as_str(), answer.closes()), ("dropped", false));
-    assert!(worker.wait().success());
+    worker.ends();
     assert_eq!(client.get("/who").body, heir.name());
 }
 
@@ -99,7 +99,7 @@ fn a_body_that_nobody_reads_and_that_is_here_already_is_no_obstacle() {
 fn a_connection_whose_handler_has_panicked() {
     let (mut worker, _heir, mut client) = answered_while_draining("GET /hold-and-panic HTTP/1.1\r\nhost: a\r\n\r\n");
     assert_last(&mut client, 500, "");
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
@@ -108,9 +108,9 @@ fn a_connection_whose_handler_has_panicked_before() {
     let mut client = worker.connect();
     assert_eq!(client.get("/panic").status, 500);
     worker.drain_and_see();
-    client.send("GET /late HTTP/1.1\r\nhost: a\r\n\r\n");
+    client.ask("/late");
     assert_last(&mut client, 200, "/late");
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn more_than_a_message_takes() {
     worker.drain_and_see();
     client.send("\r\n\r\n");
     assert_last(&mut client, 200, "/late");
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
@@ -138,10 +138,10 @@ fn a_relay_without_room_until_it_is_too_late() {
     worker.nest().stuff();
     // Connections give up a quarter before its end.
     worker.drain_within_and_see(Duration::from_secs(2));
-    busy.send("GET /late HTTP/1.1\r\nhost: a\r\n\r\n");
+    busy.ask("/late");
     assert_last(&mut busy, 200, "/late");
     assert_eq!(idle.rest(), "");
-    assert!(worker.wait().success());
+    worker.ends();
 }
 
 #[test]
@@ -152,11 +152,11 @@ fn a_relay_without_room_for_a_while() {
     client.get("/one");
     let stuffed = worker.nest().stuff();
     worker.drain_and_see();
-    client.send("GET /who HTTP/1.1\r\nhost: a\r\n\r\n");
+    client.ask("/who");
     for _ in 0..stuffed {
         worker.nest().take();
     }
     heir.assign_relay();
     assert_eq!(client.answer().body, heir.name());
-    assert!(worker.wait().success());
+    worker.ends();
 }

@@ -138,7 +138,7 @@ fn one_that_is_asked_for_while_the_worker_drains_moves_first() {
     let mut worker = Worker::start();
     let heir = worker.heir();
     let mut client = worker.connect();
-    client.send("GET /hold HTTP/1.1\r\nhost: a\r\n\r\n");
+    client.ask("/hold");
     let held = worker.gate.wait();
     client.send(ASK);
     worker.drain_and_see();

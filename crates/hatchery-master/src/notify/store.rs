@@ -11,7 +11,7 @@ use hatchery_sys::channel::MAX_FDS;
 use hatchery_sys::env;
 use tracing::warn;
 
-use super::{Notify, OUTBOX, Told};
+use super::{Notify, Told};
 
 /// How many descriptors the service manager stores; systemd says so since version 254.
 const ROOM: &str = "FDSTORE";
@@ -66,7 +66,7 @@ impl Notify {
         if !self.is_main() {
             return;
         }
-        while self.outbox.len() < OUTBOX
+        while self.post.room() > 0
             && let Some(name) = self.store.leaving.pop()
         {
             self.say(&format!("FDSTOREREMOVE=1\nFDNAME={name}"));
@@ -75,9 +75,7 @@ impl Notify {
             let Some(listener) = listeners.get(index).filter(|listener| !listener.to_store().is_empty()) else {
                 continue;
             };
-            if self.outbox.len() + listener.to_store().len().div_ceil(MAX_FDS) > OUTBOX
-                || !self.store.leaving.is_empty()
-            {
+            if listener.to_store().len().div_ceil(MAX_FDS) > self.post.room() || !self.store.leaving.is_empty() {
                 return;
             }
             let name = listener.store_name();

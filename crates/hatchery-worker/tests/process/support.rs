@@ -27,7 +27,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 pub(crate) use crate::apps::{Counted, count_lines, count_until_drain, counter, echo, hang};
 
 /// How long anything that is waited for may take.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What the test plays: the owner of the queues.
 pub(crate) struct Master {

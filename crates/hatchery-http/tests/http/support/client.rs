@@ -74,9 +74,14 @@ impl Client {
         self.stream.shutdown(std::net::Shutdown::Write).unwrap();
     }
 
+    /// A request, whose answer is not waited for.
+    pub(crate) fn ask(&mut self, path: &str) {
+        self.send(&format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
+    }
+
     /// A request and its answer.
     pub(crate) fn get(&mut self, path: &str) -> Answer {
-        self.send(&format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
+        self.ask(path);
         self.answer()
     }
 

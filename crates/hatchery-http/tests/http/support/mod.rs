@@ -22,7 +22,7 @@ pub(crate) use gate::{Gate, Waiting};
 pub(crate) use nest::Nest;
 
 /// How long any single event may take before a test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The variable that makes a run of the test program a worker: its [`Role`].
 const ROLE: &str = "HATCHERY_HTTP_TEST_WORKER";
@@ -232,6 +232,13 @@ impl Worker {
             }
         }
         panic!("the worker did not end");
+    }
+
+    /// Waits for the worker's end, as one that had nothing left to do.
+    #[track_caller]
+    pub(crate) fn ends(&mut self) {
+        let status = self.wait();
+        assert!(status.success(), "{status}");
     }
 
     /// Whether the worker has ended.

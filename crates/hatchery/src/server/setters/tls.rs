@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::Server;
+use crate::Server;
 use crate::settings::{self, TlsClientAuth};
 
 /// TLS, which a program speaks that is built with the feature `tls`; without it these are errors of
