@@ -1,78 +1,13 @@
 //! What operators do to servers, and what it does to clients that never retry.
 //!
-//! * [`contestants`]: which servers, with which settings; [`Subject`] is one that runs
-//! * a file for each: how its manual says that each [`Operation`] is done
+//! * [`subject`]: what is done, and what a server that it is done to has to be able to
+//! * `servers`: a file for each, how its manual says that each [`Operation`](subject::Operation) is done
+//! * [`contestants`]: which of them, with which settings
 //! * [`cell`]: one server, one operation, clients of four kinds, and what they counted
 //! * what was counted, as Markdown: [`table`]
 
 pub mod cell;
 pub mod contestants;
-mod gunicorn;
-mod haproxy;
-mod lab;
-mod nginx;
-mod puma;
-mod run;
+mod servers;
+pub mod subject;
 pub mod table;
-
-use std::fmt::Debug;
-use std::io;
-
-/// What an operator does, or has set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// Nothing at all: what clients see without an operation.
-    Nothing,
-    /// All workers are replaced.
-    Reload,
-    /// The program is replaced.
-    Upgrade,
-    /// Two workers more, then two less.
-    Scale,
-    /// One worker is told to end.
-    Recycle,
-    /// Workers end by themselves after so many requests.
-    MaxRequests,
-}
-
-impl Operation {
-    /// In the order of the table.
-    pub const ALL: [Self; 6] =
-        [Self::Nothing, Self::Reload, Self::Upgrade, Self::Scale, Self::Recycle, Self::MaxRequests];
-
-    /// Its name in a table.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Nothing => "nothing",
-            Self::Reload => "reload",
-            Self::Upgrade => "upgrade",
-            Self::Scale => "scale",
-            Self::Recycle => "recycle",
-            Self::MaxRequests => "max-requests",
-        }
-    }
-
-    /// How often it is done, if the command line says nothing.
-    #[must_use]
-    pub const fn times(self) -> u32 {
-        match self {
-            Self::Nothing | Self::Reload => 5,
-            Self::Upgrade | Self::Scale | Self::MaxRequests => 3,
-            Self::Recycle => 10,
-        }
-    }
-}
-
-/// A server that runs and answers `GET /` with `Hello, World!`.
-pub trait Subject: Debug {
-    /// Where.
-    fn port(&self) -> u16;
-
-    /// Does it once, and waits until nothing of what was before is left.
-    ///
-    /// # Errors
-    ///
-    /// When that does not happen, or the server has no such operation.
-    fn perform(&mut self, operation: Operation) -> io::Result<()>;
-}

@@ -11,9 +11,9 @@ use std::process::ExitCode;
 use hatchery_benches::arguments::{number, text};
 use hatchery_benches::compare::group::kill_all_when_told_to_end;
 use hatchery_benches::compare::peers::build_examples;
-use hatchery_benches::operations::Operation;
 use hatchery_benches::operations::cell::{self, Cell, KINDS};
-use hatchery_benches::operations::contestants::{Contestant, WORKERS};
+use hatchery_benches::operations::contestants::Contestant;
+use hatchery_benches::operations::subject::{Operation, WORKERS};
 use hatchery_benches::operations::table::{self, Row};
 
 fn main() -> ExitCode {

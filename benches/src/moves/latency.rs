@@ -10,8 +10,8 @@ use nix::sys::signal::Signal;
 
 use crate::compare::figures::Figures;
 use crate::compare::peers::{Running, lab};
-use crate::operations::Operation;
-use crate::operations::contestants::{Contestant, Listen, WORKERS};
+use crate::operations::contestants::Contestant;
+use crate::operations::subject::{Listen, Operation, WORKERS};
 
 /// What is looked at, before and after.
 const WINDOW: Duration = Duration::from_secs(1);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use hatchery_tests::storm::{Ask, Crowd, Report, Storm};
 
-use super::Operation;
 use super::contestants::Contestant;
+use super::subject::Operation;
 
 /// What a cell of the table says.
 #[derive(Clone, Debug)]

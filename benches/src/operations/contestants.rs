@@ -3,15 +3,12 @@
 use std::io;
 use std::path::Path;
 
-use super::gunicorn::Gunicorn;
-use super::haproxy::Haproxy;
-use super::lab::Lab;
-use super::nginx::Nginx;
-use super::puma::Puma;
-use super::{Operation, Subject};
-
-/// Workers of each server.
-pub const WORKERS: u16 = 2;
+use super::servers::gunicorn::{self, Gunicorn};
+use super::servers::haproxy::{self, Haproxy};
+use super::servers::lab::{self, Lab};
+use super::servers::nginx::{self, Nginx};
+use super::servers::puma::{self, Puma};
+use super::subject::{Listen, Operation, Subject};
 
 /// A server with its settings: a row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,15 +23,6 @@ pub enum Contestant {
     Gunicorn(Listen),
     /// puma in cluster mode.
     Puma,
-}
-
-/// How workers share a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listen {
-    /// One queue for all.
-    Shared,
-    /// `SO_REUSEPORT`: a queue for each.
-    Reuseport,
 }
 
 impl Contestant {
@@ -82,10 +70,10 @@ impl Contestant {
     pub fn is_installed(self) -> bool {
         match self {
             Self::Lab(_) => true,
-            Self::Nginx(_) => Path::new(super::nginx::PROGRAM).exists(),
-            Self::Haproxy => Path::new(super::haproxy::PROGRAM).exists(),
-            Self::Gunicorn(_) => Path::new(super::gunicorn::PROGRAM).exists(),
-            Self::Puma => Path::new(super::puma::PROGRAM).exists(),
+            Self::Nginx(_) => Path::new(nginx::PROGRAM).exists(),
+            Self::Haproxy => Path::new(haproxy::PROGRAM).exists(),
+            Self::Gunicorn(_) => Path::new(gunicorn::PROGRAM).exists(),
+            Self::Puma => Path::new(puma::PROGRAM).exists(),
         }
     }
 
@@ -93,11 +81,11 @@ impl Contestant {
     #[must_use]
     pub const fn manual(self, operation: Operation) -> Option<&'static str> {
         match self {
-            Self::Lab(_) => Some(super::lab::manual(operation)),
-            Self::Nginx(_) => super::nginx::manual(operation),
-            Self::Haproxy => super::haproxy::manual(operation),
-            Self::Gunicorn(_) => Some(super::gunicorn::manual(operation)),
-            Self::Puma => super::puma::manual(operation),
+            Self::Lab(_) => Some(lab::manual(operation)),
+            Self::Nginx(_) => nginx::manual(operation),
+            Self::Haproxy => haproxy::manual(operation),
+            Self::Gunicorn(_) => Some(gunicorn::manual(operation)),
+            Self::Puma => puma::manual(operation),
         }
     }
 
@@ -122,9 +110,4 @@ impl Contestant {
             Self::Puma => Box::new(Puma::start()?),
         })
     }
-}
-
-/// The error of an operation that a server does not have.
-pub(super) fn has_none(operation: Operation) -> io::Error {
-    io::Error::other(format!("it has no {}", operation.name()))
 }

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::Operation;
 use super::cell::{Cell, Count, KINDS};
 use super::contestants::Contestant;
+use super::subject::Operation;
 
 /// A row of cells, one for each operation that was tried.
 #[derive(Debug)]

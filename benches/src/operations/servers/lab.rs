@@ -5,15 +5,14 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use super::contestants::{Listen, WORKERS};
 use super::run::{Run, wait};
-use super::{Operation, Subject};
 use crate::compare::peers::example;
+use crate::operations::subject::{Listen, Operation, Subject, WORKERS};
 
 /// Requests after which a worker ends.
 const MAX_REQUESTS: &str = "5000";
 
-pub(super) const fn manual(operation: Operation) -> &'static str {
+pub(in crate::operations) const fn manual(operation: Operation) -> &'static str {
     match operation {
         Operation::Nothing => "wait a second",
         Operation::Reload => "HUP",
@@ -25,13 +24,13 @@ pub(super) const fn manual(operation: Operation) -> &'static str {
 }
 
 #[derive(Debug)]
-pub(super) struct Lab {
+pub(in crate::operations) struct Lab {
     run: Run,
     master: i32,
 }
 
 impl Lab {
-    pub(super) fn start(listen: Listen, operation: Operation) -> io::Result<Self> {
+    pub(in crate::operations) fn start(listen: Listen, operation: Operation) -> io::Result<Self> {
         let run = Run::start(
             |title| title.ends_with(" ready"),
             |_, port| {

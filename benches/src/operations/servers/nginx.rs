@@ -6,14 +6,13 @@ use std::{fs, io};
 
 use nix::sys::signal::Signal;
 
-use super::contestants::{Listen, WORKERS, has_none};
 use super::run::{Run, look, wait};
-use super::{Operation, Subject};
+use crate::operations::subject::{Listen, Operation, Subject, WORKERS, has_none};
 
 /// Where Debian puts it.
-pub(super) const PROGRAM: &str = "/usr/sbin/nginx";
+pub(in crate::operations) const PROGRAM: &str = "/usr/sbin/nginx";
 
-pub(super) const fn manual(operation: Operation) -> Option<&'static str> {
+pub(in crate::operations) const fn manual(operation: Operation) -> Option<&'static str> {
     match operation {
         Operation::Nothing => Some("wait a second"),
         Operation::Reload => Some("HUP"),
@@ -25,14 +24,14 @@ pub(super) const fn manual(operation: Operation) -> Option<&'static str> {
 }
 
 #[derive(Debug)]
-pub(super) struct Nginx {
+pub(in crate::operations) struct Nginx {
     run: Run,
     master: i32,
     listen: Listen,
 }
 
 impl Nginx {
-    pub(super) fn start(listen: Listen) -> io::Result<Self> {
+    pub(in crate::operations) fn start(listen: Listen) -> io::Result<Self> {
         let run = Run::start_daemon(is_worker, |folder, port| {
             configure(folder, port, listen, WORKERS)?;
             let mut command = Command::new(PROGRAM);

@@ -5,14 +5,13 @@ use std::{fs, io};
 
 use nix::sys::signal::Signal;
 
-use super::contestants::{WORKERS, has_none};
 use super::run::{Run, wait};
-use super::{Operation, Subject};
+use crate::operations::subject::{Operation, Subject, WORKERS, has_none};
 
 /// Where Debian puts it.
-pub(super) const PROGRAM: &str = "/usr/sbin/haproxy";
+pub(in crate::operations) const PROGRAM: &str = "/usr/sbin/haproxy";
 
-pub(super) const fn manual(operation: Operation) -> Option<&'static str> {
+pub(in crate::operations) const fn manual(operation: Operation) -> Option<&'static str> {
     match operation {
         Operation::Nothing => Some("wait a second"),
         Operation::Reload => Some("USR2, which starts the program anew"),
@@ -22,10 +21,10 @@ pub(super) const fn manual(operation: Operation) -> Option<&'static str> {
 }
 
 #[derive(Debug)]
-pub(super) struct Haproxy(Run);
+pub(in crate::operations) struct Haproxy(Run);
 
 impl Haproxy {
-    pub(super) fn start() -> io::Result<Self> {
+    pub(in crate::operations) fn start() -> io::Result<Self> {
         let run = Run::start(
             |_| true,
             |folder, port| {

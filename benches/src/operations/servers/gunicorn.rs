@@ -5,17 +5,16 @@ use std::{fs, io};
 
 use nix::sys::signal::Signal;
 
-use super::contestants::{Listen, WORKERS};
 use super::run::{Run, look, wait};
-use super::{Operation, Subject};
+use crate::operations::subject::{Listen, Operation, Subject, WORKERS};
 
 /// Where Debian puts it.
-pub(super) const PROGRAM: &str = "/usr/bin/gunicorn";
+pub(in crate::operations) const PROGRAM: &str = "/usr/bin/gunicorn";
 
 /// Requests after which a worker ends.
 const MAX_REQUESTS: &str = "5000";
 
-pub(super) const fn manual(operation: Operation) -> &'static str {
+pub(in crate::operations) const fn manual(operation: Operation) -> &'static str {
     match operation {
         Operation::Nothing => "wait a second",
         Operation::Reload => "HUP",
@@ -27,13 +26,13 @@ pub(super) const fn manual(operation: Operation) -> &'static str {
 }
 
 #[derive(Debug)]
-pub(super) struct Gunicorn {
+pub(in crate::operations) struct Gunicorn {
     run: Run,
     master: i32,
 }
 
 impl Gunicorn {
-    pub(super) fn start(listen: Listen, operation: Operation) -> io::Result<Self> {
+    pub(in crate::operations) fn start(listen: Listen, operation: Operation) -> io::Result<Self> {
         let run = Run::start_daemon(
             |_| true,
             |folder, port| {

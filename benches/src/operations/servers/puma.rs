@@ -5,14 +5,13 @@ use std::{fs, io};
 
 use nix::sys::signal::Signal;
 
-use super::contestants::{WORKERS, has_none};
 use super::run::{Run, wait};
-use super::{Operation, Subject};
+use crate::operations::subject::{Operation, Subject, WORKERS, has_none};
 
 /// Where Debian puts it.
-pub(super) const PROGRAM: &str = "/usr/bin/puma";
+pub(in crate::operations) const PROGRAM: &str = "/usr/bin/puma";
 
-pub(super) const fn manual(operation: Operation) -> Option<&'static str> {
+pub(in crate::operations) const fn manual(operation: Operation) -> Option<&'static str> {
     match operation {
         Operation::Nothing => Some("wait a second"),
         Operation::Reload => Some("USR1, a phased restart"),
@@ -24,10 +23,10 @@ pub(super) const fn manual(operation: Operation) -> Option<&'static str> {
 }
 
 #[derive(Debug)]
-pub(super) struct Puma(Run);
+pub(in crate::operations) struct Puma(Run);
 
 impl Puma {
-    pub(super) fn start() -> io::Result<Self> {
+    pub(in crate::operations) fn start() -> io::Result<Self> {
         let run = Run::start(is_worker, |folder, port| {
             let config = CONFIG.replace("{workers}", &WORKERS.to_string()).replace("{port}", &port.to_string());
             let path = folder.join("puma.rb");

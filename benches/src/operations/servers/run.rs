@@ -8,10 +8,10 @@ use std::{fs, thread};
 
 use nix::sys::signal::Signal;
 
-use super::contestants::WORKERS;
 use crate::client::Client;
 use crate::compare::group::{Group, PATIENCE};
 use crate::compare::procfs;
+use crate::operations::subject::WORKERS;
 
 /// How long an operation may take: some servers wait half a minute for idle clients.
 const LONGEST: Duration = Duration::from_secs(120);
