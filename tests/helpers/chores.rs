@@ -10,6 +10,7 @@ use std::hint::black_box;
 use std::io::{self, Write};
 use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process;
 use std::thread;
@@ -49,6 +50,10 @@ fn main() -> Exit {
             }
             UdpSocket::bind("127.0.0.1:0")
         });
+    }
+    if variable("CHORES_SIDECAR").is_some_and(|behaviour| behaviour == "notes") {
+        let (reads, writes) = UnixDatagram::pair().expect("a pair");
+        server = server.keep("notes", || Ok(reads)).keep("notes-to", || Ok(writes));
     }
     let mut server = server.preload(load);
     if let Some(behaviour) = variable("CHORES_SIDECAR") {
@@ -108,6 +113,11 @@ async fn answer(request: &Request, worker: &Worker) -> Response {
             input.resize(query.parse().expect("a size"), b'x');
             input.push(b'!');
             jobs.run(input).await
+        }
+        "/tell" => {
+            return tell(&query, worker)
+                .await
+                .map_or_else(|error| http::text(error.to_string()), |()| http::text("told"));
         }
         "/kept" => return http::text(worker.kept("udp").and_then(address).unwrap_or_else(|error| error.to_string())),
         _ => return http::status(404),
@@ -216,10 +226,41 @@ async fn beat(sidecar: Sidecar, behaviour: &str) -> Result<(), BoxError> {
         say(&String::from_utf8(answer)?)?;
         say(&address(sidecar.kept("udp")?)?)?;
     }
+    if behaviour == "notes" {
+        take_notes(&sidecar).await?;
+    }
     sidecar.draining().await;
     say("drains")?;
     if behaviour == "stubborn" {
         future::pending::<()>().await;
+    }
+    Ok(())
+}
+
+/// Waits for leave to end, and tells the sidecar so.
+async fn tell(name: &str, worker: &Worker) -> io::Result<()> {
+    append(&format!("{name}.begun"), &process::id().to_string())?;
+    file_appears(&format!("{name}.end")).await;
+    UnixDatagram::from(worker.kept("notes-to")?).send(name.as_bytes())?;
+    append("beat.log", &format!("told {name}"))
+}
+
+/// Writes down what it is told, and what was told before it was to go.
+async fn take_notes(sidecar: &Sidecar) -> io::Result<()> {
+    let socket = UnixDatagram::from(sidecar.kept("notes")?);
+    socket.set_nonblocking(true)?;
+    let socket = tokio::net::UnixDatagram::from_std(socket)?;
+    let note =
+        |note: &[u8]| append("beat.log", &format!("note {} by {}", String::from_utf8_lossy(note), sidecar.pid()));
+    let mut buffer = [0; 64];
+    loop {
+        tokio::select! {
+            length = socket.recv(&mut buffer) => note(&buffer[..length?])?,
+            () = sidecar.draining() => break,
+        }
+    }
+    while let Ok(length) = socket.try_recv(&mut buffer) {
+        note(&buffer[..length])?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use hatchery_tests::chores::good;
 use hatchery_tests::{End, Lab, Start, chores, log, procfs};
 use nix::sys::signal::Signal;
 
@@ -89,6 +90,59 @@ fn a_reload_and_an_upgrade_replace_it() {
     let third = lab.one_titled("hatchery: sidecar beat gen 2 ready");
     assert_eq!(said(&lab, "begun"), [first, second, third]);
     assert_eq!(said(&lab, "drains"), [first, second]);
+    lab.stop();
+}
+
+#[test]
+fn at_a_stop_what_the_last_request_sends_it_is_not_lost() {
+    let lab = start("notes").ready();
+    let (sidecar, master) = (lab.one_titled("hatchery: sidecar beat"), lab.serving());
+    let mut last = lab.asked("/tell?last");
+    let _worker = lab.begun("last");
+    lab.signal(Signal::SIGTERM);
+    lab.until_logged(log::STOP_BEGUN, 1);
+    lab.put("last.end");
+    assert_eq!(good(&last.answer().expect("an answer")), "told");
+    assert_eq!(lab.end_of(master), End::Code(0));
+    assert_eq!(said(&lab, "note last by"), [sidecar]);
+    assert!(position(&lab, "told last") < position(&lab, "drains"));
+    lab.assert_gone();
+}
+
+#[test]
+fn one_that_dies_while_the_last_request_is_answered_is_replaced() {
+    let lab = start("notes").ready();
+    let (sidecar, master) = (lab.one_titled("hatchery: sidecar beat"), lab.serving());
+    let mut last = lab.asked("/tell?last");
+    let _worker = lab.begun("last");
+    lab.signal(Signal::SIGTERM);
+    lab.until_logged(log::STOP_BEGUN, 1);
+    lab.signal_to(sidecar, Signal::SIGKILL);
+    lab.until_gone(sidecar);
+    let another = lab.one_titled("hatchery: sidecar beat gen 1 ready");
+    lab.put("last.end");
+    assert_eq!(good(&last.answer().expect("an answer")), "told");
+    assert_eq!(lab.end_of(master), End::Code(0));
+    assert_eq!(said(&lab, "note last by"), [another]);
+    lab.assert_gone();
+}
+
+#[test]
+fn in_a_generation_that_leaves_it_goes_after_the_last_worker() {
+    let lab = start("notes").ready();
+    let (sidecar, master) = (lab.one_titled("hatchery: sidecar beat"), lab.serving());
+    let mut last = lab.asked("/tell?last");
+    let _worker = lab.begun("last");
+    lab.signal(Signal::SIGUSR2);
+    lab.until_logged(log::RETIRING, 1);
+    assert!(said(&lab, "drains").is_empty(), "its worker has not answered yet");
+    lab.put("last.end");
+    assert_eq!(good(&last.answer().expect("an answer")), "told");
+    lab.until_gone(sidecar);
+    assert_eq!(lab.end_of(master), End::Code(0));
+    assert_eq!(said(&lab, "note last by").len(), 1, "by the one or the other");
+    assert_eq!(said(&lab, "drains"), [sidecar]);
+    assert!(position(&lab, "told last") < position(&lab, "drains"));
     lab.stop();
 }
 

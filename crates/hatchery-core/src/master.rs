@@ -69,6 +69,8 @@ pub struct Master {
     pub(crate) kin: Kin,
     pub(crate) pulse: Pulse,
     pub(crate) companions: Vec<Companion>,
+    /// While a generation with companions goes: when its workers have drained, or are killed.
+    pub(crate) drained_by: Option<Moment>,
     /// Whether something had to be killed on the way out: it shows in the exit code.
     pub(crate) killed: bool,
 }
@@ -101,6 +103,7 @@ impl Master {
             kin: Kin::default(),
             pulse: Pulse::default(),
             companions: seed.companions,
+            drained_by: None,
             killed: false,
         }
     }
@@ -224,6 +227,7 @@ impl Master {
         canonical.upgrade.map(&pid, &moment);
         canonical.life.map_moments(&moment);
         canonical.pulse.map(&pid, &moment);
+        canonical.drained_by = canonical.drained_by.map(&moment);
         canonical
     }
 
@@ -449,9 +453,9 @@ impl Master {
 
     /// Orders a worker out: it finishes what is open, or is killed if it has not begun to serve.
     pub(crate) fn let_go(&mut self, pid: Pid, now: Moment, out: &mut Actions) {
-        let is_companion = self.roster.get_mut(pid).is_some_and(|worker| worker.slot.is_companion());
-        let bequest = if is_companion { Bequest::NOTHING } else { self.bequest() };
-        let deadline = now + self.policy.drain_timeout;
+        let Some(slot) = self.roster.get_mut(pid).map(|worker| worker.slot) else { return };
+        let bequest = if slot.is_companion() { Bequest::NOTHING } else { self.bequest() };
+        let deadline = self.drain_deadline(slot, now);
         let Some(worker) = self.roster.get_mut(pid) else { return };
         if worker.is_ready() {
             worker.phase = Phase::Draining { deadline, bequest };

@@ -79,10 +79,9 @@ impl Roster {
         self.iter().filter(|worker| !worker.slot.is_companion())
     }
 
-    /// Whether some worker, not only companions, is left or about to be.
-    #[must_use]
-    pub fn has_workers(&self) -> bool {
-        self.serving().next().is_some() || self.forking.keys().any(|slot| !slot.is_companion())
+    /// The slots of all that are left or about to be.
+    pub fn slots(&self) -> impl Iterator<Item = Slot> {
+        self.iter().map(|worker| worker.slot).chain(self.forking.keys().copied())
     }
 
     /// The workers that do not serve every listener, and which ones they lack.

@@ -121,14 +121,15 @@ impl Master {
     }
 
     pub(crate) fn count_crash(&mut self, slot: Slot, text: &str, now: Moment, out: &mut Actions) {
+        // Nobody is worse served by a companion that does not stay up: it tries again, ever slower,
+        // also for workers that drain.
+        if slot.is_companion() && self.life != Life::Booting {
+            return self.throttle.delay(slot, now);
+        }
         // Nobody takes its place, so it begins no row: least of all one that
         // would end in shutting the queues which a successor serves.
         if self.wanted() == 0 {
             return;
-        }
-        // Nobody is worse served by a companion that does not stay up: it tries again, ever slower.
-        if slot.is_companion() && self.life != Life::Booting {
-            return self.throttle.delay(slot, now);
         }
         let crashes = self.throttle.crashed(slot, now);
         if crashes < self.crash_limit() {

@@ -125,9 +125,12 @@ impl Sidecar {
         self.worker.ready();
     }
 
-    /// Completes when the sidecar is to finish and to return: at a stop, or when
-    /// its replacement is ready, of this generation or the next. It has the
-    /// `drain-timeout` for it.
+    /// Completes when the sidecar is to finish and to return: when its replacement
+    /// is ready, at a reload for one; at a stop, and after an upgrade, when the last
+    /// worker of its generation has gone. For the latter it has what the workers
+    /// have left of the `drain-timeout`, but 5 s at the least or the whole
+    /// `drain-timeout`, whichever is less; otherwise the whole of it. When the
+    /// master was killed, it completes at once.
     ///
     /// A sidecar that returns before it was told is started again, ever slower,
     /// as a worker that crashes. The future is `Send`, unlike the sidecar itself.

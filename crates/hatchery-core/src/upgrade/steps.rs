@@ -245,7 +245,7 @@ impl Master {
             // One that may have served drains its clients first. No SIGTERM: it
             // would be an operator's stop to it, and shut the queues of both.
             Upgrade::Committed { .. } | Upgrade::Probation { .. } | Upgrade::Retiring { .. } => {
-                self.policy.drain_timeout + ABORT_GRACE
+                self.whole_drain() + ABORT_GRACE
             }
             // One that has not come to its loop yet reads no link.
             Upgrade::Idle
@@ -263,7 +263,7 @@ impl Master {
 
     fn forgetting(&self, successor: Option<Pid>, link: Link, now: Moment) -> Upgrade {
         // Not at once even without a drain timeout: SIGKILL takes effect when it does.
-        let at = now + self.policy.drain_timeout.max(ABORT_GRACE);
+        let at = now + self.whole_drain().max(ABORT_GRACE);
         Upgrade::Aborting { successor, link, patience: Patience::Forget { at } }
     }
 

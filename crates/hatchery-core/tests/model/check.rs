@@ -12,7 +12,7 @@ use hatchery_core::upgrade::Upgrade;
 use hatchery_core::wire::upgrade::{PredecessorSays, SuccessorSays};
 use hatchery_core::wire::worker::{MasterSays, Whose};
 use hatchery_core::worker::{Phase, Standing, Worker};
-use hatchery_core::{Action, Command, Event, Lineage, Master, Outcome, Pid, QueueId};
+use hatchery_core::{Action, Command, Event, Lineage, Master, Outcome, Pid, QueueId, Slot};
 
 use crate::world::{Finish, Loop, Node, World, copies};
 
@@ -67,6 +67,15 @@ fn serving(master: &Master) -> impl Iterator<Item = &Worker> {
     master.workers().filter(|worker| !worker.slot.is_companion())
 }
 
+/// The order in which processes go where a generation ends: workers, sidecars, job servers.
+fn turn(world: &World, slot: Slot) -> u8 {
+    match slot.as_companion() {
+        None => 0,
+        Some(index) if world.jobs.contains(&index) => 2,
+        Some(_) => 1,
+    }
+}
+
 fn serves(master: &Master) -> bool {
     (*master.life() == Life::Booting || master.life().is_serving()) && !master.upgrade().is_handed_over()
 }
@@ -103,13 +112,18 @@ pub(crate) fn action(world: &World, index: usize, before: &Before, action: &Acti
     match action {
         Action::Tell { pid, says } => {
             require(is_worker(pid), "pids: told after it was reaped", detail)?;
-            let slot = node.processes.get(pid).and_then(|process| process.slot.as_companion());
-            let is_job_server = slot.is_some_and(|index| world.jobs.contains(&index));
-            let goes = is_job_server && matches!(says, MasterSays::Drain { .. });
+            let slot = node.processes.get(pid).map(|process| process.slot);
+            let Some(slot) = slot.filter(|slot| slot.is_companion()) else { return Ok(()) };
+            let goes = matches!(says, MasterSays::Drain { .. });
             let is_other = |worker: &&Worker| worker.pid != *pid && worker.is_ready();
-            let another = master.workers().filter(is_other).any(|worker| worker.slot.as_companion() == slot);
-            let asked = !another && serving(master).any(|worker| !matches!(worker.phase, Phase::Killed { .. }));
-            require(!goes || !asked, "companions: a job server goes before its workers", detail)
+            let another = master.workers().filter(is_other).any(|worker| worker.slot == slot);
+            let lives = |worker: &Worker| !matches!(worker.phase, Phase::Killed { .. });
+            let asked = !another && master.workers().any(|it| turn(world, it.slot) < turn(world, slot) && lives(it));
+            let rule = match turn(world, slot) {
+                2 => "companions: a job server goes before those who ask it",
+                _ => "companions: a sidecar goes before its workers",
+            };
+            require(!goes || !asked, rule, detail)
         }
         Action::Kill { pid } => {
             require(is_worker(pid) || is_child(pid), "pids: killed after it was reaped", detail)?;
@@ -129,8 +143,9 @@ pub(crate) fn action(world: &World, index: usize, before: &Before, action: &Acti
         Action::Spawn { slot } if slot.is_companion() => {
             let current = master.workers().filter(|worker| worker.slot == *slot && worker.is_current()).count();
             require(current < 2, "workers: two replacements for one", detail)?;
-            // Workers that drain may still ask for jobs.
-            let asked_for = master.wanted() > 0 || serving(master).next().is_some();
+            // Workers that drain may still ask for jobs, and tell sidecars something; so may those.
+            let asks = |worker: &Worker| turn(world, worker.slot) < turn(world, *slot);
+            let asked_for = master.wanted() > 0 || master.workers().any(asks);
             require(asked_for, "companions: forked for nobody", detail)
         }
         Action::Spawn { slot } => {

@@ -181,8 +181,14 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     mutant(
         "a job server goes together with the workers",
         "companion.rs",
-        "kind.is_some_and(CompanionKind::outlasts_workers) && workers_are_left",
-        "kind.is_some_and(CompanionKind::outlasts_workers) && workers_are_left && false",
+        "self.turn(it.slot) == first",
+        "self.turn(it.slot) == first || self.turn(it.slot) == Turn::Last",
+    ),
+    mutant(
+        "a sidecar goes together with the workers",
+        "companion.rs",
+        "self.turn(it.slot) == first",
+        "self.turn(it.slot) == first || self.turn(it.slot) == Turn::Sidecar",
     ),
     mutant("READY is said before the companions are", "master.rs", "|| !self.companions_are_ready() {", "|| false {"),
 ];

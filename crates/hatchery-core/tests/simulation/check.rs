@@ -7,7 +7,7 @@ use hatchery_core::shutdown::Life;
 use hatchery_core::upgrade::Upgrade;
 use hatchery_core::wire::worker::Whose;
 use hatchery_core::worker::{Phase, Worker};
-use hatchery_core::{Action, Event, Lineage, Master, Moment, Pid, QueueId, Sample};
+use hatchery_core::{Action, CompanionKind, Event, Lineage, Master, Moment, Pid, QueueId, Sample, Slot};
 
 use crate::world::{Node, World, copies};
 
@@ -96,9 +96,15 @@ pub(crate) fn action(world: &World, node: usize, action: &Action) {
         Action::Abort { pid } => assert!(this.processes.contains_key(pid), "{action:?} of a reaped process"),
         Action::Terminate { pid } => assert!(is_successor(*pid), "{action:?} of a reaped process"),
         Action::Spawn { slot } if slot.is_companion() => {
-            // Workers that drain may still ask for jobs.
+            // Workers that drain may still ask for jobs, and tell sidecars something; so may those.
+            let kind = |slot: Slot| slot.as_companion().and_then(|index| this.companions.get(index)).map(|it| it.kind);
+            let asks = |worker: &Worker| match (kind(worker.slot), kind(*slot)) {
+                (None, _) => true,
+                (Some(CompanionKind::Sidecar), of) => of != Some(CompanionKind::Sidecar),
+                (Some(CompanionKind::Jobs | CompanionKind::Admin), _) => false,
+            };
             let drains = |worker: &Worker| !matches!(worker.phase, Phase::Killed { .. });
-            let asked_for = this.master.workers().any(|worker| !worker.slot.is_companion() && drains(worker));
+            let asked_for = this.master.workers().any(|worker| asks(worker) && drains(worker));
             assert!(this.master.wanted() > 0 || asked_for, "a companion of nobody");
         }
         Action::Spawn { .. } => {

@@ -138,15 +138,15 @@ impl<P: 'static> Server<P> {
     /// [`Sidecar::ready`](crate::Sidecar::ready), which the server's own readiness
     /// waits for, under `boot-timeout`; if it crashes or returns, it is started
     /// again, ever slower; `heartbeat-timeout` applies; a reload, an upgrade and a
-    /// TERM to it replace it, the new one first; and it drains together with the
-    /// workers: [`Sidecar::draining`](crate::Sidecar::draining), then it has the
-    /// `drain-timeout`. While it is being replaced there are two of them. A server
-    /// [on demand](Self::on_demand) has it only while it has workers.
+    /// TERM to it replace it, the new one first. While it is being replaced there
+    /// are two of them. A server [on demand](Self::on_demand) has it only while it
+    /// has workers.
     ///
-    /// **At a stop it may be gone before the last request is answered**: what a
-    /// worker sends it then is lost. Go on behind `draining` for longer than your
-    /// requests take, within `drain-timeout`, or order a [job](Self::jobs) instead:
-    /// a job server goes after the last worker.
+    /// **At a stop, and where a generation leaves, it goes after the last worker**:
+    /// [`Sidecar::draining`](crate::Sidecar::draining) completes when all of them
+    /// have gone, so what their last requests have sent it is there by then. It has
+    /// what the workers have left of the `drain-timeout`, and at the least 5 s or
+    /// the whole `drain-timeout`, whichever is less.
     ///
     /// It gets what was preloaded; one that was added before `preload` gets `()`.
     /// A name is as for [`jobs`](Self::jobs).

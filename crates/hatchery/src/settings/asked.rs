@@ -56,6 +56,11 @@ fn chapter() -> String {
         let (value, help) = (setting.value.replace('|', "\\|"), setting.help.replace('|', "\\|"));
         let _ = writeln!(text, "| `--{} {value}` | {help} | {default} | {when} |", setting.name);
     }
+    text.push_str(
+        "\nAt a stop, and after an upgrade, one `drain-timeout` is for the workers and then for the [sidecars](beside.md#sidecars), \
+         which have 5 s at the least;\njob servers and the admin process go last, with a `drain-timeout` of their own. Whoever stops \
+         the server must wait for all of that, and for `stop-delay`.\n",
+    );
     text
 }
 

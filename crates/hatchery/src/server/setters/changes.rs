@@ -57,6 +57,9 @@ impl<P: 'static> Server<P> {
 
     /// From the order to drain to SIGKILL; by default 30 s.
     ///
+    /// At a stop workers and [sidecars](Self::sidecar) share it; these have 5 s at the
+    /// least. [Job servers](Self::jobs) have one of their own after that.
+    ///
     /// ```
     /// use std::time::Duration;
     ///
