@@ -128,6 +128,7 @@ fn handoff_there_and_back() {
         anchor: None,
         control: None,
         clients: Vec::new(),
+        proving: Vec::new(),
         before: Vec::new(),
         asleep: None,
         strays: Vec::new(),

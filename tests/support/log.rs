@@ -84,6 +84,8 @@ pub const TAKEN_BACK: Line = Line(&["taken back"]);
 pub const RETIRING: Line = Line(&["probation is over"]);
 /// The predecessor has died under the successor, which takes over without it.
 pub const PREDECESSOR_LOST: Line = Line(&["the predecessor died"]);
+/// The predecessor has ended, or was killed after it had handed over.
+pub const PREDECESSOR_DONE: Line = Line(&["the predecessor is gone"]);
 /// A stop will begin in a while.
 pub const STOP_ANNOUNCED: Line = Line(&["stop asked for, it begins in "]);
 /// A stop begins.

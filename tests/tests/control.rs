@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use hatchery_control::{MasterState, Operation, Refusal, Request, WorkerState};
+use hatchery_control::{MasterState, Operation, Refusal, Request, Until, WorkerState};
 use hatchery_tests::control::{self, SOCKET};
 use hatchery_tests::{End, Program, Start};
 use nix::sys::signal::Signal;
@@ -162,7 +162,7 @@ fn client_in_the_middle(
 fn an_upgrade_is_waited_for() {
     let lab = Start::lab().controlled().ready();
     let old = lab.serving();
-    let told = lab.ask(&Request::Upgrade { wait: true });
+    let told = lab.ask(&Request::Upgrade { wait: Until::Done });
     assert!(told.done().starts_with("upgrade is done"), "{told:?}");
     assert!(told.progress.iter().any(|line| line.contains("booting workers")), "{:?}", told.progress);
     let status = lab.status();
@@ -185,7 +185,7 @@ fn an_upgrade_that_fails_says_why() {
     ] {
         lab.install(&Program::lab());
         lab.install(&program);
-        let told = lab.ask(&Request::Upgrade { wait: true });
+        let told = lab.ask(&Request::Upgrade { wait: Until::Done });
         let (because, text) = told.failed();
         assert!(because == Refusal::Failed && text.contains(why), "{text}");
         // Until the one that failed is gone there is no other.
@@ -193,7 +193,7 @@ fn an_upgrade_that_fails_says_why() {
         assert_eq!(lab.status().master, master);
     }
     lab.install(&Program::lab_with("LAB_BOOT=crash"));
-    let told = lab.ask(&Request::Upgrade { wait: true });
+    let told = lab.ask(&Request::Upgrade { wait: Until::Done });
     // It was ready, so it has taken over; then it showed itself broken, and was taken back.
     assert!(told.last.is_ok(), "{told:?}");
     lab.until("it serves again", || lab.sockets() == [SOCKET] && lab.status().master == master);
@@ -205,7 +205,7 @@ fn a_predecessor_that_drains_can_be_asked_itself() {
     let lab = Start::lab().controlled().ready();
     let old = lab.serving();
     let slow = client_in_the_middle(&lab);
-    assert!(lab.ask(&Request::Upgrade { wait: true }).done().starts_with("upgrade is done"));
+    assert!(lab.ask(&Request::Upgrade { wait: Until::Done }).done().starts_with("upgrade is done"));
     let status = lab.status();
     let [before] = &status.predecessors[..] else { panic!("{:?}", status.predecessors) };
     assert_eq!((before.master, before.generation), (old, 1));
@@ -269,7 +269,7 @@ fn a_daemon_is_asked_as_any_server() {
     let first = lab.status().master;
     assert_eq!(first, lab.serving());
     assert!(lab.ask(&Request::Reload { wait: true }).last.is_ok());
-    assert!(lab.ask(&Request::Upgrade { wait: true }).done().starts_with("upgrade is done"));
+    assert!(lab.ask(&Request::Upgrade { wait: Until::Done }).done().starts_with("upgrade is done"));
     assert_eq!((lab.status().generation, lab.status().master), (2, lab.serving()));
     let told = lab.ask(&Request::Stop { wait: true });
     assert_eq!(told.done(), "stopped: everything was drained, exit code 0");
@@ -285,7 +285,7 @@ fn a_server_with_an_anchor_is_asked_as_any_other() {
         assert_eq!((status.generation, status.master), (generation, lab.serving()));
         assert_ne!(status.master, lab.first(), "the anchor answers nobody");
         if generation < 3 {
-            assert!(lab.ask(&Request::Upgrade { wait: true }).done().starts_with("upgrade is done"));
+            assert!(lab.ask(&Request::Upgrade { wait: Until::Done }).done().starts_with("upgrade is done"));
         }
     }
     lab.until("the predecessors are gone", || lab.sockets() == [SOCKET]);

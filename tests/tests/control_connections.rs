@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 
-use hatchery_control::{Client, Connection, Reply, Request};
+use hatchery_control::{Client, Connection, Reply, Request, Until};
 use hatchery_tests::{Lab, Start};
 
 fn connections_at(path: &Path) -> Vec<Connection> {
@@ -65,7 +65,7 @@ fn who_holds_a_drain_up_is_told_by_the_predecessor() {
     let lab = Start::lab().controlled().ready();
     let slow = ask(&lab, "/sleep?ms=5000");
     lab.until("it is in a handler", || connections(&lab).iter().any(|found| found.doing == "handler"));
-    let upgraded = lab.ask(&Request::Upgrade { wait: true });
+    let upgraded = lab.ask(&Request::Upgrade { wait: Until::Done });
     assert!(upgraded.done().starts_with("upgrade is done"), "{upgraded:?}");
     let before = lab.status().predecessors.first().cloned().expect("it drains");
     let path = before.control.expect("it can be asked");

@@ -1,6 +1,6 @@
 //! Whoever waits for an upgrade hears the truth, whichever master is left to tell it.
 
-use hatchery_control::{Refusal, Reply, Request};
+use hatchery_control::{Refusal, Reply, Request, Until};
 use hatchery_tests::control::SOCKET;
 use hatchery_tests::{Lab, Program, Start};
 use nix::sys::signal::Signal;
@@ -40,7 +40,7 @@ fn until_a_successor_is_there(lab: &Lab, master: i32) -> i32 {
 fn the_predecessor_dies_before_ready() {
     let lab = slowly(1500);
     let old = lab.serving();
-    let waiting = lab.asks(Request::Upgrade { wait: true });
+    let waiting = lab.asks(Request::Upgrade { wait: Until::Done });
     let successor = until_a_successor_is_there(&lab, old);
     lab.signal_to(old, Signal::SIGKILL);
     let told = waiting.join().expect("no panic");
@@ -56,7 +56,7 @@ fn the_predecessor_dies_before_ready() {
 fn the_predecessor_dies_after_the_commit() {
     let lab = Start::lab().set("upgrade-probation", "2s").controlled().ready();
     let old = lab.serving();
-    let waiting = lab.asks(Request::Upgrade { wait: true });
+    let waiting = lab.asks(Request::Upgrade { wait: Until::Done });
     // It stands still until COMMIT is on its way and TAKEN cannot be heard.
     lab.until("it is committed", || lab.log().contains("it takes over") || waiting.is_finished());
     lab.signal_to(old, Signal::SIGKILL);
@@ -72,7 +72,7 @@ fn the_predecessor_dies_after_the_commit() {
 fn the_successor_dies_while_it_boots() {
     let lab = never();
     let old = lab.serving();
-    let waiting = lab.asks(Request::Upgrade { wait: true });
+    let waiting = lab.asks(Request::Upgrade { wait: Until::Done });
     let successor = until_a_successor_is_there(&lab, old);
     lab.signal_to(successor, Signal::SIGKILL);
     let told = waiting.join().expect("no panic");
@@ -88,7 +88,7 @@ fn the_successor_dies_while_it_boots() {
 fn the_successor_dies_after_it_has_taken_over() {
     let lab = Start::lab().set("upgrade-probation", "30s").controlled().ready();
     let old = lab.serving();
-    let told = lab.ask(&Request::Upgrade { wait: true });
+    let told = lab.ask(&Request::Upgrade { wait: Until::Done });
     assert!(told.done().starts_with("upgrade is done"), "{told:?}");
     lab.until("the successor serves", || lab.serving() != old);
     assert_eq!(lab.status().generation, 2);
@@ -101,7 +101,7 @@ fn the_successor_dies_after_it_has_taken_over() {
 #[test]
 fn a_stop_in_the_middle_is_told() {
     let lab = never();
-    let waiting = lab.asks(Request::Upgrade { wait: true });
+    let waiting = lab.asks(Request::Upgrade { wait: Until::Done });
     until_a_successor_is_there(&lab, lab.serving());
     let stopped = lab.ask(&Request::Stop { wait: true });
     assert_eq!(stopped.done(), "stopped: everything was drained, exit code 0");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use hatchery_control::{MasterState, Operation, Refusal, Request};
+use hatchery_control::{MasterState, Operation, Refusal, Request, Until};
 use hatchery_tests::client::{self, Client};
 use hatchery_tests::command::{begin, hatchery};
 use hatchery_tests::load::Load;
@@ -124,7 +124,8 @@ fn nothing_else_is_begun_meanwhile() {
     let before = lab.ready();
     announce(&lab, Signal::SIGTERM);
     let (wait, workers) = (false, 3);
-    for request in [Request::Upgrade { wait }, Request::Reload { wait }, Request::Scale { workers, wait }] {
+    for request in [Request::Upgrade { wait: Until::Begun }, Request::Reload { wait }, Request::Scale { workers, wait }]
+    {
         let told = lab.ask(&request);
         let (because, text) = told.failed();
         assert_eq!(because, Refusal::Refused);

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueHint};
+use clap::{Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use hatchery_control::Until;
 
 use crate::failure::Failure;
 use crate::words;
@@ -52,9 +53,9 @@ pub(crate) enum Command {
     },
     /// Replace the program by the one at the path that it was started from
     Upgrade {
-        /// Wait until the new program serves, or has failed
-        #[arg(long)]
-        wait: bool,
+        /// Wait until the new program serves, or has failed; `--wait=proven`: until its probation is over, or it was taken back
+        #[arg(long, value_name = "UNTIL", num_args = 0..=1, require_equals = true, default_missing_value = "serves")]
+        wait: Option<UpgradeWait>,
     },
     /// Read the settings again and replace all workers
     Reload {
@@ -103,6 +104,26 @@ pub(crate) enum Command {
     },
     /// Print the manual page of this command
     Manual,
+}
+
+/// What `upgrade --wait` waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UpgradeWait {
+    /// The new program serves
+    Serves,
+    /// The same, and its probation is over
+    Proven,
+}
+
+impl UpgradeWait {
+    /// What that is in the protocol; `None` where it was not said.
+    pub(crate) fn until(wait: Option<Self>) -> Until {
+        match wait {
+            None => Until::Begun,
+            Some(Self::Serves) => Until::Done,
+            Some(Self::Proven) => Until::Proven,
+        }
+    }
 }
 
 impl Server {
@@ -157,12 +178,29 @@ mod tests {
     }
 
     #[test]
+    fn an_upgrade_may_be_waited_for_in_two_ways() {
+        for (said, until) in [
+            (&["upgrade"][..], Until::Begun),
+            (&["upgrade", "--wait"], Until::Done),
+            (&["upgrade", "--wait=serves"], Until::Done),
+            (&["upgrade", "--wait=proven", "--quiet"], Until::Proven),
+        ] {
+            let Command::Upgrade { wait } = parsed(said).command else { panic!("{said:?}") };
+            assert_eq!(UpgradeWait::until(wait), until, "{said:?}");
+        }
+    }
+
+    #[test]
     fn every_error_is_one_line() {
         let table = [
             (&[][..], "a command is missing; try '--help'"),
             (&["dance"], "unrecognized subcommand 'dance'; try '--help'"),
             (&["stauts"], "unrecognized subcommand 'stauts'; tip: a similar subcommand exists: 'status'; try '--help'"),
             (&["status", "--fast"], "unexpected argument '--fast' found; try '--help'"),
+            (
+                &["upgrade", "--wait=long"],
+                "invalid value 'long' for '--wait[=<UNTIL>]' [possible values: serves, proven]; try '--help'",
+            ),
             (&["scale"], "the following required arguments were not provided: <N>; try '--help'"),
             (&["scale", "0"], "invalid value '0' for '<N>': 0 is not in 1..=512; try '--help'"),
             (

@@ -198,6 +198,8 @@ fn watch(tell: Sender<News>) -> Option<Handle> {
 
 #[cfg(test)]
 mod tests {
+    use hatchery_control::Until;
+
     use super::*;
     use crate::fake::{Fake, text};
 
@@ -230,7 +232,8 @@ mod tests {
         let server = fake.server().within(Duration::from_millis(50));
         let failure = Question::at_once(&server, Request::Status).unwrap().ask(|_, _| ()).unwrap_err().to_string();
         assert!(failure.contains("no answer") && failure.contains("within 50ms"), "{failure}");
-        let failure = Question::at_the_end(&server, Request::Upgrade { wait: true }, "upgrade").unwrap().ask(|_, _| ());
+        let failure =
+            Question::at_the_end(&server, Request::Upgrade { wait: Until::Done }, "upgrade").unwrap().ask(|_, _| ());
         assert!(matches!(failure, Err(Failure::Silent { .. })), "{failure:?}");
     }
 
@@ -238,7 +241,7 @@ mod tests {
     fn what_takes_too_long_goes_on() {
         let fake = Fake::begins([Reply::Progress { text: text("upgrade begins") }]);
         let server = fake.server().within(Duration::from_millis(300));
-        let question = Question::at_the_end(&server, Request::Upgrade { wait: true }, "upgrade").unwrap();
+        let question = Question::at_the_end(&server, Request::Upgrade { wait: Until::Done }, "upgrade").unwrap();
         let mut said = Vec::new();
         let failure = question.ask(|heard, _| match heard {
             Meanwhile::Said(reply) => said.push(reply),

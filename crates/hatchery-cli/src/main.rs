@@ -27,8 +27,9 @@ mod words;
 use std::process::ExitCode;
 
 use clap::Parser;
+use hatchery_control::Until;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, UpgradeWait};
 use crate::failure::Failure;
 use crate::operation::Operation;
 
@@ -53,12 +54,12 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Status { json } => status::run(&server, json),
         Command::Top { interval } => top::run(&server, interval),
         Command::Connections { json, draining } => connections::run(&server, json, draining),
-        Command::Upgrade { wait } => Operation::Upgrade.run(&server, wait),
-        Command::Reload { wait } => Operation::Reload.run(&server, wait),
-        Command::Scale { workers, no_wait } => Operation::Scale { workers }.run(&server, !no_wait),
-        Command::Recycle { slot, no_wait } => Operation::Recycle { slot }.run(&server, !no_wait),
-        Command::Stop { wait } => Operation::Stop.run(&server, wait),
-        Command::Reopen => Operation::Reopen.run(&server, true),
+        Command::Upgrade { wait } => Operation::Upgrade.run(&server, UpgradeWait::until(wait)),
+        Command::Reload { wait } => Operation::Reload.run(&server, wait.into()),
+        Command::Scale { workers, no_wait } => Operation::Scale { workers }.run(&server, (!no_wait).into()),
+        Command::Recycle { slot, no_wait } => Operation::Recycle { slot }.run(&server, (!no_wait).into()),
+        Command::Stop { wait } => Operation::Stop.run(&server, wait.into()),
+        Command::Reopen => Operation::Reopen.run(&server, Until::Done),
         Command::Completions { shell } => completions::completions(shell),
         Command::Manual => completions::manual(),
     }

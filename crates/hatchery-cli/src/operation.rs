@@ -1,6 +1,6 @@
 //! What a server is told to do.
 
-use hatchery_control::{Reply, Request};
+use hatchery_control::{Reply, Request, Until};
 
 use crate::args::Server;
 use crate::ask::{Meanwhile, Question};
@@ -20,22 +20,22 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    /// Tells the server, and with `wait` returns when it was done.
+    /// Tells the server, and returns when it has come so far.
     ///
     /// # Errors
     /// When it was not.
-    pub(crate) fn run(self, server: &Server, wait: bool) -> Result<(), Failure> {
-        let text = self.done(server, wait)?;
+    pub(crate) fn run(self, server: &Server, until: Until) -> Result<(), Failure> {
+        let text = self.done(server, until)?;
         if server.quiet { Ok(()) } else { output::print(&format!("{text}\n")) }
     }
 
     /// What the master says when it was done.
-    fn done(self, server: &Server, wait: bool) -> Result<String, Failure> {
+    fn done(self, server: &Server, until: Until) -> Result<String, Failure> {
         let what = self.name();
-        let question = if wait && !matches!(self, Self::Reopen) {
-            Question::at_the_end(server, self.request(wait), what)?
+        let question = if until != Until::Begun && !matches!(self, Self::Reopen) {
+            Question::at_the_end(server, self.request(until), what)?
         } else {
-            Question::at_once(server, self.request(wait))?
+            Question::at_once(server, self.request(until))?
         };
         let mut progress = Progress::new(what, server.quiet);
         let last = question.ask(|heard, elapsed| match heard {
@@ -60,9 +60,10 @@ impl Operation {
         }
     }
 
-    fn request(self, wait: bool) -> Request {
+    fn request(self, until: Until) -> Request {
+        let wait = until != Until::Begun;
         match self {
-            Self::Upgrade => Request::Upgrade { wait },
+            Self::Upgrade => Request::Upgrade { wait: until },
             Self::Reload => Request::Reload { wait },
             Self::Scale { workers } => Request::Scale { workers, wait },
             Self::Recycle { slot } => Request::Recycle { slot, wait },
@@ -82,7 +83,7 @@ mod tests {
     #[test]
     fn each_asks_for_what_it_is() {
         let table = [
-            (Operation::Upgrade, Request::Upgrade { wait: true }),
+            (Operation::Upgrade, Request::Upgrade { wait: Until::Done }),
             (Operation::Reload, Request::Reload { wait: true }),
             (Operation::Scale { workers: 4 }, Request::Scale { workers: 4, wait: true }),
             (Operation::Recycle { slot: 1 }, Request::Recycle { slot: 1, wait: true }),
@@ -91,7 +92,7 @@ mod tests {
         ];
         for (operation, request) in table {
             let fake = Fake::answers([vec![Reply::Done { text: text("done\n") }]]);
-            assert_eq!(operation.done(&fake.server(), true).unwrap(), "done");
+            assert_eq!(operation.done(&fake.server(), Until::Done).unwrap(), "done");
             assert_eq!(fake.heard(), [request]);
         }
     }
@@ -103,13 +104,13 @@ mod tests {
             Reply::Progress { text: text("upgrade begins") },
             Reply::Failed { because: Refusal::Failed, text: reason },
         ]]);
-        let failure = Operation::Upgrade.done(&fake.server(), true).unwrap_err().to_string();
+        let failure = Operation::Upgrade.done(&fake.server(), Until::Done).unwrap_err().to_string();
         assert_eq!(failure, "the successor did not boot:; lab told to fail");
     }
 
     #[test]
     fn another_answer_is_no_answer() {
         let fake = Fake::answers([vec![Reply::Status { status: Box::new(crate::fake::status()) }]]);
-        assert!(matches!(Operation::Reopen.done(&fake.server(), true), Err(Failure::Unexpected)));
+        assert!(matches!(Operation::Reopen.done(&fake.server(), Until::Done), Err(Failure::Unexpected)));
     }
 }

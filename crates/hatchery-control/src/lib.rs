@@ -14,7 +14,7 @@
 //! [`VERSION`] grows when a line means something else than before. New keys and
 //! new commands may come without that: whoever reads ignores what it does not know.
 //!
-//! * [`Request`]: what a client asks for
+//! * [`Request`], [`Until`]: what a client asks for, and how long it waits
 //! * [`Reply`], [`Refusal`]: what it is told
 //! * [`Status`], [`Connection`]: what a server looks like
 //! * [`Snapshot`]: all that is counted, for metrics
@@ -27,6 +27,7 @@ mod reply;
 mod request;
 mod snapshot;
 mod status;
+mod until;
 
 pub use client::{Client, ClientError};
 pub use connection::Connection;
@@ -34,6 +35,7 @@ pub use reply::{Refusal, Reply};
 pub use request::{Request, Unreadable};
 pub use snapshot::{Counts, Histogram, SlotMeasures, Snapshot};
 pub use status::{Listener, MasterState, Operation, Predecessor, Status, Totals, WorkerState, WorkerStatus};
+pub use until::Until;
 
 /// The version of the protocol.
 pub const VERSION: u32 = 1;

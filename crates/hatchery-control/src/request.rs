@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::VERSION;
+use crate::{Until, VERSION};
 
 /// What a client asks for.
 ///
@@ -24,9 +24,9 @@ pub enum Request {
     Connections,
     /// Replace the program, as SIGUSR2 does.
     Upgrade {
-        /// Answer when it has ended, and not when it has begun.
+        /// When to answer.
         #[serde(default)]
-        wait: bool,
+        wait: Until,
     },
     /// Read the settings again and replace all workers, as SIGHUP does.
     Reload {
@@ -117,7 +117,8 @@ mod tests {
         for request in [
             Request::Status,
             Request::Connections,
-            Request::Upgrade { wait: true },
+            Request::Upgrade { wait: Until::Done },
+            Request::Upgrade { wait: Until::Proven },
             Request::Reload { wait: false },
             Request::Scale { workers: 512, wait: true },
             Request::Recycle { slot: 3, wait: false },
@@ -132,7 +133,12 @@ mod tests {
 
     #[test]
     fn what_is_left_out_means_no() {
-        assert_eq!(Request::from_line(r#"{"version":1,"command":"upgrade"}"#), Ok(Request::Upgrade { wait: false }));
+        assert_eq!(
+            Request::from_line(r#"{"version":1,"command":"upgrade"}"#),
+            Ok(Request::Upgrade { wait: Until::Begun })
+        );
+        let told = r#"{"version":1,"command":"upgrade","wait":true}"#;
+        assert_eq!(Request::from_line(told), Ok(Request::Upgrade { wait: Until::Done }));
     }
 
     #[test]
@@ -142,5 +148,7 @@ mod tests {
         for nonsense in ["", "{}", "status", r#"{"version":1}"#, r#"{"version":1,"command":"dance"}"#] {
             assert!(matches!(read(nonsense), Unreadable::Invalid(_)), "{nonsense}");
         }
+        let Unreadable::Invalid(why) = read(r#"{"version":1,"command":"upgrade","wait":"long"}"#) else { panic!() };
+        assert!(why.contains("true, false or \"proven\""), "{why}");
     }
 }

@@ -141,7 +141,7 @@ impl Master {
                 PredecessorSays::Commit { .. }
                 | PredecessorSays::Abort
                 | PredecessorSays::Behind { .. }
-                | PredecessorSays::Answered,
+                | PredecessorSays::Answered { .. },
                 Lineage::First
                 | Lineage::Awaiting(_)
                 | Lineage::Heir

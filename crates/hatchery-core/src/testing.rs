@@ -139,7 +139,7 @@ fn one(action: &Action) -> String {
             PredecessorSays::Commit { draining, .. } => format!("COMMIT {draining}"),
             PredecessorSays::Abort => "ABORT".to_owned(),
             PredecessorSays::Behind { draining } => format!("BEHIND {draining}"),
-            PredecessorSays::Answered => "ANSWERED".to_owned(),
+            PredecessorSays::Answered { .. } => "ANSWERED".to_owned(),
         },
         Action::CloseSuccessorLink => "close link".to_owned(),
         Action::TellPredecessor(says) => match says {

@@ -87,10 +87,11 @@ impl Control {
         !self.asked.is_empty()
     }
 
-    /// When a client is closed, or taken in again, at the latest.
+    /// When a client is closed, answered, or taken in again, at the latest.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let buried = self.dead.first().map(|_| Instant::now() + Duration::from_millis(20));
-        self.clients.values().filter_map(Client::deadline).chain(self.rests_until).chain(buried).min()
+        let clients = self.clients.values().flat_map(|client| [client.deadline(), client.answered_at()]).flatten();
+        clients.chain(self.rests_until).chain(buried).min()
     }
 
     /// Takes in what has come: one flag for each of the [`sources`](Self::sources).
@@ -111,8 +112,8 @@ impl Control {
                 State::Asking if had_read_all => client.hear(),
                 State::Asking => client.next_request(),
                 // Nothing but its end was waited for.
-                State::Waiting(_) | State::Entrusted | State::Asked if had_read_all => Heard::Gone,
-                State::Waiting(_) | State::Entrusted | State::Asked | State::Listing(_) | State::Leaving => {
+                State::Waiting(_) | State::Entrusted(_) | State::Asked if had_read_all => Heard::Gone,
+                State::Waiting(_) | State::Entrusted(_) | State::Asked | State::Listing(_) | State::Leaving => {
                     Heard::Nothing
                 }
             };

@@ -282,8 +282,8 @@ impl Driver {
                 self.control.bury(pid);
             }
         }
-        if event == Event::Predecessor(PredecessorSays::Answered) {
-            self.control.predecessor_answered();
+        if let Event::Predecessor(PredecessorSays::Answered { whom }) = event {
+            self.control.predecessor_answered(whom);
         }
         if event == Event::Predecessor(PredecessorSays::Abort) {
             self.withdraw_stored();

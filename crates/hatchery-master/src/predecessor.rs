@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use hatchery_control::Until;
 use hatchery_core::wire::WireError;
 use hatchery_core::wire::handoff::{Asleep, HandedListener, Handoff, Reading, VARIABLE};
 use hatchery_core::wire::upgrade::SuccessorSays;
@@ -47,8 +48,8 @@ pub struct Predecessor {
     pub anchor: Option<Line>,
     /// The control socket of this very process, before it slept.
     pub control: Option<OwnedFd>,
-    /// Clients of the control socket: those that wait for this upgrade or, before a sleep, all.
-    pub clients: Vec<OwnedFd>,
+    /// Clients of the control socket, and what they wait for: those of this upgrade or, before a sleep, all.
+    pub clients: Vec<(OwnedFd, Until)>,
     /// Older masters, which drained behind the predecessor when it began the upgrade.
     pub before: Vec<(Pid, Generation)>,
 }
@@ -141,7 +142,7 @@ impl Predecessor {
             kept,
             anchor: handoff.anchor.map(line).transpose()?,
             control: handoff.control.map(|fd| adopt("the control socket", fd)).transpose()?,
-            clients: handoff.clients.iter().map(|fd| adopt("a control client", *fd)).collect::<Result<_, _>>()?,
+            clients: clients(handoff)?,
             before: handoff.before.clone(),
         })
     }
@@ -166,6 +167,11 @@ pub fn failed(link: &Channel, text: &str) {
 /// A predecessor that is gone, or that does not read, changes nothing here.
 fn say(link: &Channel, says: &SuccessorSays) {
     let _ = link.send(&says.encode(), &[]);
+}
+
+fn clients(handoff: &Handoff) -> Result<Vec<(OwnedFd, Until)>, HandoffError> {
+    let until = |fd| if handoff.proving.contains(fd) { Until::Proven } else { Until::Done };
+    handoff.clients.iter().map(|fd| Ok((adopt("a control client", *fd)?, until(fd)))).collect()
 }
 
 /// `None` for a kind that this version does not know; its descriptors are closed.

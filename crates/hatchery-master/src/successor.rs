@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
+use hatchery_control::Until;
 use hatchery_core::wire::handoff::{Asleep, HandedListener, Handoff, VARIABLE};
 use hatchery_core::wire::upgrade::SuccessorSays;
 use hatchery_core::{Generation, Pid};
@@ -101,6 +102,7 @@ impl Legacy<'_> {
         handoff.asleep = Some(asleep);
         handoff.control = self.control.socket().map(|fd| fd.as_raw_fd());
         handoff.clients = self.control.everybody().map(|fd| fd.as_raw_fd()).collect();
+        handoff.proving = Vec::new();
         (handoff.relay, handoff.back) = (None, None);
         // The program that runs, whatever its path leads to by now.
         self.become_program(Path::new("/proc/self/exe"), &link, &handoff, pid_file)
@@ -129,7 +131,7 @@ impl Legacy<'_> {
         keep.extend(self.anchor.map(AsFd::as_fd));
         match handoff.asleep {
             Some(_) => keep.extend(self.control.socket().into_iter().chain(self.control.everybody())),
-            None => keep.extend(self.control.upgraders()),
+            None => keep.extend(self.control.upgraders().map(|(fd, _)| fd)),
         }
         let mut env: Vec<OsString> = self.origin.env.iter().filter(|entry| !is_handoff(entry)).cloned().collect();
         env.push(format!("{VARIABLE}={}", handoff.encode()).into());
@@ -159,7 +161,11 @@ impl Legacy<'_> {
             anchor: self.anchor.map(|line| line.as_fd().as_raw_fd()),
             asleep: None,
             control: None,
-            clients: self.control.upgraders().map(|fd| fd.as_raw_fd()).collect(),
+            clients: self.control.upgraders().map(|(fd, _)| fd.as_raw_fd()).collect(),
+            proving: {
+                let proving = self.control.upgraders().filter(|(_, until)| *until == Until::Proven);
+                proving.map(|(fd, _)| fd.as_raw_fd()).collect()
+            },
             before: self.control.elders().collect(),
             strays: Vec::new(),
         }

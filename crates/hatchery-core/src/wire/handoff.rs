@@ -23,7 +23,7 @@ pub const VERSION: u64 = 1;
 pub const OLDEST: u64 = 1;
 
 /// The keys of this version.
-const KNOWN: [&str; 21] = [
+const KNOWN: [&str; 22] = [
     "v",
     "min",
     "pid",
@@ -44,6 +44,7 @@ const KNOWN: [&str; 21] = [
     "program",
     "control",
     "asks",
+    "proof",
     "before",
 ];
 
@@ -81,6 +82,8 @@ pub struct Handoff {
     /// Clients of the control socket: those that wait for this upgrade or, where the
     /// writer is the reader, all.
     pub clients: Vec<i32>,
+    /// Which of the clients wait for the end of the probation.
+    pub proving: Vec<i32>,
     /// Masters that drained behind the writer.
     pub before: Vec<(Pid, Generation)>,
     /// What stands under keys that this version does not know, as far as it may
@@ -177,6 +180,10 @@ impl Handoff {
             let fds: Vec<String> = self.clients.iter().map(ToString::to_string).collect();
             line = line.with("asks", fds.join(","));
         }
+        if !self.proving.is_empty() {
+            let fds: Vec<String> = self.proving.iter().map(ToString::to_string).collect();
+            line = line.with("proof", fds.join(","));
+        }
         if !self.before.is_empty() {
             let masters: Vec<String> = self.before.iter().map(|(pid, number)| format!("{pid}:{number}")).collect();
             line = line.with("before", masters.join(","));
@@ -220,7 +227,8 @@ impl Handoff {
             anchor: line.bytes("anchor").map(|value| descriptor("anchor", value)).transpose()?,
             asleep: line.bytes("asleep").map(|value| asleep(value, &line)).transpose()?,
             control: line.bytes("control").map(|value| descriptor("control", value)).transpose()?,
-            clients: line.bytes("asks").map(clients).transpose()?.unwrap_or_default(),
+            clients: line.bytes("asks").map(|value| clients("asks", value)).transpose()?.unwrap_or_default(),
+            proving: line.bytes("proof").map(|value| clients("proof", value)).transpose()?.unwrap_or_default(),
             before: line.bytes("before").map(before).transpose()?.unwrap_or_default(),
             strays: line.others(&KNOWN).flat_map(descriptors_in).collect(),
         };
@@ -301,8 +309,8 @@ fn relay(value: &[u8]) -> Result<[i32; 2], WireError> {
     <[i32; 2]>::try_from(ends).map_err(|_| broken())
 }
 
-fn clients(value: &[u8]) -> Result<Vec<i32>, WireError> {
-    value.split(|b| *b == b',').map(|fd| descriptor("asks", fd)).collect()
+fn clients(key: &str, value: &[u8]) -> Result<Vec<i32>, WireError> {
+    value.split(|b| *b == b',').map(|fd| descriptor(key, fd)).collect()
 }
 
 fn before(value: &[u8]) -> Result<Vec<(Pid, Generation)>, WireError> {
@@ -408,6 +416,7 @@ mod tests {
             }),
             control: Some(15),
             clients: vec![16, 17],
+            proving: vec![17],
             before: vec![(Pid(41), Generation(1)), (Pid(42), Generation(2))],
             strays: vec![],
         }

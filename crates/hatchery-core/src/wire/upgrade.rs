@@ -21,8 +21,20 @@ pub enum PredecessorSays {
         /// How many there are now.
         draining: u8,
     },
-    /// Whoever waited for this upgrade, and was entrusted to the successor, has been answered.
-    Answered,
+    /// Those who waited for this upgrade, and were entrusted to the successor, have been answered.
+    Answered {
+        /// Which of them.
+        whom: Whom,
+    },
+}
+
+/// Who has been answered of those who waited for an upgrade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Whom {
+    /// All of them.
+    Everybody,
+    /// Those who waited for the successor to take over, and not for the end of its probation.
+    ForTheTakeover,
 }
 
 /// What a successor tells its predecessor.
@@ -64,7 +76,8 @@ impl PredecessorSays {
                 takes.write(Fields::default().with_number("draining", *draining)).message("commit")
             }
             Self::Abort => Fields::default().message("abort"),
-            Self::Answered => Fields::default().message("answered"),
+            Self::Answered { whom: Whom::Everybody } => Fields::default().message("answered"),
+            Self::Answered { whom: Whom::ForTheTakeover } => Fields::default().with("but", "proof").message("answered"),
             Self::Behind { draining } => Fields::default().with_number("draining", *draining).message("behind"),
         }
     }
@@ -79,7 +92,10 @@ impl PredecessorSays {
         Ok(match verb {
             "commit" => Some(Self::Commit { draining: draining()?, takes: Takes::read(&fields)? }),
             "abort" => Some(Self::Abort),
-            "answered" => Some(Self::Answered),
+            "answered" if fields.text("but").as_deref() == Some("proof") => {
+                Some(Self::Answered { whom: Whom::ForTheTakeover })
+            }
+            "answered" => Some(Self::Answered { whom: Whom::Everybody }),
             "behind" => Some(Self::Behind { draining: draining()? }),
             _ => None,
         })
@@ -138,7 +154,8 @@ mod tests {
             PredecessorSays::Commit { draining: 1, takes: takes.clone() },
             PredecessorSays::Abort,
             PredecessorSays::Behind { draining: 0 },
-            PredecessorSays::Answered,
+            PredecessorSays::Answered { whom: Whom::Everybody },
+            PredecessorSays::Answered { whom: Whom::ForTheTakeover },
         ] {
             assert_eq!(PredecessorSays::decode(&said.encode()), Ok(Some(said)));
         }

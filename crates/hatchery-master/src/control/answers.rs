@@ -37,7 +37,7 @@ impl Control {
             let State::Waiting(wait) = &mut client.state else { continue };
             match wait.hears(notice, core) {
                 Some(reply) => answers.push((*key, reply)),
-                None if wait.stage != Stage::Asked && wait.to_the_end => client.progress(&line),
+                None if wait.stage != Stage::Asked && wait.is_to_the_end() => client.progress(&line),
                 None => {}
             }
         }

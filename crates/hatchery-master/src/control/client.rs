@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use hatchery_control::{LONGEST_REQUEST, Refusal, Reply, Request, Unreadable};
+use hatchery_control::{LONGEST_REQUEST, Refusal, Reply, Request, Unreadable, Until};
 use hatchery_sys::poll::Interest;
 use hatchery_sys::socket::{self, Credentials};
 
@@ -48,7 +48,7 @@ pub(super) enum State {
     /// It is told of all connections, some at a time.
     Listing(Cursor),
     /// It waits for an upgrade, and it is the predecessor who answers while it lives.
-    Entrusted,
+    Entrusted(Until),
     /// What is left is written, and then it is over.
     Leaving,
 }
@@ -84,7 +84,7 @@ impl Client {
             _ if !self.output.is_empty() => Interest::Write,
             State::Asking => Interest::Read,
             State::Listing(_) => Interest::Write,
-            State::Asked | State::Waiting(_) | State::Entrusted | State::Leaving => Interest::End,
+            State::Asked | State::Waiting(_) | State::Entrusted(_) | State::Leaving => Interest::End,
         };
         (self.stream.as_fd(), interest)
     }
@@ -101,7 +101,7 @@ impl Client {
             State::Asking if self.input.is_empty() => IDLE,
             State::Asking => SLOW,
             // Whoever waits does so for as long as the operation takes.
-            State::Asked | State::Waiting(_) | State::Entrusted | State::Listing(_) => return None,
+            State::Asked | State::Waiting(_) | State::Entrusted(_) | State::Listing(_) => return None,
         };
         Some(self.since + limit)
     }
@@ -112,13 +112,21 @@ impl Client {
             State::Asking | State::Leaving => Some(Hold::Nothing),
             State::Listing(_) => Some(Hold::List),
             State::Asked => Some(Hold::Request),
-            State::Waiting(_) | State::Entrusted => None,
+            State::Waiting(_) | State::Entrusted(_) => None,
         }
     }
 
     /// Whether it waits for an operation, which may take long.
     pub(super) fn waits(&self) -> bool {
-        matches!(self.state, State::Waiting(_) | State::Entrusted)
+        matches!(self.state, State::Waiting(_) | State::Entrusted(_))
+    }
+
+    /// When the clock alone answers it.
+    pub(super) fn answered_at(&self) -> Option<Instant> {
+        match &self.state {
+            State::Waiting(wait) => wait.deadline(),
+            State::Asking | State::Asked | State::Listing(_) | State::Entrusted(_) | State::Leaving => None,
+        }
     }
 
     /// When it last got on.

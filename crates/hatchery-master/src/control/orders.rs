@@ -1,6 +1,6 @@
 //! What is asked, in its order: some is answered at once, the rest is asked of the core.
 
-use hatchery_control::{Refusal, Reply, Request};
+use hatchery_control::{Refusal, Reply, Request, Until};
 use hatchery_core::shutdown::Life;
 use hatchery_core::{Command, Generation, Notice, Slot};
 use hatchery_net::Listeners;
@@ -50,10 +50,10 @@ impl Control {
                     self.asked.push_front((key, request));
                     return Some(Awoken::ToObey);
                 }
-                (Some((command @ Command::Stop, to_the_end)), _) => {
+                (Some((command @ Command::Stop, until)), _) => {
                     self.log(key, command, dormant.generation);
                     if let Some(client) = self.clients.get_mut(&key) {
-                        client.state = State::Waiting(Wait { goal: Goal::Stop, stage: Stage::Running, to_the_end });
+                        client.state = State::Waiting(Wait { goal: Goal::Stop, stage: Stage::Running, until });
                     }
                     return Some(Awoken::ToStop);
                 }
@@ -93,9 +93,9 @@ impl Control {
                     }
                 }
                 other => {
-                    let (command, to_the_end) = order(&other)?;
+                    let (command, until) = order(&other)?;
                     // Opening logs again is over within the step.
-                    let waits = to_the_end && command != Command::Reopen;
+                    let waits = until != Until::Begun && command != Command::Reopen;
                     if let Some(why) = waits.then(|| self.too_many_waits(key)).flatten() {
                         let text = format!("{command} refused: {why}");
                         self.answer(key, &Reply::Failed { because: Refusal::Refused, text });
@@ -104,12 +104,13 @@ impl Control {
                     self.log(key, command, view.core.generation());
                     // A second stop would begin at once, or end, what the first one has asked for.
                     let stops = matches!(view.core.life(), Life::LameDuck { .. } | Life::Stopping { .. });
-                    let Some(mut wait) = Wait::new(command, to_the_end, view.core) else { continue };
+                    let Some(mut wait) = Wait::new(command, until, view.core) else { continue };
                     if command == Command::Stop && stops {
                         wait.stage = Stage::Running;
                     }
                     let begins = wait.stage == Stage::Asked;
-                    let joins = (!begins && !to_the_end).then(|| Reply::Done { text: "it stops already".to_owned() });
+                    let joins =
+                        (!begins && until == Until::Begun).then(|| Reply::Done { text: "it stops already".to_owned() });
                     if let Some(client) = self.clients.get_mut(&key) {
                         client.state = State::Waiting(wait);
                     }
@@ -132,15 +133,15 @@ impl Control {
     }
 }
 
-/// What a request asks of the core, and whether its end is waited for.
-fn order(request: &Request) -> Option<(Command, bool)> {
+/// What a request asks of the core, and what is waited for.
+fn order(request: &Request) -> Option<(Command, Until)> {
     match request {
         Request::Upgrade { wait } => Some((Command::Upgrade, *wait)),
-        Request::Reload { wait } => Some((Command::Reload, *wait)),
-        Request::Scale { workers, wait } => Some((Command::Scale(*workers), *wait)),
-        Request::Recycle { slot, wait } => Some((Command::Recycle(Slot(*slot)), *wait)),
-        Request::Stop { wait } => Some((Command::Stop, *wait)),
-        Request::Reopen => Some((Command::Reopen, true)),
+        Request::Reload { wait } => Some((Command::Reload, Until::from(*wait))),
+        Request::Scale { workers, wait } => Some((Command::Scale(*workers), Until::from(*wait))),
+        Request::Recycle { slot, wait } => Some((Command::Recycle(Slot(*slot)), Until::from(*wait))),
+        Request::Stop { wait } => Some((Command::Stop, Until::from(*wait))),
+        Request::Reopen => Some((Command::Reopen, Until::Done)),
         _ => None,
     }
 }

@@ -8,7 +8,9 @@
 //!   └── refused, or not waited for ──────▲
 //! ```
 
-use hatchery_control::{Refusal, Reply};
+use std::time::Instant;
+
+use hatchery_control::{Refusal, Reply, Until};
 use hatchery_core::{Command, Master, Notice, Outcome};
 
 pub(super) use goal::Goal;
@@ -22,8 +24,7 @@ mod looks;
 pub(super) struct Wait {
     pub(super) goal: Goal,
     pub(super) stage: Stage,
-    /// Whether its end is waited for, and not its beginning.
-    pub(super) to_the_end: bool,
+    pub(super) until: Until,
 }
 
 /// How far it has come.
@@ -38,10 +39,13 @@ pub(super) enum Stage {
     /// It has failed for this reason, and what there is of the successor goes: until then
     /// another one would be refused, to whoever tries again at once.
     Aborting(String),
+    /// The predecessor of this master has died, and nobody is left who could take back: what
+    /// the probation would have shown is looked at here.
+    Watching { until: Instant },
 }
 
 impl Wait {
-    pub(super) fn new(command: Command, to_the_end: bool, core: &Master) -> Option<Self> {
+    pub(super) fn new(command: Command, until: Until, core: &Master) -> Option<Self> {
         let goal = match command {
             Command::Upgrade => Goal::Upgrade,
             Command::Reload => Goal::Reload,
@@ -51,11 +55,24 @@ impl Wait {
             Command::Stop => Goal::Stop,
             Command::StopAtOnce | Command::Rest | Command::More | Command::Fewer => return None,
         };
-        Some(Self { goal, stage: Stage::Asked, to_the_end })
+        Some(Self { goal, stage: Stage::Asked, until })
     }
 
-    pub(super) fn succession() -> Self {
-        Self { goal: Goal::Succession, stage: Stage::Running, to_the_end: true }
+    pub(super) fn succession(until: Until) -> Self {
+        Self { goal: Goal::Succession, stage: Stage::Running, until }
+    }
+
+    /// Whether its end is waited for, and not its beginning.
+    pub(super) fn is_to_the_end(&self) -> bool {
+        self.until != Until::Begun
+    }
+
+    /// When the clock alone answers it.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Watching { until } => Some(*until),
+            Stage::Asked | Stage::Postponed | Stage::Running | Stage::Aborting(_) => None,
+        }
     }
 
     /// What the end of the master means for it.
@@ -84,6 +101,6 @@ impl Wait {
 
     fn passes(&mut self, stage: Stage, text: &str) -> Option<Reply> {
         self.stage = stage;
-        (!self.to_the_end).then(|| Reply::Done { text: text.to_owned() })
+        (!self.is_to_the_end()).then(|| Reply::Done { text: text.to_owned() })
     }
 }

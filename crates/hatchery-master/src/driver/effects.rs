@@ -234,8 +234,9 @@ impl Driver {
 
     /// Whom this master has answered its successor need not.
     pub(super) fn tell_of_answers(&mut self) {
-        if self.control.take_upgrade_answered() {
-            tell(self.inbox.successor.as_ref().map(|successor| &successor.link), &PredecessorSays::Answered.encode());
+        if let Some(whom) = self.control.take_upgrade_answered() {
+            let says = PredecessorSays::Answered { whom };
+            tell(self.inbox.successor.as_ref().map(|successor| &successor.link), &says.encode());
         }
     }
 

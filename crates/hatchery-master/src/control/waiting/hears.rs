@@ -1,6 +1,6 @@
 //! What a line of the log means for whoever waits.
 
-use hatchery_control::{Refusal, Reply};
+use hatchery_control::{Refusal, Reply, Until};
 use hatchery_core::notice::Cause;
 use hatchery_core::upgrade::Upgrade;
 use hatchery_core::{Master, Notice};
@@ -26,8 +26,15 @@ impl Wait {
             | (Goal::Stop, Notice::StopAnnounced { .. } | Notice::StopBegun)
             | (Goal::Scale(_), Notice::Scaled { .. }) => self.passes_to(Stage::Running, notice),
             (Goal::Reopen, Notice::Reopened) => Some(done(notice)),
-            _ if self.stage != Stage::Running => None,
+            (Goal::Succession, Notice::WorkerExited { cause: Cause::Crashed | Cause::Blocked, .. })
+                if matches!(self.stage, Stage::Watching { .. }) =>
+            {
+                Some(failed(notice))
+            }
+            _ if !matches!(self.stage, Stage::Running | Stage::Watching { .. }) => None,
+            (Goal::Upgrade, Notice::UpgradeDone { .. }) if self.until == Until::Proven => None,
             (Goal::Reload, Notice::ReloadDone) | (Goal::Upgrade, Notice::UpgradeDone { .. }) => Some(done(notice)),
+            (Goal::Upgrade, Notice::Retiring) => Some(self.handed_over(core)),
             (Goal::Upgrade, Notice::UpgradeFailed { .. }) if core.upgrade() != Upgrade::Idle => {
                 self.stage = Stage::Aborting(notice.to_string());
                 None

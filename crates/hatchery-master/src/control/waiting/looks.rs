@@ -1,6 +1,8 @@
 //! What the core's state means for whoever waits, where no line of the log tells it.
 
-use hatchery_control::{Refusal, Reply};
+use std::time::Instant;
+
+use hatchery_control::{Refusal, Reply, Until};
 use hatchery_core::rollout::Rollout;
 use hatchery_core::shutdown::Life;
 use hatchery_core::upgrade::Upgrade;
@@ -36,9 +38,8 @@ impl Wait {
             (Goal::Reload, _) => (core.rollout() == Rollout::Idle).then(|| self.called_off(core)),
             (Goal::Upgrade, _) => match core.upgrade() {
                 Upgrade::Starting | Upgrade::Preparing { .. } | Upgrade::Committed { .. } => None,
-                Upgrade::Probation { .. } | Upgrade::Retiring { .. } | Upgrade::Leaving => {
-                    Some(Reply::Done { text: "upgrade is done: the successor serves".to_owned() })
-                }
+                Upgrade::Probation { .. } if self.until == Until::Proven => None,
+                Upgrade::Probation { .. } | Upgrade::Retiring { .. } | Upgrade::Leaving => Some(self.handed_over(core)),
                 Upgrade::Idle | Upgrade::Aborting { .. } => Some(self.called_off(core)),
             },
             (Goal::Scale(workers), _) => self.scaled(workers, core),
@@ -55,11 +56,15 @@ impl Wait {
                     Some(_) | None => None,
                 }
             }
-            (Goal::Succession, _) => core.lineage().accepts().then(|| {
-                let text =
-                    format!("upgrade is done: generation {} serves, its predecessor has died", core.generation());
-                Reply::Done { text }
-            }),
+            (Goal::Succession, Stage::Watching { until }) => {
+                (*until <= Instant::now()).then(|| succeeded("proven", core))
+            }
+            (Goal::Succession, _) if !core.lineage().accepts() => None,
+            (Goal::Succession, _) if self.until == Until::Proven => {
+                self.stage = Stage::Watching { until: Instant::now() + core.policy().probation };
+                None
+            }
+            (Goal::Succession, _) => Some(succeeded("done", core)),
             (Goal::Stop | Goal::Reopen, _) => None,
         }
     }
@@ -73,6 +78,22 @@ impl Wait {
         let are = if workers == 1 { "worker is" } else { "workers are" };
         let text = || format!("scaled: {workers} {are} ready");
         (all && ready.len() == usize::from(workers)).then(|| Reply::Done { text: text() })
+    }
+
+    /// What it means for an upgrade that the successor has taken over, and that its probation goes on or is over.
+    pub(super) fn handed_over(&self, core: &Master) -> Reply {
+        match (self.until, core.upgrade()) {
+            (Until::Proven, Upgrade::Retiring { successor }) => {
+                let text = format!("upgrade is proven: the successor (pid {successor}) serves, its probation is over");
+                Reply::Done { text }
+            }
+            // An operator's stop, or the next upgrade: what it would have shown nobody knows.
+            (Until::Proven, _) => {
+                let text = "upgrade is not proven: the successor was told to stop, or to upgrade, in its probation";
+                Reply::Failed { because: Refusal::Failed, text: text.to_owned() }
+            }
+            (Until::Begun | Until::Done, _) => Reply::Done { text: "upgrade is done: the successor serves".to_owned() },
+        }
     }
 
     fn called_off(&self, core: &Master) -> Reply {
@@ -92,6 +113,11 @@ impl Wait {
         };
         Reply::Failed { because: Refusal::Failed, text: format!("{} called off: {why}", self.goal.name()) }
     }
+}
+
+fn succeeded(how: &str, core: &Master) -> Reply {
+    let text = format!("upgrade is {how}: generation {} serves, its predecessor has died", core.generation());
+    Reply::Done { text }
 }
 
 fn command_of(goal: Goal) -> Command {
