@@ -5,21 +5,19 @@
 #
 # The server was started as APP/current/bin/app; APP/current is a link to a release. The
 # link is turned, the server is told to upgrade itself, and the link is turned back when
-# that fails: so what runs, and what a restart would run, stay the same program.
+# that fails, or is taken back in the probation: so what runs, and what a restart would run,
+# stay the same program.
 #
 # Exit codes: 0 the release serves; 1 the one before serves on, or serves again, and the
 # link leads to it; 2 nothing was tried, since there is something wrong with the order.
 #
 #   APP=/opt/app                              where releases are
 #   HATCHERY_CONTROL=/run/app/control.sock    the server's control socket
-#   PROBATION=2                               seconds; the server's upgrade-probation
 set -euo pipefail
 
 app=${APP:-/opt/app}
 export HATCHERY_CONTROL=${HATCHERY_CONTROL:-/run/app/control.sock}
-probation=${PROBATION:-2}
 
-say() { printf 'deploy: %s\n' "$*"; }
 refuse() { printf 'deploy: %s\n' "$*" >&2; exit 2; }
 
 # One step for everybody who looks: a rename over the old link, which is never missing.
@@ -27,15 +25,6 @@ link_to() {
     ln -sfn "$1" "$app/current.next"
     mv -T "$app/current.next" "$app/current"
 }
-
-roll_back() {
-    link_to "$before"
-    printf 'deploy: %s; %s is current again\n' "$1" "$before" >&2
-    exit 1
-}
-
-# A number that the server's status has, the first one of that name: the master's own.
-number() { grep -o "\"$1\": *[0-9]*" <<<"$2" | head -n 1 | grep -o '[0-9]*$'; }
 
 [ $# = 1 ] || refuse "usage: deploy.sh RELEASE"
 case $1 in
@@ -51,19 +40,15 @@ flock --nonblock 9 || refuse "another deploy is under way"
 
 before=$(readlink "$app/current") || refuse "$app/current is no link to a release"
 [ -x "$app/$before/bin/app" ] || refuse "$app/current leads to $before, which has no program: there would be no way back"
-old=$(hatchery status --json) || refuse "the server does not answer on $HATCHERY_CONTROL"
+hatchery status >/dev/null || refuse "the server does not answer on $HATCHERY_CONTROL"
 
 # Nothing interrupts what follows, nor the command: the server would go on, and the link
-# lead elsewhere. It has an end, by the server's boot-timeout.
+# lead elsewhere. It has an end, by the server's boot-timeout and upgrade-probation.
 trap '' HUP INT TERM
 link_to "$release"
-hatchery upgrade --wait || roll_back "the upgrade to $1 has failed"
-
-# A new program that breaks during its probation is taken back by the server: then the
-# generation is the old one's again.
-sleep "$probation"
-new=$(hatchery status --json) || roll_back "the server does not answer after the upgrade to $1"
-if [ "$(number generation "$new")" -le "$(number generation "$old")" ]; then
-    roll_back "$1 was taken back during its probation"
+if ! hatchery upgrade --wait=proven; then
+    link_to "$before"
+    printf 'deploy: the upgrade to %s has failed; %s is current again\n' "$1" "$before" >&2
+    exit 1
 fi
-say "$1 serves, generation $(number generation "$new"); before it was $before"
+printf 'deploy: %s serves; before it was %s\n' "$1" "$before"

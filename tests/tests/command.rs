@@ -62,6 +62,22 @@ fn an_upgrade_is_done_when_the_new_program_serves() {
 }
 
 #[test]
+fn an_upgrade_is_proven_when_its_probation_is_over() {
+    let lab = Start::lab().controlled().ready();
+    let told = hatchery(&lab, &["upgrade", "--wait=proven"]);
+    assert!(told.errors.lines().any(|line| line.starts_with("upgrade is done")), "{told:?}");
+    assert!(told.done().starts_with("upgrade is proven: the successor (pid "));
+    assert_eq!(status(&lab)["generation"], 2);
+    lab.stop();
+
+    let lab = Start::lab().controlled().set("upgrade-probation", "10m").ready();
+    let reason = hatchery(&lab, &["upgrade", "--wait=proven", "--timeout", "2s"]).failed(1);
+    assert_eq!(reason, "the upgrade has not ended within 2s: it goes on, see `hatchery status`");
+    lab.until("the successor serves", || status(&lab)["generation"] == 2);
+    lab.stop();
+}
+
+#[test]
 fn why_an_upgrade_failed_is_said_in_one_line() {
     let lab = Start::lab().controlled().ready();
     lab.install(&Program::lab_with("LAB_BOOT=fail"));

@@ -54,7 +54,7 @@ impl Service {
     fn command(&self, arguments: &[&str]) -> Command {
         let tools = hatchery().parent().expect("a folder").display().to_string();
         let mut command = Command::new(deployed_path("deploy.sh"));
-        command.args(arguments).env_clear().env("APP", &self.app).env("PROBATION", "1");
+        command.args(arguments).env_clear().env("APP", &self.app);
         command.env("PATH", format!("{tools}:{}", std::env::var("PATH").unwrap_or_default()));
         command.env("HATCHERY_CONTROL", self.lab.path("control.sock")).stdin(Stdio::null());
         command
@@ -84,7 +84,7 @@ fn a_good_release_serves_and_a_broken_one_leaves_everything_as_it_was() {
     service.release("two", "LAB_BUILD=two");
     let told = service.deploy(&["two"]);
     assert_eq!(told.code, Some(0), "{}", told.said);
-    assert!(told.said.contains("two serves, generation 2; before it was releases/one"), "{}", told.said);
+    assert!(told.said.contains("two serves; before it was releases/one"), "{}", told.said);
     service.is("two");
 
     service.release("broken", "LAB_BOOT=fail");
