@@ -115,6 +115,32 @@ fn hup_with_settings_that_are_wrong_changes_nothing() {
 }
 
 #[test]
+fn hup_with_another_log_goes_on_there() {
+    let lab = Start::lab().without("workers").config("workers = 2\n").ready();
+    lab.until("both are ready", || lab.ready().len() == 2);
+    let (before, path) = (lab.ready(), lab.path("server.log"));
+    let reload = |settings: &str| {
+        fs::write(lab.path("lab.toml"), format!("workers = 2\n{settings}")).expect("new settings");
+        lab.signal(Signal::SIGHUP);
+    };
+    reload("log = \"/nowhere/log\"\n");
+    lab.until_logged(log::RELOAD_FAILED, 1);
+    assert_served_by(&lab, &before);
+    reload(&format!("log = {path:?}\n"));
+    let writes_to = |pid: i32| procfs::descriptors(pid).get(&2).cloned().unwrap_or_default();
+    lab.until("every process writes to the file", || {
+        lab.processes().iter().all(|process| writes_to(process.pid) == path.display().to_string())
+    });
+    let said = || fs::read_to_string(&path).unwrap_or_default();
+    lab.until("the file has the news", || log::RELOAD_DONE.count(&said()) == 1);
+    // What was there before is not to be had again.
+    reload("");
+    lab.until("it stays", || log::RELOAD_DONE.count(&said()) == 2);
+    assert!(said().contains("`log` has changed: it takes effect at the next start"), "{}", said());
+    lab.stop();
+}
+
+#[test]
 fn usr1_opens_the_log_file_again_in_every_process() {
     let start = Start::lab();
     let path = start.path("server.log");

@@ -1,6 +1,6 @@
 //! Logs: one line, one write, on standard error or in `--log`.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use hatchery_core::{Generation, Slot};
@@ -41,9 +41,16 @@ pub(crate) fn install(settings: &Settings) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the log could be opened, as a start would do.
-pub(crate) fn try_append(path: &Path) -> Result<(), Error> {
-    streams::open_log(path).map(drop).map_err(|source| Error::Log { path: path.to_owned(), source })
+/// The log, opened as a start would do.
+pub(crate) fn open(path: &Path) -> Result<OwnedFd, Error> {
+    streams::open_log(path).map(OwnedFd::from).map_err(|source| Error::Log { path: path.to_owned(), source })
+}
+
+/// Sends the standard streams to a log that was opened.
+pub(crate) fn go_on_with(path: &Path, log: BorrowedFd<'_>) {
+    if let Err(reason) = streams::send_to(log) {
+        error!(target: "hatchery", "cannot go on with the log file {} as it was opened again: {reason}", path.display());
+    }
 }
 
 /// Opens the log again, so that a renamed one is let go.
@@ -60,11 +67,7 @@ pub(crate) fn reopen(settings: &Settings) {
 pub(crate) fn take(settings: &Settings, sent: Option<OwnedFd>) {
     access::reopen(settings);
     match (&settings.log, sent) {
-        (Some(path), Some(opened)) => {
-            if let Err(reason) = streams::send_to(opened.as_fd()) {
-                error!(target: "hatchery", "cannot go on with the log file {} as it was opened again: {reason}", path.display());
-            }
-        }
+        (Some(path), Some(opened)) => go_on_with(path, opened.as_fd()),
         (Some(_), None) if settings.user.is_none() => reopen(settings),
         (Some(_) | None, _) => {}
     }

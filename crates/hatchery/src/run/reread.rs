@@ -1,6 +1,7 @@
 //! Settings that are read again at a reload, or kept across an upgrade.
 
 use std::cell::RefCell;
+use std::os::fd::{AsFd, OwnedFd};
 
 use hatchery_master::{Predecessor, Reread};
 use hatchery_net::{Listeners, Spec};
@@ -29,10 +30,13 @@ pub(super) fn again(
     let renewed = tls.reread(&settings, sources).map_err(|error| error.one_line())?;
     let workers_to_be = with_fixed_ones_of(&current.borrow(), settings.clone());
     logging::check_access(&workers_to_be, sources).map_err(|error| Error::from(error).one_line())?;
-    for (setting, when) in fixed_ones_that_differ(&current.borrow(), &settings) {
+    let log_is_gone = current.borrow().log.is_some() && settings.log.is_none();
+    let fixed = fixed_ones_that_differ(&current.borrow(), &settings);
+    for (setting, when) in fixed.into_iter().chain(log_is_gone.then_some(("log", START))) {
         warn!(target: "hatchery", "`{setting}` has changed: it takes effect at {when}, not at a reload");
     }
     let settings = with_fixed_ones_of(&current.borrow(), settings);
+    let log = log_to_be(&current.borrow(), &settings).map_err(|error| error.one_line())?;
     let specs =
         super::listeners::wanted_anew(&settings, named, listeners).map_err(|error| Error::from(error).one_line())?;
     let queues = settings.queues();
@@ -41,8 +45,20 @@ pub(super) fn again(
         .map_err(|error| Error::from(left.explains(error)).one_line())?;
     let policy = settings.policy();
     tls.adopt(&settings, renewed);
+    if let (Some(path), Some(log)) = (&settings.log, log) {
+        logging::go_on_with(path, log.as_fd());
+    }
     current.replace(settings);
     Ok(Reread { policy, listeners })
+}
+
+/// Another log than the one that is written to, opened. New workers are forked with it; those
+/// that drain end with the old one.
+fn log_to_be(old: &Settings, new: &Settings) -> Result<Option<OwnedFd>, Error> {
+    match &new.log {
+        Some(path) if new.log != old.log => logging::open(path).map(Some),
+        Some(_) | None => Ok(None),
+    }
 }
 
 /// Whether this program would find what it has if it began anew now; else why not.
@@ -64,7 +80,7 @@ pub(super) fn could_begin_anew(sources: &Sources, current: &RefCell<Settings>, o
     }
     logging::check_access(&settings, sources).map_err(|error| Error::from(error).one_line())?;
     match &settings.log {
-        Some(log) => logging::try_append(log).map_err(|error| error.one_line()),
+        Some(log) => logging::open(log).map(drop).map_err(|error| error.one_line()),
         None => Ok(()),
     }
 }
@@ -87,6 +103,8 @@ const START: &str = "the next start";
 fn with_fixed_ones_of(old: &Settings, new: Settings) -> Settings {
     let old = old.clone();
     Settings {
+        // What the streams were before nobody knows any more.
+        log: new.log.or(old.log),
         listen_mode: old.listen_mode,
         pid_file: old.pid_file,
         control: old.control,

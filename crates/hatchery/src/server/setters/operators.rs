@@ -44,7 +44,7 @@ impl<P: 'static> Server<P> {
     }
 
     /// The file that standard output and standard error are appended to, in the
-    /// master and every worker. SIGUSR1 opens it again.
+    /// master and every worker. SIGUSR1 opens it again; a reload goes over to another one.
     ///
     /// ```
     /// let settings = hatchery::Server::new().log("/var/log/app.log").settings()?;
