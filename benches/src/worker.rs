@@ -54,6 +54,7 @@ pub fn serve(measure: bool) {
         limits: Limits::default(),
         quota: None,
         measure,
+        boot_timeout: Duration::from_secs(30),
         drain_timeout: Duration::from_secs(30),
         jobs: Vec::new(),
         kept: hatchery_net::Kept::default(),

@@ -2,6 +2,7 @@
 
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use hatchery::{BoxError, Exit, Generation, Server, Worker, http};
 
@@ -12,6 +13,8 @@ fn main() -> Exit {
         Some("thread") => beside_a_thread(),
         Some("runtime") => beside_a_runtime(),
         Some("many-lines") => serve(),
+        Some("half") => half(|_| true),
+        Some("half-later") => half(|generation| generation > Generation(1)),
         Some("twice") => twice(|_| true),
         Some("twice-later") => twice(|generation| generation > Generation(1)),
         other => panic!("no such case: {other:?}"),
@@ -35,6 +38,19 @@ fn twice(wrong: impl Fn(Generation) -> bool) -> Exit {
         } else {
             hello(worker, nothing).await
         }
+    })
+}
+
+/// Leaves one of its listeners to nobody, in some generations.
+fn half(wrong: impl Fn(Generation) -> bool) -> Exit {
+    let hello = http::serve_fn(async |_request| Ok::<_, BoxError>(http::Response::new("hello".into())));
+    let mut server = Server::new().bind("127.0.0.1:0").bind_named("lines", "127.0.0.1:0").workers(2);
+    if let Ok(path) = std::env::var("MISFIT_CONTROL") {
+        server = server.control(path);
+    }
+    server.boot_timeout(Duration::from_secs(3)).run(async move |worker: Worker, nothing: &'static ()| {
+        let worker = if wrong(worker.generation()) { worker.without("lines") } else { worker };
+        hello(worker, nothing).await
     })
 }
 

@@ -1,5 +1,7 @@
 //! Programs that use the library in a way that cannot work, or that is rude.
 
+use hatchery_control::{Refusal, Request, Until};
+use hatchery_tests::control::SOCKET;
 use hatchery_tests::{End, Program, Start, log};
 use nix::sys::signal::Signal;
 
@@ -51,6 +53,39 @@ fn an_upgrade_to_a_program_that_serves_a_listener_twice_fails_with_the_reason() 
     let log = lab.log();
     let line = log.lines().find(|line| log::UPGRADE_FAILED.is(line)).expect("a line");
     assert!(line.contains("serves on: worker 0: the listener on ") && line.contains("served already"), "{line}");
+    assert_eq!(lab.get("/").expect("an answer").text(), "hello");
+    lab.signal(Signal::SIGTERM);
+    lab.assert_gone();
+}
+
+/// The reason, for worker 0.
+const NOBODY: [&str; 2] = ["nobody serves `lines` on 127.0.0.1:", ": each listener needs a call that serves it"];
+
+#[test]
+fn a_listener_that_nobody_serves_is_named() {
+    let ended = misfit("half").ended();
+    assert_eq!(ended.end, End::Code(3), "{}", ended.log);
+    let lines = |words: &[&str]| {
+        let is_it = |line: &&str| words.iter().chain(&NOBODY).all(|word| line.contains(word));
+        ended.log.lines().filter(is_it).count()
+    };
+    assert_eq!(lines(&["WARN", "waits: "]), 2, "each worker waits: {}", ended.log);
+    assert!(lines(&["ERROR", "failed to boot: it did not become ready within boot-timeout: "]) >= 1, "{}", ended.log);
+    let last = "error: the application did not boot: worker ";
+    assert_eq!(lines(&[last, ": it did not become ready within boot-timeout: "]), 1, "{}", ended.log);
+}
+
+#[test]
+fn an_upgrade_that_waits_for_a_listener_is_told_which() {
+    let start = misfit("half-later");
+    let path = start.path(SOCKET);
+    let lab = start.variable("MISFIT_CONTROL", &path.display().to_string()).ready();
+    let told = lab.ask(&Request::Upgrade { wait: Until::Done });
+    let (because, text) = told.failed();
+    assert_eq!(because, Refusal::Failed);
+    assert!(text.contains("serves on: ") && NOBODY.iter().all(|word| text.contains(word)), "{text}");
+    let waits = |line: &String| line.starts_with("successor (pid ") && NOBODY.iter().all(|word| line.contains(word));
+    assert_eq!(told.progress.iter().filter(|line| waits(line)).count(), 1, "{:?}", told.progress);
     assert_eq!(lab.get("/").expect("an answer").text(), "hello");
     lab.signal(Signal::SIGTERM);
     lab.assert_gone();

@@ -57,6 +57,8 @@ pub struct Master {
     pub(crate) life: Life,
     pub(crate) lineage: Lineage,
     pub(crate) upgrade: Upgrade,
+    /// What its successor has said last of its start.
+    pub(crate) successor_at: String,
     pub(crate) rollout: Rollout,
     /// Reloads and upgrades that follow the boot or the roll-out that goes on.
     pub(crate) postponed: BTreeSet<Command>,
@@ -93,6 +95,7 @@ impl Master {
             life: Life::Booting,
             lineage: seed.lineage,
             upgrade: Upgrade::Idle,
+            successor_at: String::new(),
             rollout: Rollout::Idle,
             postponed: BTreeSet::new(),
             roster: Roster::default(),

@@ -14,6 +14,7 @@ pub enum Notice {
     WorkerReady { who: Who, pid: Pid },
     WorkerExited { who: Who, pid: Pid, ending: Ending, cause: Cause },
     WorkerNotForked { who: Who, text: String },
+    WorkerWaits { who: Who, pid: Pid, text: String },
     BootFailed { who: Who, pid: Pid, text: String },
     Ready { workers: u16, generation: Generation },
     Degraded { crashes: u32 },
@@ -50,6 +51,7 @@ pub enum Notice {
     PredecessorLost,
     PredecessorDone,
     StopAnnounced { delay: Duration },
+    StopHurried { text: String },
     StopBegun,
     StopNow,
     Stopped,
@@ -136,7 +138,9 @@ impl Notice {
             Self::Refused { .. }
             | Self::PredecessorLost
             | Self::StopNow
+            | Self::StopHurried { .. }
             | Self::WorkerNotForked { .. }
+            | Self::WorkerWaits { .. }
             | Self::WorkerBlocked { .. }
             | Self::TooLarge { .. }
             | Self::QueuesNotAdded { .. }
@@ -196,6 +200,7 @@ impl fmt::Display for Notice {
             Self::WorkerNotForked { who, text } => {
                 write!(f, "{who} could not be forked, trying again: {text}")
             }
+            Self::WorkerWaits { who, pid, text } => write!(f, "{who} (pid {pid}) waits: {text}"),
             Self::BootFailed { who, pid, text } => write!(f, "{who} (pid {pid}) failed to boot: {text}"),
             Self::Ready { workers, generation } => {
                 write!(f, "generation {generation} is ready, {}", counted(*workers))
@@ -251,6 +256,7 @@ impl fmt::Display for Notice {
             Self::StopAnnounced { delay } => {
                 write!(f, "stop asked for, it begins in {delay:?}: until then clients are served, and /readyz says no")
             }
+            Self::StopHurried { text } => write!(f, "stop-delay is cut short, nobody could be served in it: {text}"),
             Self::StopBegun => f.write_str("stop begins: draining"),
             Self::StopNow => f.write_str("stop now: killing what is left"),
             Self::Stopped => f.write_str("stopped"),

@@ -204,10 +204,15 @@ impl Master {
         out.extend(victims.into_iter().map(|pid| Action::Kill { pid }));
     }
 
-    /// Ends a generation that cannot serve, with exit code 3.
+    /// Ends a generation that cannot serve, with exit code 3; one that was told to stop stops.
     pub(crate) fn give_up(&mut self, text: String, now: Moment, out: &mut Actions) {
         if self.life.is_ending() {
             return;
+        }
+        // Nobody serves whom load balancers would still send: there is nothing to wait for.
+        if matches!(self.life, Life::LameDuck { .. }) {
+            out.push(Action::Log(Notice::StopHurried { text }));
+            return self.stop(now, out);
         }
         out.push(Action::Log(Notice::GaveUp { text: text.clone() }));
         if self.lineage.has_predecessor() {

@@ -9,6 +9,7 @@ use crate::notice::{Cause, Notice};
 use crate::shutdown::Life;
 use crate::throttle::Trust;
 use crate::time::Moment;
+use crate::wire::upgrade::SuccessorSays;
 use crate::wire::worker::WorkerSays;
 use crate::worker::{Due, Heard, Phase, Renewal, Standing, Worker};
 
@@ -26,6 +27,7 @@ impl Master {
                     self.declared(pid, out);
                 }
             }
+            Heard::Waits(text) => self.worker_waits(slot, pid, text, out),
             Heard::BootFailed(text) => {
                 out.push(Action::Log(Notice::BootFailed { who, pid, text: text.clone() }));
                 self.boot_failed(slot, renewal, &text, now, out);
@@ -33,6 +35,17 @@ impl Master {
             // Settling sees that the worker is due, or that the queues are empty.
             Heard::Recycle | Heard::Emptied | Heard::Nothing => {}
         }
+    }
+
+    /// All workers of a program wait for the same: whoever serves meanwhile is told once.
+    fn worker_waits(&self, slot: Slot, pid: Pid, text: String, out: &mut Actions) {
+        let who = self.who(slot);
+        let is_first = self.roster.iter().all(|other| other.pid == pid || other.waits_for.is_none());
+        if is_first && matches!(self.lineage, Lineage::Awaiting(_)) {
+            let name = format!("{who} waits: {text}");
+            out.push(Action::TellPredecessor(SuccessorSays::Phase { name }));
+        }
+        out.push(Action::Log(Notice::WorkerWaits { who, pid, text }));
     }
 
     pub(crate) fn worker_exited(&mut self, worker: &Worker, ending: Ending, now: Moment, out: &mut Actions) {
@@ -78,15 +91,7 @@ impl Master {
         for (worker, cause) in overdue {
             out.push(Action::Kill { pid: worker.pid });
             match cause {
-                Cause::BootTimeout => {
-                    self.boot_failed(
-                        worker.slot,
-                        worker.renewal,
-                        "it did not become ready within boot-timeout",
-                        now,
-                        out,
-                    );
-                }
+                Cause::BootTimeout => self.boot_timed_out(&worker, now, out),
                 Cause::DrainTimeout => self.note_kill(),
                 Cause::Drained
                 | Cause::CrashedDraining
@@ -98,6 +103,19 @@ impl Master {
                 | Cause::StopNow => {}
             }
         }
+    }
+
+    fn boot_timed_out(&mut self, worker: &Worker, now: Moment, out: &mut Actions) {
+        let mut text = "it did not become ready within boot-timeout".to_owned();
+        if let Some(reason) = &worker.waits_for {
+            text = format!("{text}: {reason}");
+            out.push(Action::Log(Notice::BootFailed {
+                who: self.who(worker.slot),
+                pid: worker.pid,
+                text: text.clone(),
+            }));
+        }
+        self.boot_failed(worker.slot, worker.renewal, &text, now, out);
     }
 
     /// The application itself said that it cannot boot, or took too long: at the

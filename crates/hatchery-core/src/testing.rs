@@ -57,6 +57,7 @@ pub(crate) fn add(master: &mut Master, pid: i32, slot: u16, phase: Phase) {
         takes: takes(),
         expires: None,
         lacks: BTreeSet::new(),
+        waits_for: None,
     });
 }
 

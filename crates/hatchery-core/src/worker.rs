@@ -44,6 +44,8 @@ pub struct Worker {
     pub expires: Option<Moment>,
     /// Listeners that it does not serve: added after its fork, or retired before.
     pub lacks: BTreeSet<u16>,
+    /// What keeps it from being ready, as it has said.
+    pub waits_for: Option<String>,
 }
 
 /// How far a worker has come.
@@ -125,6 +127,8 @@ pub enum Renewal {
 pub enum Heard {
     /// It has become ready.
     Ready,
+    /// It is not ready for want of this.
+    Waits(String),
     /// It wants to be replaced.
     Recycle,
     /// Its queues are empty at the final stop.
@@ -158,6 +162,7 @@ impl Worker {
             takes: Takes::nothing(),
             expires: None,
             lacks: BTreeSet::new(),
+            waits_for: None,
         }
     }
 
@@ -168,6 +173,10 @@ impl Worker {
                 self.takes = takes;
                 self.phase = Phase::Ready(Standing::Fresh { steady_at: now + STEADY });
                 Heard::Ready
+            }
+            (WorkerSays::Waits { text }, Phase::Starting { .. }) => {
+                self.waits_for = Some(text.clone());
+                Heard::Waits(text)
             }
             (WorkerSays::BootFailed { text }, Phase::Starting { deadline }) => {
                 self.phase = Phase::Failed { deadline: deadline.min(now + LAST_WORDS) };
@@ -183,6 +192,7 @@ impl Worker {
             }
             (
                 WorkerSays::Ready { .. }
+                | WorkerSays::Waits { .. }
                 | WorkerSays::BootFailed { .. }
                 | WorkerSays::Recycle
                 | WorkerSays::Emptied

@@ -416,6 +416,7 @@ impl Driver {
             board: self.board,
             cell: birth.cell,
             admin: self.admin.listener,
+            boot_timeout: self.core.policy().boot_timeout,
             drain_timeout: self.core.policy().drain_timeout,
             blocked: birth.blocked,
             presence: {

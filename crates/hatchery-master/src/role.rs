@@ -43,6 +43,8 @@ pub struct Newborn {
     pub board: Board,
     /// Its own cell of the board.
     pub cell: usize,
+    /// How long it may take to be ready.
+    pub boot_timeout: Duration,
     /// How long a drain may take.
     pub drain_timeout: Duration,
     /// The mask to return to.

@@ -1,15 +1,22 @@
 //! The application's start: when it is ready, and what its master hears of it.
 
-use std::task::Waker;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use hatchery_core::wire::worker::WorkerSays;
 use hatchery_core::{Service, Takes};
 use hatchery_sys::{Signal, process, signals};
-use tracing::{debug, warn};
+use tokio::time::sleep;
+use tracing::warn;
 
 use crate::ServeError;
 use crate::drain::Stage;
 use crate::shared::Shared;
+
+/// How long the call that serves one listener may come after that of another, before somebody wonders.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How far the application's start has come.
 ///
@@ -86,15 +93,51 @@ impl Shared {
     fn note_claims(&self) {
         let mut boot = self.boot.borrow_mut();
         let Boot::Booting { claimed, recycle, app } = &*boot else { return };
-        if let Some(index) = claimed.iter().position(|claimed| !claimed) {
-            debug!("not ready yet: nobody serves {}", self.listeners[index].address);
-            return;
-        }
         let (recycle, app) = (*recycle, app.clone());
-        *boot = Boot::Claimed { recycle };
+        if claimed.iter().all(|claimed| *claimed) {
+            *boot = Boot::Claimed { recycle };
+        }
         drop(boot);
         // A task of the application's own may have claimed it.
         app.wake();
+    }
+
+    /// Tells the master which listeners nobody serves, once others have been served for a
+    /// while. To be polled in every turn of the start; never ready.
+    pub(crate) async fn misses(&self) -> Infallible {
+        let patience = PATIENCE.min(self.boot_timeout / 2);
+        let mut told = Vec::new();
+        self.has_other_gaps(&told).await;
+        sleep(patience).await;
+        loop {
+            told = self.has_other_gaps(&told).await;
+            let list: Vec<String> = told.iter().map(|&index| self.listeners[index].in_words()).collect();
+            let text = format!("nobody serves {}: each listener needs a call that serves it", list.join(", "));
+            self.say(&WorkerSays::Waits { text });
+        }
+    }
+
+    /// The listeners that are not claimed, where some are, when these are not the known ones.
+    async fn has_other_gaps(&self, known: &[usize]) -> Vec<usize> {
+        poll_fn(|_polled_in_every_turn| {
+            let gaps = self.gaps();
+            if gaps.is_empty() || gaps == known { Poll::Pending } else { Poll::Ready(gaps) }
+        })
+        .await
+    }
+
+    fn gaps(&self) -> Vec<usize> {
+        match &*self.boot.borrow() {
+            Boot::Booting { claimed, .. } => {
+                let asked = || (0..claimed.len()).filter(|&index| self.listeners[index].is_asked);
+                if asked().any(|index| claimed[index]) {
+                    asked().filter(|&index| !claimed[index]).collect()
+                } else {
+                    Vec::new()
+                }
+            }
+            Boot::Claimed { .. } | Boot::Ready => Vec::new(),
+        }
     }
 
     /// The application's function has been polled, and waits.

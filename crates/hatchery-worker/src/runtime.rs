@@ -122,6 +122,7 @@ fn begin(seed: Seed) -> Result<(Rc<Shared>, Outside), i32> {
         limits,
         quota,
         measure,
+        boot_timeout,
         drain_timeout,
         blocked,
         jobs,
@@ -152,6 +153,7 @@ fn begin(seed: Seed) -> Result<(Rc<Shared>, Outside), i32> {
         counters,
         queues: listeners,
         channel,
+        boot_timeout,
         drain_timeout,
     };
     let shared = Shared::new(parts);
@@ -189,6 +191,7 @@ where
 {
     let mut app = pin!(app(Worker::new(shared), preloaded));
     let mut sent_away = pin!(shared.drained.cancelled());
+    let mut misses = pin!(shared.misses());
     poll_fn(|cx| {
         if let Poll::Ready(returned) = app.as_mut().poll(cx) {
             return Poll::Ready(match returned {
@@ -205,6 +208,7 @@ where
                 return Poll::Ready(End::Done);
             }
             shared.waits(cx.waker());
+            let _for_ever = misses.as_mut().poll(cx);
         }
         Poll::Pending
     })

@@ -63,6 +63,8 @@ pub struct Seed {
     pub quota: Option<Quota>,
     /// Whether it measures how long requests take, and its loop: that costs a look at the clock for each.
     pub measure: bool,
+    /// How long it may take to be ready; its master keeps the time.
+    pub boot_timeout: Duration,
     /// How long it may drain after its master has gone; a master that lives keeps the time itself.
     pub drain_timeout: Duration,
     /// The mask to return to when the worker has its own handlers.
@@ -88,6 +90,7 @@ impl fmt::Debug for Seed {
             .field("relay", &self.relay)
             .field("limits", &self.limits)
             .field("quota", &self.quota)
+            .field("boot_timeout", &self.boot_timeout)
             .field("drain_timeout", &self.drain_timeout)
             .finish_non_exhaustive()
     }

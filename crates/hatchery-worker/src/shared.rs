@@ -48,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) channel: Channel,
     /// Fires when the worker begins to drain; never cancelled otherwise.
     pub(crate) drained: CancellationToken,
+    pub(crate) boot_timeout: Duration,
     pub(crate) drain_timeout: Duration,
     /// When this process is ended by force, as far as it was told.
     pub(crate) deadline: Cell<Option<Instant>>,
@@ -91,6 +92,7 @@ pub(crate) struct Parts {
     pub(crate) counters: Counters,
     pub(crate) queues: Listeners,
     pub(crate) channel: Channel,
+    pub(crate) boot_timeout: Duration,
     pub(crate) drain_timeout: Duration,
 }
 
@@ -108,6 +110,7 @@ impl Shared {
             counters,
             queues,
             channel,
+            boot_timeout,
             drain_timeout,
         } = parts;
         let listeners: Vec<_> = queues.iter().map(ListenerInfo::of).collect();
@@ -122,6 +125,7 @@ impl Shared {
             limits,
             counters,
             channel,
+            boot_timeout,
             drain_timeout,
             most_connections: limits.most_connections(),
             open: Cell::new(0),

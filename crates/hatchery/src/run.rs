@@ -330,6 +330,7 @@ fn seed(newborn: Newborn, settings: &Settings, share: Share) -> (hatchery_worker
         secret: None,
         limits: log.limits(),
         measure: settings.admin.is_some(),
+        boot_timeout: newborn.boot_timeout,
         drain_timeout: newborn.drain_timeout,
         blocked: newborn.blocked,
         jobs: share.jobs,

@@ -245,3 +245,30 @@ fn a_number_of_workers_that_makes_no_sense_is_not_taken_over() {
     assert_eq!(Master::new(seed(3)).wanted(), 3);
     assert_eq!(Master::new(seed(u16::MAX)).wanted(), 512);
 }
+
+#[test]
+fn what_workers_wait_for_is_told_once_and_is_the_reason_of_their_end() {
+    let mut master = Master::new(crate::Seed {
+        companions: Vec::new(),
+        policy: crate::Policy { workers: 2, ..crate::Policy::default() },
+        generation: crate::Generation(2),
+        queues: vec![1],
+        listen_mode: crate::ListenMode::Shared,
+        lineage: Lineage::Awaiting(Readiness::Booting),
+        scaled: None,
+    });
+    drop(master.step(NOW, Event::Begin));
+    for (slot, pid) in [(0, 1), (1, 2)] {
+        drop(master.step(NOW, Event::Spawned { slot: Slot(slot), pid: Pid(pid) }));
+    }
+    let waits = |pid| Event::Worker { pid: Pid(pid), says: WorkerSays::Waits { text: "nobody serves :80".to_owned() } };
+    let told = master.step(NOW, waits(1));
+    let name = "worker 0 waits: nobody serves :80".to_owned();
+    assert_eq!(told[0], Action::TellPredecessor(SuccessorSays::Phase { name }));
+    assert_eq!(short(&told[1..]), "WorkerWaits");
+    assert_eq!(short(&master.step(NOW, waits(2))), "WorkerWaits");
+    let due = master.step(NOW + master.policy.boot_timeout, Event::Tick);
+    let text = "worker 0: it did not become ready within boot-timeout: nobody serves :80".to_owned();
+    assert!(due.contains(&Action::TellPredecessor(SuccessorSays::Failed { text })), "{due:?}");
+    assert!(short(&due).contains("BootFailed, "), "{due:?}");
+}

@@ -7,12 +7,13 @@ use crate::testing::{NOW, add, booting, check, name, says, serving, short};
 use crate::wire::worker::WorkerSays;
 use crate::worker::Standing;
 
-const STATES: [&str; 11] = [
+const STATES: [&str; 12] = [
     "booting",
     "booting, all crash",
     "serving",
     "lame duck",
     "lame duck, one starts",
+    "lame duck, all crash",
     "resting",
     "resting, one drains",
     "emptying",
@@ -39,9 +40,15 @@ fn in_state(state: &str) -> Master {
             }
         }
         "serving" => {}
-        "lame duck" | "lame duck, one starts" => {
+        "lame duck" | "lame duck, one starts" | "lame duck, all crash" => {
             master.policy.stop_delay = Duration::from_secs(30);
-            if state != "lame duck" {
+            if state == "lame duck, all crash" {
+                master.prove_anew(NOW);
+                for _ in 1..8 {
+                    master.throttle.crashed(Slot(0), Moment(0));
+                }
+            }
+            if state == "lame duck, one starts" {
                 drop(master.step(NOW, says(1, WorkerSays::Recycle)));
                 drop(master.step(NOW, Event::Spawned { slot: Slot(0), pid: Pid(3) }));
             }
@@ -151,6 +158,16 @@ lame duck, one starts | forked         | lameduck |
 lame duck, one starts | not forked     | lameduck | WorkerNotForked, RecycleFailed
 lame duck, one starts | in 1 s         | lameduck |
 lame duck, one starts | in 30 s        | stopping | kill 3, RecycleFailed, StopBegun, 1: finish
+
+lame duck, all crash  | stop           | stopping | StopBegun, 1: finish
+lame duck, all crash  | 1 emptied      | lameduck |
+lame duck, all crash  | 1 gone         | over     | WorkerExited, StopHurried, StopBegun, shut, Stopped, exit 0
+lame duck, all crash  | 1 crashed      | over     | WorkerExited, StopHurried, StopBegun, shut, Stopped, exit 0
+lame duck, all crash  | 1 did not boot | lameduck |
+lame duck, all crash  | forked         | lameduck |
+lame duck, all crash  | not forked     | lameduck | WorkerNotForked
+lame duck, all crash  | in 1 s         | lameduck |
+lame duck, all crash  | in 30 s        | stopping | StopBegun, 1: finish
 
 resting               | stop           | over     | StopBegun, shut, Stopped, exit 0
 resting               | 1 emptied      | resting  |

@@ -30,6 +30,7 @@ impl Master {
         // itself: its predecessor must not take back beside it.
         self.release_predecessor(out);
         self.upgrade = Upgrade::Starting;
+        self.successor_at.clear();
         self.queues.orphan(&[]);
         out.push(Action::Log(Notice::UpgradeBegun));
         out.push(Action::StartSuccessor {
@@ -60,6 +61,7 @@ impl Master {
     pub(crate) fn successor_says(&mut self, says: SuccessorSays, now: Moment, out: &mut Actions) {
         match (self.upgrade, says) {
             (Upgrade::Preparing { successor: pid, .. }, SuccessorSays::Phase { name }) => {
+                self.successor_at.clone_from(&name);
                 out.push(Action::Log(Notice::UpgradePhase { pid, name }));
             }
             (Upgrade::Preparing { .. }, SuccessorSays::Leaves { listeners }) => self.queues.orphan(&listeners),
@@ -159,7 +161,9 @@ impl Master {
         }
         match self.upgrade {
             Upgrade::Preparing { link: Link::Open, .. } => {
-                self.abort("the successor was not ready within boot-timeout".to_owned(), now, out);
+                let last = std::mem::take(&mut self.successor_at);
+                let last = if last.is_empty() { last } else { format!("; its last word: {last}") };
+                self.abort(format!("the successor was not ready within boot-timeout{last}"), now, out);
             }
             Upgrade::Preparing { link: Link::Closed, .. } => {
                 self.abort("the successor closed its link and lives on".to_owned(), now, out);

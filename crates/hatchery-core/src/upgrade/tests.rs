@@ -1,8 +1,10 @@
 use std::time::Duration;
 
 use super::*;
+use crate::action::Action;
 use crate::event::{Command, Ending, Event};
 use crate::master::{Actions, Master};
+use crate::notice::Notice;
 use crate::testing::{NOW, add, check, name, serving, short, takes};
 use crate::wire::upgrade::SuccessorSays;
 use crate::wire::worker::Whose;
@@ -346,4 +348,23 @@ fn a_predecessor_is_released_before_the_next_successor_could_become_an_heir() {
     let actions = master.step(NOW, Event::Command(Command::Upgrade));
     assert_eq!(short(&actions), "RELEASED, UpgradeBegun, start successor");
     assert_eq!(master.lineage, crate::Lineage::Released { older: 0 });
+}
+
+#[test]
+fn a_successor_that_is_not_ready_in_time_is_quoted() {
+    let failure = |phases: &[&str]| {
+        let mut master = in_state("preparing");
+        for name in phases {
+            drop(master.step(NOW, Event::Successor(SuccessorSays::Phase { name: (*name).to_owned() })));
+        }
+        let actions = master.step(NOW + Duration::from_millis(500), Event::Tick);
+        actions.into_iter().find_map(|action| match action {
+            Action::Log(Notice::UpgradeFailed { text }) => Some(text),
+            _ => None,
+        })
+    };
+    let late = "the successor was not ready within boot-timeout";
+    assert_eq!(failure(&[]), Some(late.to_owned()));
+    let phases = ["booting workers", "worker 0 waits: nobody serves :80"];
+    assert_eq!(failure(&phases), Some(format!("{late}; its last word: worker 0 waits: nobody serves :80")));
 }

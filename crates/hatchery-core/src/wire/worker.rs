@@ -90,6 +90,11 @@ pub enum WorkerSays {
         /// Which connections of others it can go on with.
         takes: Takes,
     },
+    /// Some listeners are served, and others have not been for a while: the worker is not ready before they are.
+    Waits {
+        /// Which ones, one line.
+        text: String,
+    },
     /// The application did not boot; the worker is about to exit.
     BootFailed {
         /// The application's own error, one line.
@@ -181,6 +186,7 @@ impl WorkerSays {
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Ready { takes } => takes.write(Fields::default()).message("ready"),
+            Self::Waits { text } => Fields::default().with("text", text).message("waits"),
             Self::BootFailed { text } => Fields::default().with("text", text).message("boot-failed"),
             Self::Recycle => Fields::default().message("recycle"),
             Self::Emptied => Fields::default().message("emptied"),
@@ -196,6 +202,7 @@ impl WorkerSays {
         let (verb, fields) = Fields::of_message(message)?;
         match verb {
             "ready" => Ok(Self::Ready { takes: Takes::read(&fields)? }),
+            "waits" => Ok(Self::Waits { text: fields.text("text").unwrap_or_default() }),
             "boot-failed" => Ok(Self::BootFailed { text: fields.text("text").unwrap_or_default() }),
             "recycle" => Ok(Self::Recycle),
             "emptied" => Ok(Self::Emptied),
@@ -291,6 +298,7 @@ mod tests {
         for said in [
             WorkerSays::Ready { takes: takes() },
             WorkerSays::Ready { takes: Takes::nothing() },
+            WorkerSays::Waits { text: "nobody serves `a` on unix:/a;b".to_owned() },
             WorkerSays::BootFailed { text: "no such table: users; 100%".to_owned() },
             WorkerSays::Recycle,
             WorkerSays::Emptied,

@@ -2,7 +2,7 @@ use super::*;
 use crate::testing::{NOW, check, name};
 
 const PHASES: [&str; 8] = ["starting", "failed", "fresh", "steady", "finishing", "draining", "blocked", "killed"];
-const EVENTS: [&str; 7] = ["ready", "boot failed", "recycle", "emptied", "deadline", "exit", "crash"];
+const EVENTS: [&str; 8] = ["ready", "waits", "boot failed", "recycle", "emptied", "deadline", "exit", "crash"];
 
 fn in_phase(phase: &str) -> Worker {
     let deadline = NOW + Duration::from_secs(5);
@@ -25,6 +25,7 @@ fn in_phase(phase: &str) -> Worker {
         takes: Takes::nothing(),
         expires: None,
         lacks: BTreeSet::new(),
+        waits_for: None,
     }
 }
 
@@ -49,6 +50,7 @@ fn every_phase_and_event() {
         let meaning = match event {
             "ready" => name(&worker.hears(crate::testing::ready(), NOW)),
             "boot failed" => name(&worker.hears(WorkerSays::BootFailed { text: String::new() }, NOW)),
+            "waits" => name(&worker.hears(WorkerSays::Waits { text: String::new() }, NOW)),
             "recycle" => name(&worker.hears(WorkerSays::Recycle, NOW)),
             "emptied" => name(&worker.hears(WorkerSays::Emptied, NOW)),
             "deadline" => match worker.due(NOW + Duration::from_secs(5)) {
@@ -84,6 +86,7 @@ fn a_worker_that_did_not_boot_has_a_second_to_go() {
 
 const TABLE: &str = "
 starting  | ready       | fresh       | Ready
+starting  | waits       | starting    | Waits
 starting  | boot failed | failed      | BootFailed
 starting  | recycle     | starting    | Nothing
 starting  | emptied     | starting    | Nothing
@@ -92,6 +95,7 @@ starting  | exit        | -           | CrashedBooting
 starting  | crash       | -           | CrashedBooting
 
 failed    | ready       | failed      | Nothing
+failed    | waits       | failed      | Nothing
 failed    | boot failed | failed      | Nothing
 failed    | recycle     | failed      | Nothing
 failed    | emptied     | failed      | Nothing
@@ -100,6 +104,7 @@ failed    | exit        | -           | BootFailed
 failed    | crash       | -           | BootFailed
 
 fresh     | ready       | fresh       | Nothing
+fresh     | waits       | fresh       | Nothing
 fresh     | boot failed | fresh       | Nothing
 fresh     | recycle     | fresh, due  | Recycle
 fresh     | emptied     | fresh       | Nothing
@@ -108,6 +113,7 @@ fresh     | exit        | -           | Crashed
 fresh     | crash       | -           | Crashed
 
 steady    | ready       | steady      | Nothing
+steady    | waits       | steady      | Nothing
 steady    | boot failed | steady      | Nothing
 steady    | recycle     | steady, due | Recycle
 steady    | emptied     | steady      | Nothing
@@ -116,6 +122,7 @@ steady    | exit        | -           | Crashed
 steady    | crash       | -           | Crashed
 
 finishing | ready       | finishing   | Nothing
+finishing | waits       | finishing   | Nothing
 finishing | boot failed | finishing   | Nothing
 finishing | recycle     | finishing   | Nothing
 finishing | emptied     | draining    | Emptied
@@ -124,6 +131,7 @@ finishing | exit        | -           | Drained
 finishing | crash       | -           | CrashedDraining
 
 draining  | ready       | draining    | Nothing
+draining  | waits       | draining    | Nothing
 draining  | boot failed | draining    | Nothing
 draining  | recycle     | draining    | Nothing
 draining  | emptied     | draining    | Nothing
@@ -132,6 +140,7 @@ draining  | exit        | -           | Drained
 draining  | crash       | -           | CrashedDraining
 
 blocked   | ready       | blocked     | Nothing
+blocked   | waits       | blocked     | Nothing
 blocked   | boot failed | blocked     | Nothing
 blocked   | recycle     | blocked     | Nothing
 blocked   | emptied     | blocked     | Nothing
@@ -140,6 +149,7 @@ blocked   | exit        | -           | Blocked
 blocked   | crash       | -           | Blocked
 
 killed    | ready       | killed      | Nothing
+killed    | waits       | killed      | Nothing
 killed    | boot failed | killed      | Nothing
 killed    | recycle     | killed      | Nothing
 killed    | emptied     | killed      | Nothing

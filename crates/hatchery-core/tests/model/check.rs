@@ -95,6 +95,8 @@ pub(crate) fn step(world: &mut World, index: usize, before: &Before, event: &Eve
     let proven = world.nodes[index].proven;
     let backed = after.lineage().has_predecessor();
     require(!gives_up || backed || !proven, "end: a proven generation gives up alone", || format!("{event:?}"))?;
+    let is_told = matches!(before.life, Life::LameDuck { .. });
+    require(!gives_up || !is_told, "end: one that was told to stop gives up", || format!("{event:?}"))?;
     let steady =
         serving(after).any(|worker| worker.phase == Phase::Ready(Standing::Steady)) && after.life().is_serving();
     // Not during its first boot, which may fail whoever is ready by then.

@@ -94,6 +94,14 @@ pub(crate) const EVERY_RUN: &[Scope] = &[
         ..ONE
     },
     Scope {
+        name: "a stop that is announced to workers that crash",
+        stop_delay: ANNOUNCED,
+        commands: STOPS,
+        crash_limit: 1,
+        budget: Budget { commands: 2, crashes: 1, ..NOTHING },
+        ..ONE
+    },
+    Scope {
         name: "a stop that is announced, and an upgrade",
         stop_delay: ANNOUNCED,
         commands: &[Command::Upgrade, Command::Stop],

@@ -101,6 +101,12 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         "(Life::LameDuck { .. }, _) => 0,\n            (Life::Booting | Life::Serving, _) => self.target,",
     ),
     mutant(
+        "a lame duck whose workers crash gives up",
+        "shutdown.rs",
+        "if matches!(self.life, Life::LameDuck { .. }) {\n            out.push(Action::Log(Notice::StopHurried",
+        "if false {\n            out.push(Action::Log(Notice::StopHurried",
+    ),
+    mutant(
         "a worker that keeps its slot is not told of new queues",
         "queues.rs",
         "if self.told(pid) != Some(&intake) {",

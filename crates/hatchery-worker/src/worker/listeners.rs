@@ -136,6 +136,14 @@ impl ListenerInfo {
         self.name.as_deref() == Some(TLS)
     }
 
+    /// How a line of the log calls it.
+    pub(crate) fn in_words(&self) -> String {
+        match &self.name {
+            Some(name) => format!("`{name}` on {}", self.address),
+            None => self.address.to_string(),
+        }
+    }
+
     pub(crate) fn of(listener: &Listener) -> Self {
         let is_asked = listener.is_asked();
         Self { name: listener.name().map(str::to_owned), address: listener.bound().clone(), is_asked }

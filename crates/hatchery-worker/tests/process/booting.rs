@@ -2,11 +2,13 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::time::Duration;
 
 use hatchery_core::ListenMode;
 use hatchery_core::wire::worker::WorkerSays;
 use hatchery_worker::{Conn, Worker};
 use tokio::task::spawn_local;
+use tokio::time::sleep;
 
 use crate::Test;
 use crate::support::{Client, Master, Options, echo, hang};
@@ -23,6 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
         "what_goes_wrong_in_the_turn_that_serves_is_a_boot_that_failed",
         what_goes_wrong_in_the_turn_that_serves_is_a_boot_that_failed,
     ),
+    ("a_listener_that_nobody_serves_is_named", a_listener_that_nobody_serves_is_named),
     ("a_listener_may_be_served_in_a_task", a_listener_may_be_served_in_a_task),
     ("the_title_says_what_it_is_about", the_title_says_what_it_is_about),
 ];
@@ -140,6 +143,30 @@ fn what_goes_wrong_in_the_turn_that_serves_is_a_boot_that_failed() {
         first.await.unwrap()
     });
     child.did_not_boot("is served already");
+}
+
+fn a_listener_that_nobody_serves_is_named() {
+    let listeners = [(Some("lines"), "127.0.0.1:0"), (None, "127.0.0.1:0"), (Some("raw"), "127.0.0.1:0")];
+    let master = Master::with(&listeners, ListenMode::Shared, 1);
+    let options = Options { boot_timeout: Some(Duration::from_millis(20)), ..Options::default() };
+    let child = master.fork(options, async |worker: Worker, _| {
+        let [lines, raw] = ["lines", "raw"].map(|name| worker.only(name).serve(async |_| {}));
+        tokio::try_join!(lines, async {
+            // So much later that the word is out about two of them.
+            sleep(Duration::from_secs(1)).await;
+            raw.await
+        })
+        .map(|_| ())
+    });
+    let (plain, raw) = (master.address(1), master.address(2));
+    let text = |list: String| WorkerSays::Waits {
+        text: format!("nobody serves {list}: each listener needs a call that serves it"),
+    };
+    child.expect(&text(format!("{plain}, `raw` on {raw}")));
+    child.expect(&text(plain.to_string()));
+    child.drain();
+    assert_eq!(child.next(), None);
+    child.exits_with(0);
 }
 
 fn a_listener_may_be_served_in_a_task() {

@@ -50,6 +50,7 @@ pub(crate) struct Child {
 pub(crate) struct Options {
     pub(crate) slot: u16,
     pub(crate) max_connections: usize,
+    pub(crate) boot_timeout: Option<Duration>,
     pub(crate) drain_timeout: Option<Duration>,
     /// The limit of open files, beyond those that a ready worker has.
     pub(crate) spare_files: Option<u64>,
@@ -161,6 +162,7 @@ impl Master {
                     limits: Limits { max_connections: options.max_connections, ..Limits::default() },
                     quota: options.quota,
                     measure: false,
+                    boot_timeout: options.boot_timeout.unwrap_or(DEADLINE),
                     drain_timeout: options.drain_timeout.unwrap_or(DEADLINE),
                     blocked,
                     jobs: Vec::new(),

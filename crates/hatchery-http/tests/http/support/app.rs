@@ -56,6 +56,7 @@ pub(crate) fn child() {
         limits: granted,
         quota: None,
         measure: false,
+        boot_timeout: super::PATIENCE,
         drain_timeout: super::PATIENCE,
         reopen: Box::new(|_| {}),
         jobs: Vec::new(),
