@@ -121,7 +121,7 @@ pub fn ask(path: &Path, request: &Request) -> Told {
     let last = Client::connect(path).and_then(|mut client| {
         client.set_patience(Some(PATIENCE)).expect("a time that is not zero");
         client.ask(request, |reply| {
-            if let Reply::Progress { text } = reply {
+            if let Reply::Progress { text, .. } = reply {
                 progress.push(text);
             }
         })

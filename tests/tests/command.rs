@@ -104,6 +104,26 @@ fn a_reload_is_done_when_every_worker_is_new() {
 }
 
 #[test]
+fn what_a_reload_does_not_change_is_a_warning_and_no_failure() {
+    let waits = "hatchery: warning: `umask` has changed: it takes effect at the next start, not at a reload";
+    let lab = Start::lab().controlled().config("umask = \"022\"\n").ready();
+    fs::write(lab.path("lab.toml"), "umask = \"027\"\n").expect("a file");
+    let told = hatchery(&lab, &["reload", "--wait"]);
+    assert!(told.errors.lines().any(|line| line == waits), "{told:?}");
+    assert_eq!(told.done(), "reload is done: every worker is new\n");
+    assert_eq!(hatchery(&lab, &["reload", "--wait", "--quiet"]).errors, "");
+
+    // On a terminal it stays when the line of progress has gone.
+    let terminal = Terminal::open();
+    let screen = terminal.screen();
+    let mut command = command(&lab, &["reload", "--wait"]);
+    command.env("TERM", "xterm").stdout(Stdio::null()).stderr(terminal.output());
+    assert_eq!(command.status().expect("the command").code(), Some(0));
+    wait::until("it is there", || (screen.text().trim_end() == waits).then_some(()));
+    lab.stop();
+}
+
+#[test]
 fn why_a_reload_failed_is_said_in_one_line() {
     let lab = Start::lab().controlled().config("workers = 2\n").ready();
     let old = lab.ready();

@@ -16,6 +16,18 @@ fn a_head_that_is_too_long() {
 }
 
 #[test]
+fn a_head_of_too_many_fields() {
+    let lab = Start::lab().set("workers", "1").ready();
+    for (fields, status) in [(100, 200), (101, 431)] {
+        let mut client = Client::connect(lab.address()).expect("a connection");
+        let others: String = (1..fields).map(|field| format!("x-{field}: 1\r\n")).collect();
+        client.send(format!("GET / HTTP/1.1\r\nhost: lab\r\n{others}\r\n")).expect("sent");
+        assert_eq!(client.answer().expect("an answer").status, status, "{fields}");
+    }
+    lab.stop();
+}
+
+#[test]
 fn a_body_that_is_too_long() {
     let lab = Start::lab().set("workers", "1").set("max-body-size", "10KiB").ready();
     for (length, status) in [(10 << 10, 200), ((10 << 10) + 1, 413)] {

@@ -1,26 +1,30 @@
 //! Under a terminal: what the terminal says, and what it does not mean.
 
 use hatchery_tests::client::{self, Client};
+use hatchery_tests::network::{Host, Network};
 use hatchery_tests::program::example;
 use hatchery_tests::pty::Terminal;
 use hatchery_tests::{End, Lab, Program, Start, log, procfs};
 use nix::sys::signal::Signal;
 
-/// `hello` under a terminal, as it is started by hand. Its address is its own,
-/// 127.0.0.1:8080: one test at a time.
-fn hello(terminal: &Terminal) -> Lab {
-    let start = Start::lab().without_settings();
-    start.program(Program::Link(example("hello"))).terminal(terminal).ready()
+/// `hello` under a terminal, as it is started by hand. Its address is its own, 127.0.0.1:8080, so it
+/// gets a host of its own: whatever else runs on this machine may have that port.
+fn hello(terminal: &Terminal, host: &Host) -> Lab {
+    let start = Start::lab().without_settings().program(Program::Link(example("hello"))).terminal(terminal);
+    start.launcher(host.launcher().into_iter().chain(Terminal::LAUNCHER)).ready()
 }
 
 #[test]
 fn resizing_the_terminal_under_hello_changes_nothing() {
+    let Some(network) = Network::of(1) else { return };
+    let host = network.host(0);
     let mut terminal = Terminal::open();
-    let lab = hello(&terminal);
+    let lab = hello(&terminal, host);
     let workers = lab.ready();
     for columns in 100..120 {
         terminal.resize(columns, 40);
-        assert_eq!(client::get(lab.address(), "/").expect("an answer").text(), "Hello, World!");
+        let answer = host.run(|| client::get(lab.address(), "/"));
+        assert_eq!(answer.expect("an answer").text(), "Hello, World!");
     }
     assert_eq!(lab.ready(), workers);
     assert_eq!(log::RESTING.count(&lab.log()), 0);

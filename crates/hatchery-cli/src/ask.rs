@@ -198,7 +198,7 @@ fn watch(tell: Sender<News>) -> Option<Handle> {
 
 #[cfg(test)]
 mod tests {
-    use hatchery_control::Until;
+    use hatchery_control::{Level, Until};
 
     use super::*;
     use crate::fake::{Fake, text};
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn what_takes_too_long_goes_on() {
-        let fake = Fake::begins([Reply::Progress { text: text("upgrade begins") }]);
+        let fake = Fake::begins([Reply::Progress { text: text("upgrade begins"), level: Level::Info }]);
         let server = fake.server().within(Duration::from_millis(300));
         let question = Question::at_the_end(&server, Request::Upgrade { wait: Until::Done }, "upgrade").unwrap();
         let mut said = Vec::new();
@@ -247,7 +247,7 @@ mod tests {
             Meanwhile::Said(reply) => said.push(reply),
             Meanwhile::Nothing => {}
         });
-        assert_eq!(said, [Reply::Progress { text: text("upgrade begins") }]);
+        assert_eq!(said, [Reply::Progress { text: text("upgrade begins"), level: Level::Info }]);
         let failure = failure.unwrap_err().to_string();
         assert_eq!(failure, "the upgrade has not ended within 300ms: it goes on, see `hatchery status`");
     }

@@ -1,6 +1,6 @@
 //! What a server is told to do.
 
-use hatchery_control::{Reply, Request, Until};
+use hatchery_control::{Level, Reply, Request, Until};
 
 use crate::args::Server;
 use crate::ask::{Meanwhile, Question};
@@ -39,7 +39,8 @@ impl Operation {
         };
         let mut progress = Progress::new(what, server.quiet);
         let last = question.ask(|heard, elapsed| match heard {
-            Meanwhile::Said(Reply::Progress { text }) => progress.said(&text, elapsed),
+            Meanwhile::Said(Reply::Progress { text, level: Level::Warn }) => progress.warned(&text, elapsed),
+            Meanwhile::Said(Reply::Progress { text, .. }) => progress.said(&text, elapsed),
             Meanwhile::Said(_) | Meanwhile::Nothing => progress.tick(elapsed),
         });
         progress.end();
@@ -101,7 +102,7 @@ mod tests {
     fn what_failed_is_one_line() {
         let reason = text("the successor did not boot:\n  lab told to fail\n");
         let fake = Fake::answers([vec![
-            Reply::Progress { text: text("upgrade begins") },
+            Reply::Progress { text: text("upgrade begins"), level: Level::Info },
             Reply::Failed { because: Refusal::Failed, text: reason },
         ]]);
         let failure = Operation::Upgrade.done(&fake.server(), Until::Done).unwrap_err().to_string();

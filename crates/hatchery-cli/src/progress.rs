@@ -51,6 +51,19 @@ impl Progress {
         }
     }
 
+    /// The master has said what needs a look: that stays, also on a terminal.
+    pub(crate) fn warned(&mut self, text: &str, elapsed: Duration) {
+        let line = format!("hatchery: warning: {}\n", folded(text));
+        match self {
+            Self::Quiet => {}
+            Self::Lines => write(&line),
+            Self::Rewritten { .. } => {
+                write(&format!("\r\x1b[K{line}"));
+                self.tick(elapsed);
+            }
+        }
+    }
+
     /// Some time has gone by.
     pub(crate) fn tick(&mut self, elapsed: Duration) {
         match self {

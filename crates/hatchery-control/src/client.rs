@@ -150,6 +150,11 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::Level;
+
+    fn progress() -> Reply {
+        Reply::Progress { text: "a".to_owned(), level: Level::Info }
+    }
 
     #[test]
     fn an_answer_is_progress_and_a_last_line() {
@@ -161,7 +166,7 @@ mod tests {
             let mut line = String::new();
             BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
             assert_eq!(Request::from_line(&line), Ok(Request::Reload { wait: true }));
-            for reply in [Reply::Progress { text: "a".to_owned() }, Reply::Done { text: "b".to_owned() }] {
+            for reply in [progress(), Reply::Done { text: "b".to_owned() }] {
                 stream.write_all(reply.to_line().as_bytes()).unwrap();
             }
         });
@@ -169,7 +174,7 @@ mod tests {
         let mut client = Client::connect(&path).unwrap();
         let last = client.ask(&Request::Reload { wait: true }, |reply| heard.push(reply)).unwrap();
         assert_eq!(last, Reply::Done { text: "b".to_owned() });
-        assert_eq!(heard, [Reply::Progress { text: "a".to_owned() }]);
+        assert_eq!(heard, [progress()]);
         assert!(matches!(client.ask(&Request::Status, |_| ()), Err(ClientError::Gone { .. })));
         master.join().unwrap();
     }

@@ -15,7 +15,7 @@
 //! new commands may come without that: whoever reads ignores what it does not know.
 //!
 //! * [`Request`], [`Until`]: what a client asks for, and how long it waits
-//! * [`Reply`], [`Refusal`]: what it is told
+//! * [`Reply`], [`Refusal`], [`Level`]: what it is told
 //! * [`Status`], [`Connection`]: what a server looks like
 //! * [`Snapshot`]: all that is counted, for metrics
 //! * [`Client`]: the client's end, blocking
@@ -31,7 +31,7 @@ mod until;
 
 pub use client::{Client, ClientError};
 pub use connection::Connection;
-pub use reply::{Refusal, Reply};
+pub use reply::{Level, Refusal, Reply};
 pub use request::{Request, Unreadable};
 pub use snapshot::{Counts, Histogram, SlotMeasures, Snapshot};
 pub use status::{Listener, MasterState, Operation, Predecessor, Status, Totals, WorkerState, WorkerStatus};

@@ -34,6 +34,9 @@ pub enum Reply {
     Progress {
         /// The line.
         text: String,
+        /// How loud it is; left out on the line where everything is as it should be.
+        #[serde(default, skip_serializing_if = "Level::is_info")]
+        level: Level,
     },
     /// It was done, or has begun where the client does not wait.
     Done {
@@ -47,6 +50,38 @@ pub enum Reply {
         /// The reason.
         text: String,
     },
+}
+
+/// How loud a line of the log is.
+///
+/// ```
+/// use hatchery_control::{Level, Reply};
+///
+/// let warning = Reply::Progress { text: "`umask` has changed".to_owned(), level: Level::Warn };
+/// let line = warning.to_line();
+/// assert_eq!(line, "{\"version\":1,\"reply\":\"progress\",\"text\":\"`umask` has changed\",\"level\":\"warn\"}\n");
+/// # assert_eq!(Reply::from_line(&line)?, warning);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Level {
+    /// Something needs a look, and the service goes on.
+    Warn,
+    /// Something that was asked for did not happen.
+    Error,
+    /// Everything is as it should be, or it is a level that only a newer server has a name for.
+    #[default]
+    #[serde(other)]
+    Info,
+}
+
+impl Level {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    fn is_info(&self) -> bool {
+        *self == Self::Info
+    }
 }
 
 /// Why something was not done.
@@ -112,11 +147,20 @@ mod tests {
     #[test]
     fn only_the_last_one_ends_an_answer() {
         let text = String::new;
-        assert!(!Reply::Progress { text: text() }.is_last());
+        assert!(!Reply::Progress { text: text(), level: Level::Info }.is_last());
         assert!(!Reply::Connections { connections: Vec::new(), more: true }.is_last());
         assert!(Reply::Connections { connections: Vec::new(), more: false }.is_last());
         assert!(Reply::Done { text: text() }.is_last());
         assert!(Reply::Failed { because: Refusal::Refused, text: text() }.is_last());
+    }
+
+    #[test]
+    fn a_level_that_is_left_out_or_not_known_is_no_warning() {
+        for level in ["", r#","level":"info""#, r#","level":"strange""#] {
+            let line = format!(r#"{{"version":1,"reply":"progress","text":"a"{level}}}"#);
+            let told = Reply::Progress { text: "a".to_owned(), level: Level::Info };
+            assert_eq!(Reply::from_line(&line).unwrap(), told, "{line}");
+        }
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub struct Reread {
     pub policy: Policy,
     /// Where they ask for other listeners than before.
     pub listeners: Option<Revision>,
+    /// What was logged meanwhile, and whoever waits for the reload is to hear.
+    pub warnings: Vec<String>,
 }
 
 /// The end of a worker, as the program is told of it.

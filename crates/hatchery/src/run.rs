@@ -41,6 +41,7 @@ mod relays;
 mod reread;
 #[cfg_attr(not(feature = "tls"), path = "run/no_tls.rs")]
 mod tls;
+mod warning;
 
 #[cfg(test)]
 pub(crate) use reread::takes_effect_at;

@@ -1,7 +1,7 @@
 //! Telling clients what has come of what they wait for.
 
-use hatchery_control::{Refusal, Reply};
-use hatchery_core::{Master, Notice, Outcome};
+use hatchery_control::{Level, Refusal, Reply};
+use hatchery_core::{Master, Notice, Outcome, notice};
 
 use super::Control;
 use super::client::{Client, State};
@@ -31,7 +31,12 @@ impl Control {
         if let Notice::Scaled { workers } = notice {
             self.scaling = Some(*workers);
         }
-        let line = Reply::Progress { text: notice.to_string() };
+        let level = match notice.level() {
+            notice::Level::Info => Level::Info,
+            notice::Level::Warn => Level::Warn,
+            notice::Level::Error => Level::Error,
+        };
+        let line = Reply::Progress { text: notice.to_string(), level };
         let mut answers = Vec::new();
         for (key, client) in &mut self.clients {
             let State::Waiting(wait) = &mut client.state else { continue };
@@ -42,6 +47,17 @@ impl Control {
             }
         }
         self.answer_all(answers);
+    }
+
+    /// What the settings that were read again do not do, and whoever waits for the reload may expect.
+    pub(crate) fn warns(&mut self, warning: &str) {
+        let line = Reply::Progress { text: warning.to_owned(), level: Level::Warn };
+        for client in self.clients.values_mut() {
+            let State::Waiting(wait) = &client.state else { continue };
+            if (wait.goal, &wait.stage) == (Goal::Reload, &Stage::Running) && wait.is_to_the_end() {
+                client.progress(&line);
+            }
+        }
     }
 
     /// The state of things after a step, when all that it asked for was done.

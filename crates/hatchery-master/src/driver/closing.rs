@@ -36,7 +36,8 @@ impl Driver {
     pub(super) fn reread(&mut self) -> Event {
         let known = self.listeners.len();
         match self.hooks.reread(&mut self.listeners) {
-            Ok(Reread { policy, listeners }) => {
+            Ok(Reread { policy, listeners, warnings }) => {
+                warnings.iter().for_each(|warning| self.control.warns(warning));
                 if self.stores {
                     self.listeners.keep_stored();
                 }

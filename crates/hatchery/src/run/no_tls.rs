@@ -35,7 +35,9 @@ impl Tls {
         Ok(Fresh)
     }
 
-    pub(super) fn adopt(&self, _settings: &Settings, _fresh: Fresh) {}
+    pub(super) fn adopt(&self, _settings: &Settings, _fresh: Fresh) -> Vec<String> {
+        Vec::new()
+    }
 
     pub(super) fn rotate(&self, _settings: &Settings) -> Option<Duration> {
         None

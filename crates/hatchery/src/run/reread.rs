@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use hatchery_master::{Predecessor, Reread};
 use hatchery_net::{Listeners, Spec};
 use hatchery_sys::origin::Origin;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::settings::Sources;
 use crate::{Error, Settings, logging};
@@ -14,6 +14,7 @@ use crate::{Error, Settings, logging};
 use super::listeners::Left;
 use super::place;
 use super::tls::{self, Tls};
+use super::warning::Warning;
 
 /// Resolves the settings again, and has listeners for them; on success they are the current ones.
 ///
@@ -31,10 +32,9 @@ pub(super) fn again(
     let workers_to_be = with_fixed_ones_of(&current.borrow(), settings.clone());
     logging::check_access(&workers_to_be, sources).map_err(|error| Error::from(error).one_line())?;
     let log_is_gone = current.borrow().log.is_some() && settings.log.is_none();
-    let fixed = fixed_ones_that_differ(&current.borrow(), &settings);
-    for (setting, when) in fixed.into_iter().chain(log_is_gone.then_some(("log", START))) {
-        warn!(target: "hatchery", "`{setting}` has changed: it takes effect at {when}, not at a reload");
-    }
+    let waiting = fixed_ones_that_differ(&current.borrow(), &settings).into_iter();
+    let waiting = waiting.chain(log_is_gone.then_some(("log", START)));
+    let mut warnings: Vec<_> = waiting.map(|(setting, when)| Warning::Waits { setting, when }.logged()).collect();
     let settings = with_fixed_ones_of(&current.borrow(), settings);
     let log = log_to_be(&current.borrow(), &settings).map_err(|error| error.one_line())?;
     let specs =
@@ -44,12 +44,12 @@ pub(super) fn again(
         .revise(&specs, settings.listen_mode, queues, settings.backlog)
         .map_err(|error| Error::from(left.explains(error)).one_line())?;
     let policy = settings.policy();
-    tls.adopt(&settings, renewed);
+    warnings.extend(tls.adopt(&settings, renewed));
     if let (Some(path), Some(log)) = (&settings.log, log) {
         logging::go_on_with(path, log.as_fd());
     }
     current.replace(settings);
-    Ok(Reread { policy, listeners })
+    Ok(Reread { policy, listeners, warnings })
 }
 
 /// Another log than the one that is written to, opened. New workers are forked with it; those

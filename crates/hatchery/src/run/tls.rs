@@ -16,6 +16,8 @@ use crate::server::Make;
 use crate::settings::Sources;
 use crate::{Error, Settings, TlsClientAuth};
 
+use super::warning::Warning;
+
 /// What the keys of session tickets are kept under across upgrades; the number is that of their layout.
 /// No program can keep anything by it.
 const KEYS: &str = "tls tickets 1";
@@ -72,14 +74,14 @@ impl Tls {
         read(settings, sources, Some(&self.ring))
     }
 
-    /// From now on workers are forked with this.
-    pub(super) fn adopt(&self, settings: &Settings, fresh: Fresh) {
-        for warning in fresh.iter().flat_map(Material::warnings) {
-            warn!(target: "hatchery", "tls-certificate: {warning}");
-        }
+    /// From now on workers are forked with this. Returns what was logged of it.
+    pub(super) fn adopt(&self, settings: &Settings, fresh: Fresh) -> Vec<String> {
+        let warnings = fresh.iter().flat_map(Material::warnings);
+        let warnings = warnings.map(|warning| Warning::Certificate(warning.clone()).logged()).collect();
         self.current.replace(fresh);
         // Before the first of them is forked.
         self.rotate(settings);
+        warnings
     }
 
     /// Makes a new key for tickets if it is time, and answers when it will be again.

@@ -97,14 +97,18 @@ fn spell(value: &DeValue<'_>) -> String {
     }
 }
 
-/// What stands in the place of an unknown key: the nearest one, or all of them.
+/// What stands in the place of an unknown key: the nearest one, or where all of them are.
 fn expected_keys(wrong: &str) -> String {
-    let keys = || TABLE.iter().filter(|setting| setting.kind != Kind::File).map(Setting::key);
     let dashed = wrong.replace('-', "_").to_ascii_lowercase();
-    match keys().min_by_key(|key| distance(key, &dashed)).filter(|key| distance(key, &dashed) <= 2) {
-        Some(near) => format!("there is no such setting; did you mean `{near}`?"),
-        None => format!("there is no such setting; expected one of {}", keys().collect::<Vec<_>>().join(", ")),
+    if TABLE.iter().any(|setting| setting.kind == Kind::File && setting.key() == dashed) {
+        return "a file cannot name another one; only the command line and the environment can".to_owned();
     }
+    let keys = TABLE.iter().filter(|setting| setting.kind != Kind::File).map(Setting::key);
+    let near = keys.min_by_key(|key| distance(key, &dashed)).filter(|key| distance(key, &dashed) <= 2);
+    let meant = near.map(|near| format!("did you mean `{near}`?"));
+    // A file may be for a newer program than the one that reads it.
+    let list = || concat!("`--help` lists those of hatchery ", env!("CARGO_PKG_VERSION")).to_owned();
+    format!("there is no such setting; {}", meant.unwrap_or_else(list))
 }
 
 /// How many letters have to be changed, added or removed to make one of the other.
@@ -164,14 +168,14 @@ mod tests {
         let table = [
             (
                 "a = 1\nworkers = 2",
-                "a (/etc/lab.toml line 1): there is no such setting; expected one of bind, tls_bind, ",
+                "a (/etc/lab.toml line 1): there is no such setting; `--help` lists those of hatchery ",
             ),
             (
                 "workers = 2\nwrokers = 3",
                 "wrokers (/etc/lab.toml line 2): there is no such setting; did you mean `workers`?",
             ),
             ("pid-file = 'x'", "pid-file (/etc/lab.toml line 1): there is no such setting; did you mean `pid_file`?"),
-            ("config = 'x'", "config (/etc/lab.toml line 1): there is no such setting; expected one of "),
+            ("config = 'x'", "config (/etc/lab.toml line 1): a file cannot name another one; only the command line"),
             ("[log]\nfile = 'x'", "log (/etc/lab.toml line 1): expected a path, as in \"/run/app\", found a table"),
             (
                 "\n\nworkers = 'many'",
