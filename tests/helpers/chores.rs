@@ -12,7 +12,7 @@ use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process;
+use std::process::{self, Command};
 use std::thread;
 use std::time::Duration;
 
@@ -66,6 +66,12 @@ fn main() -> Exit {
 fn load() -> Result<Loaded, BoxError> {
     if let Some(needed) = variable("CHORES_NEEDS") {
         fs::metadata(needed)?;
+    }
+    if let Some(name) = variable("CHORES_LOAD") {
+        // Which signals are blocked in a program that is started here.
+        let status = Command::new("grep").args(["SigBlk", "/proc/self/status"]).output()?;
+        append("masks.log", String::from_utf8_lossy(&status.stdout).trim())?;
+        wait(&name)?;
     }
     let kept_at = hatchery::kept("udp").and_then(address).unwrap_or_default();
     Ok(Loaded { build: variable("CHORES_BUILD").unwrap_or_default(), kept_at })
@@ -212,6 +218,14 @@ async fn beat(sidecar: Sidecar, behaviour: &str) -> Result<(), BoxError> {
         "return" => {
             sidecar.ready();
             return Ok(());
+        }
+        "panic" => {
+            sidecar.ready();
+            panic!("told to panic");
+        }
+        "abort" => {
+            sidecar.ready();
+            process::abort();
         }
         "spin" => {
             sidecar.ready();

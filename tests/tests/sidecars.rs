@@ -177,6 +177,21 @@ fn one_that_does_not_stay_is_started_again_ever_slower() {
 }
 
 #[test]
+fn a_stop_waits_for_none_that_comes_and_goes() {
+    for behaviour in ["return", "panic", "abort"] {
+        // Longer than a test waits for anything.
+        let lab = start(behaviour).set("drain-timeout", "10m").ready();
+        let master = lab.serving();
+        lab.until("it has come and gone three times", || said(&lab, "begun").len() >= 4);
+        lab.signal(Signal::SIGTERM);
+        let end = lab.end_of(master);
+        // One that was told to go may have died of its own fault first.
+        assert_eq!(end, End::Code(0), "{behaviour}: {}", lab.log());
+        lab.assert_gone();
+    }
+}
+
+#[test]
 fn one_that_is_never_ready_is_killed_at_the_boot_timeout() {
     let ended = start("hang").set("boot-timeout", "300ms").set("crash-limit", "1").ended();
     assert_eq!(ended.end, End::Code(3), "{}", ended.log);

@@ -187,14 +187,14 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     mutant(
         "a job server goes together with the workers",
         "companion.rs",
-        "self.turn(it.slot) == first",
-        "self.turn(it.slot) == first || self.turn(it.slot) == Turn::Last",
+        "Self::Jobs | Self::Admin => Turn::Last",
+        "Self::Jobs | Self::Admin => Turn::Worker",
     ),
     mutant(
         "a sidecar goes together with the workers",
         "companion.rs",
-        "self.turn(it.slot) == first",
-        "self.turn(it.slot) == first || self.turn(it.slot) == Turn::Sidecar",
+        "Self::Sidecar => Turn::Sidecar",
+        "Self::Sidecar => Turn::Worker",
     ),
     mutant("READY is said before the companions are", "master.rs", "|| !self.companions_are_ready() {", "|| false {"),
 ];
