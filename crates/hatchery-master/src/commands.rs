@@ -1,8 +1,10 @@
 //! Which signal asks for what.
 
+use std::io;
+
 use hatchery_core::Command;
 use hatchery_sys::Signal;
-use hatchery_sys::signals::{Caught, Sender};
+use hatchery_sys::signals::{Caught, SelfPipe, Sender};
 
 /// The signals that a master listens to.
 pub const SIGNALS: [Signal; 10] = [
@@ -17,6 +19,21 @@ pub const SIGNALS: [Signal; 10] = [
     Signal::SIGTTOU,
     Signal::SIGCHLD,
 ];
+
+/// Those that are meant for the master that serves, and would end or stop a successor
+/// that still loads: they are held over its exec, until it [listens](listen_early).
+/// The others end it, as an operator and its predecessor want it.
+pub(crate) const HELD: [Signal; 5] =
+    [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGTTIN, Signal::SIGTTOU];
+
+/// In a successor: catches from now on what was held over its exec. It is heard when
+/// the master's loop begins. To be called before any code of the application runs.
+///
+/// # Errors
+/// When the self-pipe cannot be made.
+pub fn listen_early() -> io::Result<SelfPipe> {
+    SelfPipe::install(&HELD)
+}
 
 /// What an operator means by a signal; `None` for one that is no command.
 ///

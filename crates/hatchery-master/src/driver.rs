@@ -189,7 +189,7 @@ impl Driver {
         };
         let inbox = Inbox {
             waiting: [Event::Begin].into_iter().chain(setup.asked.map(Event::Command)).collect(),
-            signals: setup.signals.map_or_else(|| SelfPipe::install(&SIGNALS), Ok)?,
+            signals: setup.signals.map_or_else(|| SelfPipe::install(&SIGNALS), |early| early.widen(&SIGNALS))?,
             successor: None,
             predecessor: setup.predecessor,
             anchor: setup.anchor,

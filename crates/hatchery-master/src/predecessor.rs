@@ -18,6 +18,7 @@ use hatchery_sys::{env, inherit, process};
 use thiserror::Error;
 
 use crate::anchor::Line;
+use crate::commands::HELD;
 
 /// A predecessor that serves, and waits for this program to be ready.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub struct Predecessor {
     pub board: Option<OwnedFd>,
     /// It was this very process, which had let everything go; there is no link then.
     pub asleep: Option<Slept>,
+    /// The signals that this program was started with, before some were held over the exec.
+    pub startup: Startup,
     /// How many workers an operator has made it run, if that is another number
     /// than its settings had: (workers, as configured).
     pub scaled: Option<(u16, u16)>,
@@ -59,8 +62,6 @@ pub struct Predecessor {
 pub struct Slept {
     /// The locked pid file.
     pub pid_file: Option<OwnedFd>,
-    /// The signals that the program was first started with. All are blocked now.
-    pub startup: Startup,
     /// The program's path, as it was found when it was first started.
     pub program: PathBuf,
     /// How often in a row it could not load when somebody came.
@@ -138,6 +139,7 @@ impl Predecessor {
             places,
             board,
             asleep: handoff.asleep.clone().map(slept).transpose()?,
+            startup: startup(handoff),
             scaled: handoff.workers.zip(handoff.configured).filter(|(workers, configured)| workers != configured),
             kept,
             anchor: handoff.anchor.map(line).transpose()?,
@@ -209,10 +211,22 @@ fn line(fd: i32) -> Result<Line, HandoffError> {
     Line::from_fd(adopt(what, fd)?).map_err(|source| HandoffError::Descriptor { what, fd, source })
 }
 
+fn startup(handoff: &Handoff) -> Startup {
+    let found = Startup::capture();
+    let before = handoff.startup.map(Startup::from_bits);
+    match (before, &handoff.asleep) {
+        // All are blocked, so nothing can be told from what is found.
+        (Some(before), Some(_)) => before,
+        // Somebody in between, such as a script, may have changed what was not held.
+        (Some(before), None) => found.without(&HELD, &before),
+        (None, _) => found,
+    }
+}
+
 fn slept(asleep: Asleep) -> Result<Slept, HandoffError> {
     let pid_file = asleep.pid_file.map(|fd| adopt("the pid file", fd)).transpose()?;
-    let (startup, program) = (Startup::from_bits(asleep.startup), OsString::from_vec(asleep.program));
-    Ok(Slept { pid_file, startup, program: program.into(), failures: asleep.failures })
+    let program = OsString::from_vec(asleep.program);
+    Ok(Slept { pid_file, program: program.into(), failures: asleep.failures })
 }
 
 fn adopt(what: &'static str, fd: i32) -> Result<OwnedFd, HandoffError> {

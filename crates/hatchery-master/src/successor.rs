@@ -19,6 +19,7 @@ use hatchery_sys::origin::Origin;
 use hatchery_sys::{process, signals, streams};
 
 use crate::anchor::Line;
+use crate::commands::HELD;
 use crate::control::Control;
 use crate::relays::Relays;
 
@@ -94,7 +95,6 @@ impl Legacy<'_> {
         streams::flush();
         let asleep = Asleep {
             pid_file: pid_file.map(|fd| fd.as_raw_fd()),
-            startup: self.startup.to_bits(),
             program: self.origin.program.as_os_str().as_bytes().to_vec(),
             failures,
         };
@@ -137,7 +137,7 @@ impl Legacy<'_> {
         env.push(format!("{VARIABLE}={}", handoff.encode()).into());
         let program =
             Program { path: path.to_owned(), args: self.origin.args.clone(), env, dir: self.origin.dir.clone() };
-        let startup = if handoff.asleep.is_some() { self.startup.all_blocked() } else { *self.startup };
+        let startup = if handoff.asleep.is_some() { self.startup.all_blocked() } else { self.startup.holding(&HELD) };
         exec::exec(&program, &keep, &startup)
     }
 
@@ -160,6 +160,7 @@ impl Legacy<'_> {
             },
             anchor: self.anchor.map(|line| line.as_fd().as_raw_fd()),
             asleep: None,
+            startup: Some(self.startup.to_bits()),
             control: None,
             clients: self.control.upgraders().map(|(fd, _)| fd.as_raw_fd()).collect(),
             proving: {

@@ -89,6 +89,20 @@ impl Startup {
         Self(AtStart { ignored: self.0.ignored, blocked: u64::MAX })
     }
 
+    /// The same dispositions, and these signals blocked as well: for an exec over which they are held.
+    #[must_use]
+    pub fn holding(&self, held: &[Signal]) -> Self {
+        Self(AtStart { ignored: self.0.ignored, blocked: self.0.blocked | bits(held) })
+    }
+
+    /// What a program was started with over whose exec signals were held, as it
+    /// would have been without: `before` tells which of them had been blocked.
+    #[must_use]
+    pub fn without(&self, held: &[Signal], before: &Self) -> Self {
+        let blocked = self.0.blocked & !bits(held) | before.0.blocked & bits(held);
+        Self(AtStart { ignored: self.0.ignored, blocked })
+    }
+
     /// Sets dispositions, then the mask, to what was found at the start.
     ///
     /// # Errors
@@ -118,6 +132,10 @@ impl Startup {
         Errno::result(set)?;
         Ok(())
     }
+}
+
+fn bits(signals: &[Signal]) -> u64 {
+    signals.iter().fold(0, |set, signal| set | bit(*signal as i32))
 }
 
 /// One kind of signal that has come.
@@ -190,6 +208,19 @@ impl SelfPipe {
         }
         this.let_through()?;
         Ok(this)
+    }
+
+    /// Catches these signals from now on, where it was some of them so far.
+    ///
+    /// # Errors
+    /// When a signal cannot be caught.
+    pub fn widen(mut self, signals: &[Signal]) -> io::Result<Self> {
+        for signal in signals {
+            handle(*signal, SigHandler::SigAction(count_and_wake))?;
+        }
+        self.signals = signals.to_vec();
+        self.let_through()?;
+        Ok(self)
     }
 
     /// Takes its signals out of this thread's mask, once more: where they were

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use hatchery_core::Outcome;
 use hatchery_core::companion::MAX_COMPANIONS;
 use hatchery_core::policy::MAX_WORKERS;
-use hatchery_master::{Driver, Dumps, Hooks, Newborn, Notify, Predecessor, Role, Setup, notify};
+use hatchery_master::{Driver, Dumps, Hooks, Newborn, Notify, Predecessor, Role, Setup, commands, notify};
 use hatchery_net::{Passed, Spec};
 use hatchery_sys::origin::Origin;
 use hatchery_sys::{limits, process, signals, streams};
@@ -65,7 +65,10 @@ impl<P: 'static> Server<P> {
     ///
     /// Until the master's loop begins, which is after `preload`, signals keep their
     /// default action: TERM, INT, QUIT, but also HUP, USR1 and USR2 end it. With
-    /// `on_demand` there is somebody who waits already, so they wait for the loop.
+    /// `on_demand` there is somebody who waits already, so they wait for the loop. So do HUP,
+    /// USR1, USR2, TTIN and TTOU in the program of an upgrade, which may be meant for the one
+    /// that serves: before `run` is called they are blocked there, also for programs
+    /// that `main` starts by then.
     ///
     /// # Errors
     /// They are in the [`Exit`]: bad settings and listeners that cannot be had
@@ -112,11 +115,13 @@ impl<P: 'static> Server<P> {
     {
         let is_first = predecessor.as_ref().is_none_or(|before| before.asleep.is_some());
         let origin = if is_first { notify::Origin::Started } else { notify::Origin::Successor };
+        // Before any code of the application: the mask would be inherited by programs that it starts.
+        let mut caught = if is_first { None } else { Some(commands::listen_early().map_err(Error::Signals)?) };
         let mut held = Held { passed: Passed::from_env()?, notify: Notify::from_env(origin) };
         alone::refuse_runtime()?;
         // Before it slept, this process had noted its own.
         let slept = predecessor.as_ref().and_then(|before| before.asleep.as_ref());
-        let startup = slept.map_or_else(signals::Startup::capture, |slept| slept.startup);
+        let startup = predecessor.as_ref().map_or_else(signals::Startup::capture, |before| before.startup);
         let mut origin = Origin::capture().map_err(Error::Origin)?;
         if let Some(slept) = slept {
             // Where it was found at first: what has that name now may be another file.
@@ -150,7 +155,7 @@ impl<P: 'static> Server<P> {
         notify.take_out(mem::take(&mut ground.leaving));
         ground.anchor = ground.anchor.take().or(moored);
         ground.anchor.iter().for_each(|line| notify.go_by(line));
-        let (mut asked, mut caught) = (None, None);
+        let mut asked = None;
         if settings.on_demand && is_first {
             match ground.lie_low(&settings, &startup, &mut notify)? {
                 Lain::Woken(command, signals) => (asked, caught) = (command, Some(signals)),

@@ -77,6 +77,10 @@ pub struct Handoff {
     /// The reader is the writer itself: it had let everything go, and became the
     /// program anew to wait for the next connection.
     pub asleep: Option<Asleep>,
+    /// The signals that the program was first started with: those that were
+    /// ignored, and those that were blocked, as bits. More are blocked for the
+    /// exec; all of them, where the writer is the reader.
+    pub startup: Option<[u64; 2]>,
     /// The control socket of the writer, if it is the reader itself.
     pub control: Option<i32>,
     /// Clients of the control socket: those that wait for this upgrade or, where the
@@ -96,9 +100,6 @@ pub struct Handoff {
 pub struct Asleep {
     /// The locked pid file, if there is one.
     pub pid_file: Option<i32>,
-    /// The signals that the program was first started with: those that were
-    /// ignored, and those that were blocked, as bits. All are blocked now.
-    pub startup: [u64; 2],
     /// The program's path, as it was found when it was first started.
     pub program: Vec<u8>,
     /// How often in a row it could not load when somebody came.
@@ -188,10 +189,13 @@ impl Handoff {
             let masters: Vec<String> = self.before.iter().map(|(pid, number)| format!("{pid}:{number}")).collect();
             line = line.with("before", masters.join(","));
         }
-        if let Some(Asleep { pid_file, startup: [ignored, blocked], program, failures }) = &self.asleep {
+        if let Some([ignored, blocked]) = self.startup {
+            line = line.with("startup", format!("i{ignored:x}:{blocked:x}"));
+        }
+        if let Some(Asleep { pid_file, program, failures }) = &self.asleep {
             let lock = pid_file.map_or_else(|| "-".to_owned(), |fd| fd.to_string());
             line = line.with("asleep", format!("{lock},f{failures}"));
-            line = line.with("startup", format!("i{ignored:x}:{blocked:x}")).with("program", program.as_slice());
+            line = line.with("program", program.as_slice());
         }
         line.encode()
     }
@@ -226,6 +230,7 @@ impl Handoff {
             kept: line.all("fd").map(kept).collect::<Result<_, _>>()?,
             anchor: line.bytes("anchor").map(|value| descriptor("anchor", value)).transpose()?,
             asleep: line.bytes("asleep").map(|value| asleep(value, &line)).transpose()?,
+            startup: line.bytes("startup").map(startup).transpose()?,
             control: line.bytes("control").map(|value| descriptor("control", value)).transpose()?,
             clients: line.bytes("asks").map(|value| clients("asks", value)).transpose()?.unwrap_or_default(),
             proving: line.bytes("proof").map(|value| clients("proof", value)).transpose()?.unwrap_or_default(),
@@ -345,26 +350,31 @@ fn stored(value: &[u8]) -> Result<(usize, i32), WireError> {
 }
 
 fn asleep(value: &[u8], line: &Fields) -> Result<Asleep, WireError> {
-    let broken = |key: &str, value: &[u8], right: &str| {
-        WireError::new(format!("`{key}={}` is not {right}", String::from_utf8_lossy(value)))
-    };
-    let text = |value| std::str::from_utf8(value).ok();
-    let (lock, failures) = text(value)
+    let (lock, failures) = std::str::from_utf8(value)
+        .ok()
         .and_then(|text| text.split_once(",f"))
         .and_then(|(lock, failures)| Some((lock, failures.parse().ok()?)))
         .ok_or_else(|| broken("asleep", value, "FD,fNUMBER"))?;
-    let startup = line.bytes("startup").ok_or_else(|| WireError::missing("startup"))?;
-    let bits = |text: &str| u64::from_str_radix(text, 16).ok();
-    let startup = text(startup)
-        .and_then(|text| text.strip_prefix('i')?.split_once(':'))
-        .and_then(|(ignored, blocked)| Some([bits(ignored)?, bits(blocked)?]))
-        .ok_or_else(|| broken("startup", startup, "iBITS:BITS"))?;
+    // Without it nobody would know the mask that all signals were added to.
+    line.bytes("startup").ok_or_else(|| WireError::missing("startup"))?;
     Ok(Asleep {
         pid_file: if lock == "-" { None } else { Some(descriptor("asleep", lock.as_bytes())?) },
-        startup,
         program: line.bytes("program").ok_or_else(|| WireError::missing("program"))?.to_vec(),
         failures,
     })
+}
+
+fn startup(value: &[u8]) -> Result<[u64; 2], WireError> {
+    let bits = |text: &str| u64::from_str_radix(text, 16).ok();
+    std::str::from_utf8(value)
+        .ok()
+        .and_then(|text| text.strip_prefix('i')?.split_once(':'))
+        .and_then(|(ignored, blocked)| Some([bits(ignored)?, bits(blocked)?]))
+        .ok_or_else(|| broken("startup", value, "iBITS:BITS"))
+}
+
+fn broken(key: &str, value: &[u8], right: &str) -> WireError {
+    WireError::new(format!("`{key}={}` is not {right}", String::from_utf8_lossy(value)))
 }
 
 /// Numbers behind the last `#`, or a value that is nothing but numbers. Which of
@@ -408,12 +418,8 @@ mod tests {
             configured: Some(2),
             kept: vec![("metrics".to_owned(), 11), ("a;b#c".to_owned(), 12)],
             anchor: Some(13),
-            asleep: Some(Asleep {
-                pid_file: Some(14),
-                startup: [1 << 12, u64::MAX],
-                program: b"/srv/app;1".to_vec(),
-                failures: 2,
-            }),
+            asleep: Some(Asleep { pid_file: Some(14), program: b"/srv/app;1".to_vec(), failures: 2 }),
+            startup: Some([1 << 12, u64::MAX]),
             control: Some(15),
             clients: vec![16, 17],
             proving: vec![17],

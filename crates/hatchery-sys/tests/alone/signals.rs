@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hatchery_sys::Signal::{self, SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 use hatchery_sys::fork::{Fork, fork};
-use hatchery_sys::signals::{Caught, SelfPipe, Sender, ignore_by_handler};
+use hatchery_sys::signals::{Caught, SelfPipe, Sender, Startup, ignore_by_handler};
 use hatchery_sys::wait::Status;
 use hatchery_sys::{poll, process, signals};
 use nix::errno::Errno;
@@ -28,6 +28,8 @@ pub(crate) const CASES: &[Case] = &[
     ("signals::a_second_self_pipe_is_refused", second),
     ("signals::ignored_by_handler_means_not_ignored_by_programs", no_op),
     ("signals::the_next_program_gets_what_this_one_was_started_with", startup),
+    ("signals::what_is_held_over_an_exec_can_be_told_from_what_was_blocked", held),
+    ("signals::a_self_pipe_takes_more_in", widened),
 ];
 
 fn install(signals: &[Signal]) -> SelfPipe {
@@ -228,4 +230,25 @@ fn startup() {
     let own = 0b11 << 31;
     assert_eq!(status_line(&status, "SigIgn") & !own, bit(SIGHUP), "{status}");
     assert_eq!(status_line(&status, "SigBlk"), bit(SIGUSR1), "{status}");
+}
+
+fn held() {
+    let bit = |signal: Signal| 1_u64 << (signal as i32 - 1);
+    // Started with USR2 blocked; HUP and USR2 are held.
+    let before = Startup::from_bits([bit(SIGINT), bit(SIGUSR2)]);
+    let over_the_exec = before.holding(&[SIGHUP, SIGUSR2]);
+    assert_eq!(over_the_exec.to_bits(), [bit(SIGINT), bit(SIGHUP) | bit(SIGUSR2)]);
+    // A script in between has ignored WINCH and blocked TERM.
+    let found = Startup::from_bits([bit(SIGWINCH), bit(SIGHUP) | bit(SIGUSR2) | bit(SIGTERM)]);
+    let without = found.without(&[SIGHUP, SIGUSR2], &before);
+    assert_eq!(without.to_bits(), [bit(SIGWINCH), bit(SIGUSR2) | bit(SIGTERM)]);
+}
+
+fn widened() {
+    let _blocked = signals::block_all().expect("signals can be blocked");
+    raise(SIGUSR1);
+    raise(SIGUSR2);
+    let pipe = install(&[SIGUSR1]);
+    let mut pipe = pipe.widen(&[SIGUSR2, SIGUSR1]).expect("a self-pipe");
+    assert_eq!(pipe.take(), [sent(SIGUSR2, 1), sent(SIGUSR1, 1)]);
 }
