@@ -131,6 +131,7 @@ fn handoff_there_and_back() {
         proving: Vec::new(),
         before: Vec::new(),
         asleep: None,
+        startup: Some([0, 0]),
         strays: Vec::new(),
     };
     let value = divan::black_box(handoff).encode();
