@@ -134,6 +134,25 @@ fn a_body_that_drips_goes_on_where_any_byte_is_progress() {
 }
 
 /// A client that has used up its room waits for the handler, and not the other way round.
+/// Nobody says 100 over HTTP/2: a client sends when it has waited long enough, and its word buys it no time.
+#[test]
+fn who_expects_to_be_told_to_continue_is_limited_as_others_are() {
+    let worker = Worker::with_limits(Limits { body: 1000, head: 200, ..Limits::default() });
+    let client = worker.connect();
+    run(async {
+        let (mut sender, _connection) = connect(&client).await;
+        let mut expecting = || {
+            let request = Request::post("http://a/read").header("expect", "100-continue");
+            sender.send_request(request.body(()).unwrap(), false).unwrap()
+        };
+        let ((answer, mut body), (silent, _body)) = (expecting(), expecting());
+        limited(&worker).await;
+        body.send_data("late".into(), true).unwrap();
+        assert_eq!(text(answer).await.unwrap(), "4");
+        assert_ended(text(silent).await);
+    });
+}
+
 #[test]
 fn a_handler_may_leave_a_body_unread() {
     let worker = Worker::with_limits(Limits { head: 200, body: 600, send: 600, ..Limits::default() });
