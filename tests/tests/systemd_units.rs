@@ -110,7 +110,8 @@ fn what_dies_is_started_again() {
     systemd.until("app", "ActiveState", "active");
     // One that dies in its probation is followed by its predecessor, as if nothing had been.
     let before = systemd.property("app", "MainPID");
-    let _ = systemd.printed("systemctl start app-upgrade");
+    // The unit for upgrades would wait for its end.
+    let _ = systemd.printed("hatchery --control /run/app/control.sock upgrade --wait");
     let main = systemd.property("app", "MainPID");
     let _ = systemd.printed(&format!("kill -KILL {main}"));
     systemd.until("app", "MainPID", &before);
