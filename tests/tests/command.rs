@@ -7,9 +7,11 @@ use std::process::Stdio;
 use hatchery_tests::client::Client;
 use hatchery_tests::command::{Told, bare, begin, command, hatchery};
 use hatchery_tests::pty::Terminal;
-use hatchery_tests::{End, Lab, Program, Start, log, wait};
+use hatchery_tests::{End, Lab, Program, Start, chores, log, wait};
 use nix::sys::signal::Signal;
 use serde_json::Value;
+
+const CHORES: &str = env!("CARGO_BIN_EXE_chores");
 
 fn status(lab: &Lab) -> Value {
     serde_json::from_str(&hatchery(lab, &["status", "--json"]).done()).expect("JSON")
@@ -156,6 +158,32 @@ fn the_worker_of_one_slot_is_replaced() {
     assert!(lab.ready().into_iter().any(|pid| second == pid));
     let reason = hatchery(&lab, &["recycle", "99"]).failed(1);
     assert!(reason.contains("99"), "{reason}");
+    lab.stop();
+}
+
+#[test]
+fn a_job_server_or_a_sidecar_is_replaced_by_its_name() {
+    let lab = chores::start(CHORES).variable("CHORES_SIDECAR", "good").controlled().ready();
+    let pid_of = |name: &str| {
+        let json = status(&lab);
+        let is_it = |it: &&Value| it["name"] == name && it["state"] == "ready";
+        let found = json["workers"].as_array().expect("workers").iter().find(is_it).cloned();
+        found.unwrap_or_else(|| panic!("no `{name}` in {json}"))["pid"].clone()
+    };
+    let workers = lab.ready();
+    for (whom, name, who) in
+        [("beat", "beat", "sidecar `beat`"), ("work", "work", "job server `work`"), ("32768", "beat", "sidecar `beat`")]
+    {
+        let old = pid_of(name);
+        let told = hatchery(&lab, &["recycle", whom]).done();
+        let new = pid_of(name);
+        assert_eq!(told, format!("{who} is replaced: its process is pid {new}\n"));
+        assert_ne!(new, old);
+    }
+    assert_eq!(lab.ready(), workers, "nobody else was replaced");
+    assert_eq!(hatchery(&lab, &["recycle", "beat", "--no-wait"]).done(), "sidecar `beat` is being replaced\n");
+    let reason = hatchery(&lab, &["recycle", "notes"]).failed(1);
+    assert_eq!(reason, "recycle of `notes` refused: no job server or sidecar has this name");
     lab.stop();
 }
 

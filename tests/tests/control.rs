@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use hatchery_control::{MasterState, Operation, Refusal, Request, Until, WorkerState};
+use hatchery_control::{MasterState, Operation, Refusal, Request, Until, Whom, WorkerState};
 use hatchery_tests::control::{self, SOCKET};
 use hatchery_tests::{End, Program, Start};
 use nix::sys::signal::Signal;
@@ -117,10 +117,10 @@ fn one_worker_is_replaced_and_no_other() {
         found.map(|worker| worker.pid)
     };
     let (first, second) = (in_slot(0), in_slot(1));
-    let told = lab.ask(&Request::Recycle { slot: 1, wait: true });
+    let told = lab.ask(&Request::Recycle { whom: Whom::Slot(1), wait: true });
     assert!(told.done().starts_with("slot 1 is replaced: its worker is pid "), "{told:?}");
     assert!(in_slot(0) == first && in_slot(1) != second);
-    let told = lab.ask(&Request::Recycle { slot: 2, wait: true });
+    let told = lab.ask(&Request::Recycle { whom: Whom::Slot(2), wait: true });
     assert_eq!(told.failed(), (Refusal::Refused, "recycle of slot 2 refused: no worker is ready there"));
     lab.stop();
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use hatchery_control::Until;
+use hatchery_control::{Until, Whom};
 
 use crate::failure::Failure;
 use crate::words;
@@ -72,10 +72,11 @@ pub(crate) enum Command {
         #[arg(long)]
         no_wait: bool,
     },
-    /// Replace the worker of one slot, and wait until it is
+    /// Replace one worker, job server or sidecar, and wait until it is
     Recycle {
-        /// Which slot, as `status` shows it
-        slot: u16,
+        /// The slot of a worker, or the name of a job server or sidecar, as `status` shows them
+        #[arg(value_name = "SLOT|NAME", value_parser = words::whom)]
+        whom: Whom,
         /// Return when it has begun
         #[arg(long)]
         no_wait: bool,
@@ -202,6 +203,10 @@ mod tests {
                 "invalid value 'long' for '--wait[=<UNTIL>]' [possible values: serves, proven]; try '--help'",
             ),
             (&["scale"], "the following required arguments were not provided: <N>; try '--help'"),
+            (
+                &["recycle", "70000"],
+                "invalid value '70000' for '<SLOT|NAME>': expected a slot of 65535 at most, or a name; try '--help'",
+            ),
             (&["scale", "0"], "invalid value '0' for '<N>': 0 is not in 1..=512; try '--help'"),
             (
                 &["top", "--interval", "1"],

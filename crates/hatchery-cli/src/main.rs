@@ -57,7 +57,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Upgrade { wait } => Operation::Upgrade.run(&server, UpgradeWait::until(wait)),
         Command::Reload { wait } => Operation::Reload.run(&server, wait.into()),
         Command::Scale { workers, no_wait } => Operation::Scale { workers }.run(&server, (!no_wait).into()),
-        Command::Recycle { slot, no_wait } => Operation::Recycle { slot }.run(&server, (!no_wait).into()),
+        Command::Recycle { whom, no_wait } => Operation::Recycle { whom }.run(&server, (!no_wait).into()),
         Command::Stop { wait } => Operation::Stop.run(&server, wait.into()),
         Command::Reopen => Operation::Reopen.run(&server, Until::Done),
         Command::Completions { shell } => completions::completions(shell),

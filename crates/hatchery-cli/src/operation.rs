@@ -1,6 +1,6 @@
 //! What a server is told to do.
 
-use hatchery_control::{Level, Reply, Request, Until};
+use hatchery_control::{Level, Reply, Request, Until, Whom};
 
 use crate::args::Server;
 use crate::ask::{Meanwhile, Question};
@@ -9,12 +9,12 @@ use crate::output;
 use crate::progress::Progress;
 
 /// What a server is told to do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Operation {
     Upgrade,
     Reload,
     Scale { workers: u16 },
-    Recycle { slot: u16 },
+    Recycle { whom: Whom },
     Reopen,
     Stop,
 }
@@ -24,13 +24,13 @@ impl Operation {
     ///
     /// # Errors
     /// When it was not.
-    pub(crate) fn run(self, server: &Server, until: Until) -> Result<(), Failure> {
+    pub(crate) fn run(&self, server: &Server, until: Until) -> Result<(), Failure> {
         let text = self.done(server, until)?;
         if server.quiet { Ok(()) } else { output::print(&format!("{text}\n")) }
     }
 
     /// What the master says when it was done.
-    fn done(self, server: &Server, until: Until) -> Result<String, Failure> {
+    fn done(&self, server: &Server, until: Until) -> Result<String, Failure> {
         let what = self.name();
         let question = if until != Until::Begun && !matches!(self, Self::Reopen) {
             Question::at_the_end(server, self.request(until), what)?
@@ -50,7 +50,7 @@ impl Operation {
         }
     }
 
-    fn name(self) -> &'static str {
+    fn name(&self) -> &'static str {
         match self {
             Self::Upgrade => "upgrade",
             Self::Reload => "reload",
@@ -61,13 +61,13 @@ impl Operation {
         }
     }
 
-    fn request(self, until: Until) -> Request {
+    fn request(&self, until: Until) -> Request {
         let wait = until != Until::Begun;
         match self {
             Self::Upgrade => Request::Upgrade { wait: until },
             Self::Reload => Request::Reload { wait },
-            Self::Scale { workers } => Request::Scale { workers, wait },
-            Self::Recycle { slot } => Request::Recycle { slot, wait },
+            Self::Scale { workers } => Request::Scale { workers: *workers, wait },
+            Self::Recycle { whom } => Request::Recycle { whom: whom.clone(), wait },
             Self::Reopen => Request::Reopen,
             Self::Stop => Request::Stop { wait },
         }
@@ -87,7 +87,7 @@ mod tests {
             (Operation::Upgrade, Request::Upgrade { wait: Until::Done }),
             (Operation::Reload, Request::Reload { wait: true }),
             (Operation::Scale { workers: 4 }, Request::Scale { workers: 4, wait: true }),
-            (Operation::Recycle { slot: 1 }, Request::Recycle { slot: 1, wait: true }),
+            (Operation::Recycle { whom: Whom::Slot(1) }, Request::Recycle { whom: Whom::Slot(1), wait: true }),
             (Operation::Reopen, Request::Reopen),
             (Operation::Stop, Request::Stop { wait: true }),
         ];

@@ -1,6 +1,8 @@
-//! Durations, from text and to text.
+//! Durations, from text and to text, and who is meant.
 
 use std::time::Duration;
+
+use hatchery_control::Whom;
 
 /// The shortest time between two looks of `top`.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -23,6 +25,15 @@ pub(crate) fn span(text: &str) -> Result<Duration, String> {
         None => Err("expected less".to_owned()),
         Some(0) => Err("expected more than 0".to_owned()),
         Some(millis) => Ok(Duration::from_millis(millis)),
+    }
+}
+
+/// A slot, or else the name of a job server or sidecar.
+pub(crate) fn whom(text: &str) -> Result<Whom, String> {
+    let wrong = "expected a slot of 65535 at most, or a name";
+    match text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => text.parse().map(Whom::Slot).map_err(|_| wrong.to_owned()),
+        false => Ok(Whom::Name(text.to_owned())),
     }
 }
 

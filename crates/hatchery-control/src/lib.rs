@@ -14,7 +14,7 @@
 //! [`VERSION`] grows when a line means something else than before. New keys and
 //! new commands may come without that: whoever reads ignores what it does not know.
 //!
-//! * [`Request`], [`Until`]: what a client asks for, and how long it waits
+//! * [`Request`], [`Until`], [`Whom`]: what a client asks for, how long it waits, and of whom it speaks
 //! * [`Reply`], [`Refusal`], [`Level`]: what it is told
 //! * [`Status`], [`Connection`]: what a server looks like
 //! * [`Snapshot`]: all that is counted, for metrics
@@ -28,6 +28,7 @@ mod request;
 mod snapshot;
 mod status;
 mod until;
+mod whom;
 
 pub use client::{Client, ClientError};
 pub use connection::Connection;
@@ -36,6 +37,7 @@ pub use request::{Request, Unreadable};
 pub use snapshot::{Counts, Histogram, SlotMeasures, Snapshot};
 pub use status::{Listener, MasterState, Operation, Predecessor, Status, Totals, WorkerState, WorkerStatus};
 pub use until::Until;
+pub use whom::Whom;
 
 /// The version of the protocol.
 pub const VERSION: u32 = 1;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Until, VERSION};
+use crate::{Until, VERSION, Whom};
 
 /// What a client asks for.
 ///
@@ -42,11 +42,12 @@ pub enum Request {
         #[serde(default)]
         wait: bool,
     },
-    /// Replace the worker of one slot.
+    /// Replace one worker, job server or sidecar.
     Recycle {
-        /// Which slot.
-        slot: u16,
-        /// Answer when the old worker accepts no more.
+        /// Which one.
+        #[serde(flatten)]
+        whom: Whom,
+        /// Answer when the old one is replaced, and accepts no more.
         #[serde(default)]
         wait: bool,
     },
@@ -121,7 +122,8 @@ mod tests {
             Request::Upgrade { wait: Until::Proven },
             Request::Reload { wait: false },
             Request::Scale { workers: 512, wait: true },
-            Request::Recycle { slot: 3, wait: false },
+            Request::Recycle { whom: Whom::Slot(3), wait: false },
+            Request::Recycle { whom: Whom::Name("notes".to_owned()), wait: true },
             Request::Reopen,
             Request::Stop { wait: true },
         ] {
@@ -139,6 +141,18 @@ mod tests {
         );
         let told = r#"{"version":1,"command":"upgrade","wait":true}"#;
         assert_eq!(Request::from_line(told), Ok(Request::Upgrade { wait: Until::Done }));
+    }
+
+    #[test]
+    fn who_is_replaced_is_a_slot_or_a_name() {
+        let read = |rest: &str| Request::from_line(&format!(r#"{{"version":1,"command":"recycle"{rest}}}"#));
+        let slot = Request::Recycle { whom: Whom::Slot(2), wait: true };
+        assert_eq!(read(r#","wait":true,"slot":2"#), Ok(slot));
+        let name = Request::Recycle { whom: Whom::Name("notes".to_owned()), wait: false };
+        assert_eq!(read(r#","name":"notes","more":1"#), Ok(name));
+        for nonsense in ["", r#","slot":"notes""#, r#","slot":70000"#, r#","name":2"#] {
+            assert!(matches!(read(nonsense), Err(Unreadable::Invalid(_))), "{nonsense}");
+        }
     }
 
     #[test]

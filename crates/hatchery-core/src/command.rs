@@ -204,7 +204,11 @@ impl Master {
         let newest = self.roster.newest_ready().get(&slot).copied();
         match newest.and_then(|pid| self.roster.get_mut(pid)) {
             Some(worker) => worker.renewal = Renewal::Due,
-            None => Self::refuse(Command::Recycle(slot), "no worker is ready there", out),
+            None => {
+                let why =
+                    if slot.is_companion() { "it is not ready, or not there" } else { "no worker is ready there" };
+                Self::refuse(Command::Recycle(slot), why, out);
+            }
         }
     }
 

@@ -1,8 +1,9 @@
 //! What is asked, in its order: some is answered at once, the rest is asked of the core.
 
-use hatchery_control::{Refusal, Reply, Request, Until};
+use hatchery_control::{Refusal, Reply, Request, Until, Whom};
+use hatchery_core::companion::MAX_COMPANIONS;
 use hatchery_core::shutdown::Life;
-use hatchery_core::{Command, Generation, Notice, Slot};
+use hatchery_core::{Command, Generation, Master, Notice, Slot};
 use hatchery_net::Listeners;
 use hatchery_sys::board::Board;
 use hatchery_sys::socket::Credentials;
@@ -66,6 +67,10 @@ impl Control {
                     let text = format!("{command} refused: no worker is there before the first connection");
                     self.answer(key, &Reply::Failed { because: Refusal::Refused, text });
                 }
+                (None, Request::Recycle { whom, .. }) => {
+                    let text = format!("recycle of {whom} refused: no worker is there before the first connection");
+                    self.answer(key, &Reply::Failed { because: Refusal::Refused, text });
+                }
                 (None, Request::Connections) => {
                     self.answer(key, &Reply::Connections { connections: Vec::new(), more: false });
                 }
@@ -92,6 +97,13 @@ impl Control {
                         client.state = State::Listing(Cursor::default());
                     }
                 }
+                Request::Recycle { whom: Whom::Name(name), wait } => match called(&name, view.core) {
+                    Ok(slot) => self.asked.push_front((key, Request::Recycle { whom: Whom::Slot(slot.0), wait })),
+                    Err(why) => {
+                        let text = format!("recycle of `{name}` refused: {why}");
+                        self.answer(key, &Reply::Failed { because: Refusal::Refused, text });
+                    }
+                },
                 other => {
                     let (command, until) = order(&other)?;
                     // Opening logs again is over within the step.
@@ -133,13 +145,24 @@ impl Control {
     }
 }
 
+/// The slot of the companion that the program calls so.
+fn called(name: &str, core: &Master) -> Result<Slot, &'static str> {
+    let is_it = |slot: &Slot| core.who(*slot).companion.is_some_and(|companion| companion.name == name);
+    let mut found = (0..MAX_COMPANIONS).map(Slot::companion).filter(is_it);
+    match (found.next(), found.next()) {
+        (None, _) => Err("no job server or sidecar has this name"),
+        (Some(slot), None) => Ok(slot),
+        (Some(_), Some(_)) => Err("a job server and a sidecar have this name: say which slot"),
+    }
+}
+
 /// What a request asks of the core, and what is waited for.
 fn order(request: &Request) -> Option<(Command, Until)> {
     match request {
         Request::Upgrade { wait } => Some((Command::Upgrade, *wait)),
         Request::Reload { wait } => Some((Command::Reload, Until::from(*wait))),
         Request::Scale { workers, wait } => Some((Command::Scale(*workers), Until::from(*wait))),
-        Request::Recycle { slot, wait } => Some((Command::Recycle(Slot(*slot)), Until::from(*wait))),
+        Request::Recycle { whom: Whom::Slot(slot), wait } => Some((Command::Recycle(Slot(*slot)), Until::from(*wait))),
         Request::Stop { wait } => Some((Command::Stop, Until::from(*wait))),
         Request::Reopen => Some((Command::Reopen, Until::Done)),
         _ => None,

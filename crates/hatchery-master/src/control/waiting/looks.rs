@@ -22,7 +22,9 @@ impl Wait {
                 Goal::Reload => self.passes(Stage::Running, "reload begins"),
                 Goal::Upgrade => self.passes(Stage::Running, "upgrade begins"),
                 Goal::Scale(_) => self.passes(Stage::Running, "scaled"),
-                Goal::Recycle { slot, .. } => self.passes(Stage::Running, &format!("slot {slot} is being replaced")),
+                Goal::Recycle { slot, .. } => {
+                    self.passes(Stage::Running, &format!("{} is being replaced", place(slot, core)))
+                }
                 Goal::Stop => self.passes(Stage::Running, "stop begins: draining"),
                 Goal::Reopen | Goal::Succession => None,
             };
@@ -48,11 +50,12 @@ impl Wait {
                 let old_accepts = core.workers().any(|worker| Some(worker.pid) == old && worker.is_ready());
                 match now {
                     Some(new) if Some(new) != old && !old_accepts => {
-                        let text = format!("slot {slot} is replaced: its worker is pid {new}");
+                        let what = if slot.is_companion() { "process" } else { "worker" };
+                        let text = format!("{} is replaced: its {what} is pid {new}", place(slot, core));
                         Some(Reply::Done { text })
                     }
                     // Nobody wants that slot any more, and its worker goes without a successor.
-                    _ if core.wanted() <= slot.0 => Some(self.called_off(core)),
+                    _ if !is_wanted(slot, core) => Some(self.called_off(core)),
                     Some(_) | None => None,
                 }
             }
@@ -113,6 +116,15 @@ impl Wait {
         };
         Reply::Failed { because: Refusal::Failed, text: format!("{} called off: {why}", self.goal.name()) }
     }
+}
+
+/// Whether a slot is to be filled for whoever is served; companions may stay longer, for those who drain.
+fn is_wanted(slot: Slot, core: &Master) -> bool {
+    if slot.is_companion() { core.wanted() > 0 } else { slot.0 < core.wanted() }
+}
+
+fn place(slot: Slot, core: &Master) -> String {
+    if slot.is_companion() { core.who(slot).to_string() } else { format!("slot {slot}") }
 }
 
 fn succeeded(how: &str, core: &Master) -> Reply {
