@@ -5,7 +5,7 @@
 //!         one has clearly more              all are about even
 //! Calm ─────────────────────────▶ Evening ─────────────────────▶ Calm
 //!                                    │ it does not help
-//!                                    └──▶ Pausing ── a while ──▶ Calm
+//!                                    └──▶ Pausing ── a while, or other workers ──▶ Calm
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,8 +14,10 @@ use std::time::Duration;
 use crate::ids::Pid;
 use crate::time::Moment;
 
-/// After so many rounds those that are left over cannot move.
+/// After so many rounds that did not help, those that are left over cannot move.
 pub(super) const MOST_ROUNDS: u32 = 20;
+/// A round helps if at least this part of what was too much is gone since the last one that did.
+const HELPS: u64 = 16;
 const PAUSE: Duration = Duration::from_secs(30);
 
 /// How the connections are spread.
@@ -24,7 +26,10 @@ pub(super) enum Balance {
     #[default]
     Calm,
     Evening {
+        /// How many there were since one that helped.
         round: u32,
+        /// How many connections were above the mean then.
+        excess: u64,
         /// Those above the mean: they take in none.
         crowded: BTreeSet<Pid>,
         /// Those that were told to hand some over.
@@ -32,6 +37,8 @@ pub(super) enum Balance {
     },
     Pausing {
         until: Moment,
+        /// Whose connections could not be evened out: of others nothing is known.
+        among: BTreeSet<Pid>,
     },
 }
 
@@ -63,7 +70,10 @@ impl Balance {
                 *crowded = pids(crowded);
                 *shedding = pids(shedding);
             }
-            Self::Pausing { until } => *until = moment(*until),
+            Self::Pausing { until, among } => {
+                *until = moment(*until);
+                *among = pids(among);
+            }
         }
     }
 
@@ -72,14 +82,16 @@ impl Balance {
         let total: u64 = opens.values().sum();
         let mean = total.div_ceil(opens.len().max(1) as u64);
         let above = |slack: u64| opens.iter().filter(move |(_, open)| **open > mean + slack);
-        let round = match &*self {
-            Self::Pausing { until } if now < *until => return Vec::new(),
+        let excess = above(0).map(|(_, open)| open - mean).sum();
+        let (round, excess) = match &*self {
+            Self::Pausing { until, among } if now < *until && among.iter().eq(opens.keys()) => return Vec::new(),
             Self::Calm | Self::Pausing { .. } if above((mean / 8).max(8)).next().is_none() => {
                 *self = Self::Calm;
                 return Vec::new();
             }
-            Self::Calm | Self::Pausing { .. } => 0,
-            Self::Evening { round, .. } => round + 1,
+            Self::Calm | Self::Pausing { .. } => (0, excess),
+            Self::Evening { excess: before, .. } if excess + (before / HELPS).max(1) <= *before => (0, excess),
+            Self::Evening { round, excess, .. } => (round + 1, *excess),
         };
         let mut orders: BTreeMap<Pid, u32> = above((mean / 16).max(1))
             .map(|(pid, open)| (*pid, u32::try_from(open - mean).unwrap_or(u32::MAX)))
@@ -92,10 +104,10 @@ impl Balance {
             Self::Calm
         } else if round >= MOST_ROUNDS {
             orders.values_mut().for_each(|number| *number = 0);
-            Self::Pausing { until: now + PAUSE }
+            Self::Pausing { until: now + PAUSE, among: opens.keys().copied().collect() }
         } else {
             let crowded = above(0).map(|(pid, _)| *pid).collect();
-            Self::Evening { round, crowded, shedding }
+            Self::Evening { round, excess, crowded, shedding }
         };
         orders.into_iter().collect()
     }

@@ -247,3 +247,38 @@ fn connections_that_cannot_move_are_let_be() {
     assert_eq!(counts(&mut master, 3000, &[100, 0]), "", "it pauses");
     assert_ne!(counts(&mut master, 40_000, &[100, 0]), "", "and tries again");
 }
+
+#[test]
+fn connections_that_move_one_at_a_time_are_evened_out_to_the_end() {
+    let mut master = serving(3);
+    let rounds = 3 * u64::from(MOST_ROUNDS);
+    for moved in 0..rounds {
+        let said = counts(&mut master, moved * 100, &[90 - moved, moved / 2, moved - moved / 2]);
+        let order = format!("1: shed {}", 60 - moved);
+        assert_eq!(said.contains(&order), moved < 59, "round {moved}: {said}");
+    }
+}
+
+#[test]
+fn a_pause_is_over_when_the_workers_are_others() {
+    let paused = || {
+        let mut master = serving(3);
+        for round in 0..=u64::from(MOST_ROUNDS) {
+            counts(&mut master, round * 100, &[57, 2, 31]);
+        }
+        assert_eq!(counts(&mut master, 3000, &[0, 59, 31]), "", "it pauses");
+        master
+    };
+    // 1 was replaced by 4, which has got none of its connections.
+    let mut master = paused();
+    master.roster.reaped(Pid(1));
+    crate::testing::add(&mut master, 4, 0, Phase::Ready(crate::worker::Standing::Steady));
+    let look = Event::Sampled(vec![sample(2, 59, 0), sample(3, 31, 0), sample(4, 0, 0)]);
+    let said = short(&master.step(at(3000), look));
+    assert!(said.contains("2: shed 29"), "{said}");
+    // 4 has come in addition.
+    let mut master = paused();
+    crate::testing::add(&mut master, 4, 3, Phase::Ready(crate::worker::Standing::Steady));
+    let said = counts(&mut master, 3000, &[0, 59, 31, 0]);
+    assert!(said.contains("2: shed 36"), "{said}");
+}
