@@ -56,8 +56,8 @@ impl Program {
 }
 
 /// The examples that tests start.
-const EXAMPLES: [&str; 10] =
-    ["grpc", "hello", "lab", "proxy_protocol", "sse", "thumbnails", "tls", "tower_http", "udp", "websocket"];
+const EXAMPLES: [&str; 11] =
+    ["echo", "grpc", "hello", "lab", "proxy_protocol", "sse", "thumbnails", "tls", "tower_http", "udp", "websocket"];
 
 /// The path of an example, built in the profile of the tests when it is not there or is old.
 ///

@@ -22,8 +22,9 @@ use crate::{Accepted, Journey, Peer, Permit, ServeError, Stream, Worker};
 /// Reads and writes like a tokio stream. A worker that drains waits for its
 /// connections, so a handler of a long-lived protocol watches
 /// [`draining`](Self::draining). Where the service has a name (see
-/// [`Worker::carrying`]), it need not end then: [`hand_over`](Self::hand_over)
-/// passes it on to another process.
+/// [`Worker::carrying`]), it need not end then: the handler watches
+/// [`asked_to_move`](Self::asked_to_move), and [`hand_over`](Self::hand_over)
+/// passes the connection on to another process.
 ///
 /// ```no_run
 /// use hatchery_worker::Conn;
@@ -111,6 +112,8 @@ impl Conn {
     }
 
     /// Completes when the worker begins to drain: another one accepts, and this connection should come to an end.
+    ///
+    /// A handler that can [hand it over](Self::hand_over) awaits [`asked_to_move`](Self::asked_to_move) instead.
     ///
     /// # Cancel safety
     /// The future may be dropped and asked for again at any time.

@@ -115,6 +115,12 @@ impl Shared {
         }
     }
 
+    /// Whether there is somebody who takes connections of this listener's service.
+    pub(crate) fn has_heir(&self, listener: usize) -> bool {
+        let services = self.services.borrow();
+        services.get(listener).and_then(Option::as_ref).is_some_and(|service| self.outlet.takes(service))
+    }
+
     /// Somebody wants this worker replaced. It serves on until the master has one.
     pub(crate) fn recycle(&self) {
         match (self.bond.get(), &mut *self.boot.borrow_mut()) {

@@ -201,9 +201,7 @@ impl Permit {
     /// ```
     #[must_use]
     pub fn has_heir(&self, listener: usize) -> bool {
-        let services = self.gate.shared.services.borrow();
-        let service = services.get(listener).and_then(Option::as_ref);
-        service.is_some_and(|service| self.gate.shared.outlet.takes(service))
+        self.gate.shared.has_heir(listener)
     }
 
     /// Sends the connection to whoever takes it.

@@ -1,7 +1,9 @@
 //! How many connections are to go to others while the worker serves on.
 
-use std::cell::{Cell, RefCell};
-use std::task::{Context, Poll, Waker};
+use std::cell::Cell;
+
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// What the master has asked for last.
 #[derive(Debug, Default)]
@@ -9,7 +11,7 @@ pub(crate) struct Shed {
     left: Cell<u32>,
     /// How often it has asked.
     orders: Cell<u64>,
-    waiting: RefCell<Vec<Waker>>,
+    asked: Notify,
 }
 
 impl Shed {
@@ -17,13 +19,17 @@ impl Shed {
     pub(crate) fn ask(&self, connections: u32) {
         self.left.set(connections);
         self.orders.set(self.orders.get() + 1);
-        for waker in self.waiting.take() {
-            waker.wake();
-        }
+        self.asked.notify_waiters();
     }
 
-    pub(crate) fn is_over(&self) -> bool {
-        self.left.get() == 0
+    /// The number of the last order.
+    pub(crate) fn orders(&self) -> u64 {
+        self.orders.get()
+    }
+
+    /// Completes with the next order after this call.
+    pub(crate) fn next_order(&self) -> Notified<'_> {
+        self.asked.notified()
     }
 
     /// Takes one of those that are to go.
@@ -33,37 +39,44 @@ impl Shed {
         left > 0
     }
 
-    /// Ready with how many are to go, once an order; `heard` is the last one that was heard.
-    pub(crate) fn poll_asked(&self, cx: &mut Context<'_>, heard: &Cell<u64>) -> Poll<usize> {
-        if heard.replace(self.orders.get()) != self.orders.get() && !self.is_over() {
-            return Poll::Ready(usize::try_from(self.left.get()).unwrap_or(usize::MAX));
+    /// Completes with how many are to go, once an order; `heard` is the last one that was heard.
+    pub(crate) async fn asked(&self, heard: &Cell<u64>) -> usize {
+        loop {
+            let next = self.next_order();
+            let left = self.left.get();
+            if heard.replace(self.orders()) != self.orders() && left > 0 {
+                return usize::try_from(left).unwrap_or(usize::MAX);
+            }
+            next.await;
         }
-        let mut waiting = self.waiting.borrow_mut();
-        if !waiting.iter().any(|known| known.will_wake(cx.waker())) {
-            waiting.push(cx.waker().clone());
-        }
-        Poll::Pending
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
     use super::*;
+
+    fn poll(future: impl Future<Output = usize>) -> Poll<usize> {
+        pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+    }
 
     #[test]
     fn an_order_is_heard_once_and_carried_out_once() {
         let (shed, one, other) = (Shed::default(), Cell::new(0), Cell::new(0));
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(shed.poll_asked(&mut cx, &one).is_pending());
+        assert!(poll(shed.asked(&one)).is_pending());
         assert!(!shed.take());
         shed.ask(2);
-        assert_eq!(shed.poll_asked(&mut cx, &one), Poll::Ready(2));
-        assert!(shed.poll_asked(&mut cx, &one).is_pending(), "it has heard that");
-        assert_eq!(shed.poll_asked(&mut cx, &other), Poll::Ready(2), "another server has not");
+        assert_eq!(poll(shed.asked(&one)), Poll::Ready(2));
+        assert!(poll(shed.asked(&one)).is_pending(), "it has heard that");
+        assert_eq!(poll(shed.asked(&other)), Poll::Ready(2), "another server has not");
         assert_eq!([shed.take(), shed.take(), shed.take()], [true, true, false]);
         shed.ask(5);
         shed.ask(0);
-        assert!(shed.poll_asked(&mut cx, &one).is_pending(), "it is called off");
-        assert!(shed.is_over());
+        assert!(poll(shed.asked(&one)).is_pending(), "it is called off");
+        assert!(!shed.take());
     }
 }

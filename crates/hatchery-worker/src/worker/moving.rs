@@ -1,7 +1,5 @@
 //! Connections that go on in other processes.
 
-use std::future::poll_fn;
-
 use hatchery_core::Service;
 
 use super::Worker;
@@ -13,6 +11,9 @@ impl Worker {
     /// `name` says which protocol it is, `state` which version of what a connection
     /// carries: connections move only between processes that serve a listener
     /// with the same of both. To change what is carried, count `state` up.
+    ///
+    /// A handler moves its connection with [`Conn::hand_over`](crate::Conn::hand_over) when
+    /// [`Conn::asked_to_move`](crate::Conn::asked_to_move) completes.
     ///
     /// A name that is empty or has a `/` is an error when it is served.
     ///
@@ -36,7 +37,12 @@ impl Worker {
     /// Completes when others have fewer connections, with how many of those that are idle should move to them.
     ///
     /// Once for each time that the master asks: what cannot be moved then stays,
-    /// and the master counts again.
+    /// and the master counts again. Each value of `Worker` hears each order once, and a clone is
+    /// a value of its own: of several that wait on the same one, one hears it.
+    ///
+    /// It is for a protocol crate that has all its connections in one place. The handler of a raw protocol
+    /// awaits [`Conn::asked_to_move`](crate::Conn::asked_to_move) instead. Where neither is awaited, connections
+    /// stay where they are however uneven that is, until their worker drains.
     ///
     /// # Cancel safety
     /// The future may be dropped and asked for again at any time.
@@ -59,12 +65,13 @@ impl Worker {
     /// # let _ = even_out::<()>;
     /// ```
     pub async fn asked_to_shed(&self) -> usize {
-        poll_fn(|cx| self.shared.shed.poll_asked(cx, &self.heard)).await
+        self.shared.shed.asked(&self.heard).await
     }
 
     /// Takes one of the connections that are to move; `false` when enough have.
     ///
-    /// The next step is [`Permit::poll_move`](crate::Permit::poll_move).
+    /// The next step is [`Permit::poll_move`](crate::Permit::poll_move), or [`Conn::hand_over`](crate::Conn::hand_over)
+    /// where [`Conn::asked_to_move`](crate::Conn::asked_to_move), which asks here itself, is not awaited.
     ///
     /// ```no_run
     /// use hatchery_worker::{Permit, Worker};

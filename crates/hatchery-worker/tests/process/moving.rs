@@ -24,6 +24,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_worker_declares_what_it_serves", a_worker_declares_what_it_serves),
     ("some_are_shed_and_never_come_back", some_are_shed_and_never_come_back),
     ("what_is_shed_stays_where_there_is_no_room", what_is_shed_stays_where_there_is_no_room),
+    ("handlers_are_asked_to_shed_some", handlers_are_asked_to_shed_some),
+    ("a_handler_goes_on_where_there_is_no_room", a_handler_goes_on_where_there_is_no_room),
+    ("nobody_is_asked_to_move_to_nobody", nobody_is_asked_to_move_to_nobody),
     ("a_worker_without_room_takes_what_nobody_else_takes", a_worker_without_room_takes_what_nobody_else_takes),
     ("a_reader_that_was_told_to_rest_reads_no_more", a_reader_that_was_told_to_rest_reads_no_more),
 ];
@@ -225,6 +228,35 @@ async fn shedding(worker: Worker, _: &'static ()) -> Result<(), hatchery_worker:
         .await
 }
 
+/// The same, by handlers.
+async fn asking(worker: Worker, _: &'static ()) -> Result<(), hatchery_worker::ServeError> {
+    let handler = async |mut conn: Conn| {
+        let mut buffer = [0; 64];
+        loop {
+            let asked = conn.asked_to_move();
+            tokio::select! {
+                biased;
+                read = conn.read(&mut buffer) => match read {
+                    Ok(1..) => {
+                        let pid = hatchery_sys::process::pid();
+                        conn.write_all(format!("hello 0 {pid}\n").as_bytes()).await.unwrap();
+                    }
+                    Ok(0) | Err(_) => return,
+                },
+                () = asked => match conn.hand_over(&[], &[]).await {
+                    Ok(()) => return,
+                    Err(stays) if stays.conn.is_draining() => return,
+                    Err(stays) => {
+                        conn = stays.conn;
+                        conn.write_all(format!("stays: {}\n", stays.why).as_bytes()).await.unwrap();
+                    }
+                },
+            }
+        }
+    };
+    worker.carrying("counter", 1).serve(handler).await
+}
+
 fn shed(child: &Child, connections: u32, master: &Master, takes: &Takes) {
     let heir = Heir { relay: Whose::Own, takes: takes.clone() };
     child.say_with(&MasterSays::Shed { connections, heir }, &[master.relay.entry().as_fd()]);
@@ -240,8 +272,16 @@ fn pids(clients: &mut [Client], child: &Child) -> (usize, usize) {
 }
 
 fn some_are_shed_and_never_come_back() {
+    sheds_some(shedding);
+}
+
+fn handlers_are_asked_to_shed_some() {
+    sheds_some(asking);
+}
+
+fn sheds_some(app: impl AsyncFn(Worker, &'static ()) -> Result<(), hatchery_worker::ServeError> + Copy) {
     let master = Master::new();
-    let one = master.fork(Options::default(), shedding);
+    let one = master.fork(Options::default(), app);
     let takes = one.is_ready();
     master.assign_all(&one);
     let mut clients: Vec<Client> = (0..10).map(|_| master.client()).collect();
@@ -253,7 +293,7 @@ fn some_are_shed_and_never_come_back() {
     one.settle();
     assert_eq!(one.moved(), 0);
 
-    let other = master.fork(Options::default(), shedding);
+    let other = master.fork(Options::default(), app);
     other.is_ready();
     other.assign([]);
     wait_for("four have arrived", || other.moved() == 4);
@@ -270,8 +310,16 @@ fn some_are_shed_and_never_come_back() {
 }
 
 fn what_is_shed_stays_where_there_is_no_room() {
+    stays_without_room(shedding);
+}
+
+fn a_handler_goes_on_where_there_is_no_room() {
+    stays_without_room(asking);
+}
+
+fn stays_without_room(app: impl AsyncFn(Worker, &'static ()) -> Result<(), hatchery_worker::ServeError> + Copy) {
     let master = Master::new();
-    let one = master.fork(Options::default(), shedding);
+    let one = master.fork(Options::default(), app);
     let takes = one.is_ready();
     master.assign_all(&one);
     let mut clients: Vec<Client> = (0..40).map(|_| master.client()).collect();
@@ -286,12 +334,28 @@ fn what_is_shed_stays_where_there_is_no_room() {
     // Those on their way say nothing; each of the others has gone on.
     let stay = clients.iter_mut().filter_map(|client| client.hears_something().then(|| client.hear()));
     assert_eq!(stay.filter(|heard| heard == stays).count(), left);
-    let other = master.fork(Options::default(), shedding);
+    let other = master.fork(Options::default(), app);
     other.is_ready();
     other.assign([]);
     one.rest();
     wait_for("they have arrived", || other.moved() == 40 - one.open());
     assert_eq!(pids(&mut clients, &one), (left, 40 - left));
+}
+
+fn nobody_is_asked_to_move_to_nobody() {
+    let master = Master::new();
+    let one = master.fork(Options::default(), asking);
+    let takes = one.is_ready();
+    master.assign_all(&one);
+    let mut clients: Vec<Client> = (0..10).map(|_| master.client()).collect();
+    assert_eq!(pids(&mut clients, &one), (10, 0));
+    let other = Service { listener: master.address(0).to_string(), name: "counter".to_owned(), state: 2 };
+    shed(&one, 4, &master, &Takes::these([other]));
+    one.settle();
+    assert_eq!(pids(&mut clients, &one), (10, 0), "and none of them has heard of it");
+    // The next order is another one.
+    shed(&one, 4, &master, &takes);
+    wait_for("four are on their way", || one.open() == 6);
 }
 
 fn a_worker_without_room_takes_what_nobody_else_takes() {
