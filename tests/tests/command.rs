@@ -83,7 +83,10 @@ fn an_upgrade_is_proven_when_its_probation_is_over() {
 fn why_an_upgrade_failed_is_said_in_one_line() {
     let lab = Start::lab().controlled().ready();
     lab.install(&Program::lab_with("LAB_BOOT=fail"));
-    let reason = hatchery(&lab, &["upgrade", "--wait"]).failed(1);
+    let told = hatchery(&lab, &["upgrade", "--wait"]);
+    assert!(told.errors.starts_with("upgrade begins\n"), "{told:?}");
+    assert_eq!(told.errors.matches("upgrade failed").count(), 1, "{told:?}");
+    let reason = told.failed(1);
     assert!(reason.contains("upgrade failed") && reason.contains("lab told to fail"), "{reason}");
     // Nothing but the reason.
     let told = hatchery(&lab, &["upgrade", "--wait", "--quiet"]);
@@ -204,7 +207,10 @@ fn a_stop_is_done_when_everything_is_drained() {
     let lab = Start::lab().controlled().ready();
     let mut open = Client::connect(lab.address()).expect("a connection");
     open.begin("/stream?chunks=5&ms=100").expect("the answer begins");
-    assert!(!hatchery(&lab, &["stop", "--wait"]).done().is_empty());
+    let told = hatchery(&lab, &["stop", "--wait"]);
+    assert!(told.errors.starts_with("stop begins: draining\n"), "{told:?}");
+    assert!(!told.errors.contains("stopped"), "once is enough: {told:?}");
+    assert_eq!(told.done(), "stopped: everything was drained, exit code 0\n");
     assert_eq!(open.answer().expect("what is open is finished").body.len(), 80);
     assert_eq!(lab.end_of(lab.first()), End::Code(0));
     lab.assert_gone();

@@ -40,14 +40,16 @@ impl Operation {
         let mut progress = Progress::new(what, server.quiet);
         let last = question.ask(|heard, elapsed| match heard {
             Meanwhile::Said(Reply::Progress { text, level: Level::Warn }) => progress.warned(&text, elapsed),
-            Meanwhile::Said(Reply::Progress { text, .. }) => progress.said(&text, elapsed),
+            Meanwhile::Said(Reply::Progress { text, level }) => progress.said(&text, level, elapsed),
             Meanwhile::Said(_) | Meanwhile::Nothing => progress.tick(elapsed),
         });
-        progress.end();
-        match last? {
-            Reply::Done { text } => Ok(folded(&text)),
-            _ => Err(Failure::Unexpected),
-        }
+        let outcome = match last {
+            Ok(Reply::Done { text }) => Ok(folded(&text)),
+            Ok(_) => Err(Failure::Unexpected),
+            Err(failure) => Err(failure),
+        };
+        progress.end(&outcome.as_ref().map_or_else(ToString::to_string, Clone::clone));
+        outcome
     }
 
     fn name(&self) -> &'static str {

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use hatchery_control::Level;
 use ratatui::crossterm::terminal;
 
 use crate::failure::folded;
@@ -16,7 +17,10 @@ pub(crate) enum Progress {
     /// Not at all.
     Quiet,
     /// A line each.
-    Lines,
+    Lines {
+        /// One that is said when it is known that the outcome does not say the same.
+        held: Option<String>,
+    },
     /// One line, written again and again.
     Rewritten {
         /// The operation.
@@ -35,15 +39,21 @@ impl Progress {
         } else if io::stderr().is_terminal() && !is_dumb {
             Self::Rewritten { what, last: String::new() }
         } else {
-            Self::Lines
+            Self::Lines { held: None }
         }
     }
 
     /// The master has said what happens.
-    pub(crate) fn said(&mut self, text: &str, elapsed: Duration) {
+    pub(crate) fn said(&mut self, text: &str, level: Level, elapsed: Duration) {
         match self {
             Self::Quiet => {}
-            Self::Lines => write(&format!("{}\n", folded(text))),
+            Self::Lines { held } => {
+                release(held, None);
+                *held = Some(folded(text));
+                if !may_be_the_outcome(text, level) {
+                    release(held, None);
+                }
+            }
             Self::Rewritten { last, .. } => {
                 *last = folded(text);
                 self.tick(elapsed);
@@ -56,7 +66,10 @@ impl Progress {
         let line = format!("hatchery: warning: {}\n", folded(text));
         match self {
             Self::Quiet => {}
-            Self::Lines => write(&line),
+            Self::Lines { held } => {
+                release(held, None);
+                write(&line);
+            }
             Self::Rewritten { .. } => {
                 write(&format!("\r\x1b[K{line}"));
                 self.tick(elapsed);
@@ -67,7 +80,7 @@ impl Progress {
     /// Some time has gone by.
     pub(crate) fn tick(&mut self, elapsed: Duration) {
         match self {
-            Self::Quiet | Self::Lines => {}
+            Self::Quiet | Self::Lines { .. } => {}
             Self::Rewritten { what, last } => {
                 let width = terminal::size().map_or(80, |(columns, _)| usize::from(columns));
                 write(&format!("\r\x1b[K{}", line(what, last, elapsed, width)));
@@ -75,13 +88,31 @@ impl Progress {
         }
     }
 
-    /// It is over: nothing is left on the line.
-    pub(crate) fn end(&mut self) {
+    /// It is over, and the outcome is what is said next: nothing is left on the line.
+    pub(crate) fn end(&mut self, outcome: &str) {
         match self {
-            Self::Quiet | Self::Lines => {}
+            Self::Quiet => {}
+            Self::Lines { held } => release(held, Some(outcome)),
             Self::Rewritten { .. } => write("\r\x1b[K"),
         }
     }
+}
+
+/// What is held is said now, unless the outcome says it.
+fn release(held: &mut Option<String>, outcome: Option<&str>) {
+    if let Some(line) = held.take().filter(|line| !outcome.is_some_and(|outcome| repeats(outcome, line))) {
+        write(&format!("{line}\n"));
+    }
+}
+
+/// Whether a line of the log is what an operation may end with.
+fn may_be_the_outcome(text: &str, level: Level) -> bool {
+    level == Level::Error || text == "stopped"
+}
+
+/// Whether the outcome says what a line has said, and perhaps more.
+fn repeats(outcome: &str, line: &str) -> bool {
+    outcome.strip_prefix(line).is_some_and(|more| more.is_empty() || more.starts_with([':', ',']))
 }
 
 /// One line of at most `width` columns: a longer one would wrap, and could not be written again.
@@ -110,6 +141,15 @@ fn write(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_outcome_says_need_not_be_said_before() {
+        assert!(repeats("upgrade failed: no", "upgrade failed: no"));
+        assert!(repeats("stopped: everything was drained, exit code 0", "stopped"));
+        assert!(repeats("stopped, but something had to be killed: exit code 2", "stopped"));
+        assert!(!repeats("stopped", "worker 0 (pid 7) failed to boot: no"));
+        assert!(!repeats("the stop has not ended within 1s", "stopped"));
+    }
 
     #[test]
     fn a_line_fits_the_terminal() {
