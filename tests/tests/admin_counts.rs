@@ -1,6 +1,7 @@
 //! Counters never go back, whatever is done to the server, and count every request once.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -10,8 +11,10 @@ use hatchery_control::Snapshot;
 use hatchery_tests::load::Load;
 use hatchery_tests::procfs::Stage;
 use hatchery_tests::program::example;
-use hatchery_tests::{Lab, Program, Start, admin, client, log};
+use hatchery_tests::{Lab, Program, Start, admin, chores, client, log};
 use nix::sys::signal::Signal;
+
+const CHORES: &str = env!("CARGO_BIN_EXE_chores");
 
 /// Somebody who looks all the time, and compares with the last look.
 struct Witness {
@@ -36,7 +39,12 @@ fn growing(snapshot: &Snapshot) -> BTreeMap<String, u64> {
         ("generation", 0),
     ];
     all.extend(single.map(|(name, count)| (name.to_owned(), count)));
-    for (kind, named) in [("response", &counts.responses), ("limit", &counts.limits), ("restart", &counts.restarts)] {
+    for (kind, named) in [
+        ("response", &counts.responses),
+        ("limit", &counts.limits),
+        ("restart", &counts.restarts),
+        ("restart of a companion", &counts.companion_restarts),
+    ] {
         all.extend(named.iter().map(|(name, count)| (format!("{kind} {name}"), *count)));
     }
     for (kind, histogram) in [("latency", &counts.latency), ("step", &counts.steps)] {
@@ -152,6 +160,46 @@ fn every_request_counts_once_through_reload_recycle_and_upgrades() {
 }
 
 #[test]
+fn what_fails_a_reload_is_no_restart() {
+    let start = Start::lab().set("admin", "127.0.0.1:0");
+    let path = start.path("broken");
+    let lab = start.variable("LAB_BOOT", &format!("fail-if:{}", path.display())).ready();
+    lab.put("broken");
+    lab.signal(Signal::SIGHUP);
+    lab.until_logged(log::RELOAD_FAILED, 1);
+    lab.until("the new worker is gone", || lab.log().contains("exited: it did not boot"));
+    let counts = admin::snapshot(&lab).counts;
+    assert!(counts.restarts.values().all(|count| *count == 0), "{:?}", counts.restarts);
+    // One that has died is missed until another one boots, and that one is no part of an operation.
+    lab.signal_to(*lab.ready().first().expect("a worker"), Signal::SIGKILL);
+    lab.until("both are counted", || {
+        let restarts = admin::snapshot(&lab).counts.restarts;
+        restarts["crash"] == 1 && restarts["boot"] >= 1
+    });
+    fs::remove_file(path).expect("a file");
+    lab.until("there are two again", || lab.ready().len() == 2);
+    lab.stop();
+}
+
+#[test]
+fn companions_count_apart_from_workers() {
+    let start = chores::start(CHORES).variable("CHORES_SIDECAR", "good").set("crash-limit", "2");
+    let lab = start.set("admin", "127.0.0.1:0").ready();
+    let first = lab.one_titled("hatchery: sidecar beat");
+    lab.signal_to(first, Signal::SIGKILL);
+    lab.until("it is counted", || admin::snapshot(&lab).counts.companion_restarts["crash"] == 1);
+    let snapshot = admin::snapshot(&lab);
+    assert_eq!((snapshot.counts.restarts["crash"], snapshot.status.totals.restarts), (0, 1));
+    // Those of a new program that do not come up have been nobody's.
+    lab.install(&chores::with(CHORES, "CHORES_SIDECAR=crash"));
+    lab.signal(Signal::SIGUSR2);
+    lab.until_logged(log::UPGRADE_FAILED, 1);
+    lab.until("nothing of it is left", || lab.masters().len() == 1);
+    assert_eq!(admin::snapshot(&lab).counts.companion_restarts["crash"], 1);
+    lab.stop();
+}
+
+#[test]
 fn nothing_goes_back_through_crashes_and_upgrades_that_fail() {
     let lab = start("60s");
     let witness = Witness::of(&lab);
@@ -171,6 +219,8 @@ fn nothing_goes_back_through_crashes_and_upgrades_that_fail() {
     load.more(20);
     witness.look(&lab);
     lab.until("nothing of it is left", || admin::snapshot(&lab).status.operation.is_none());
+    let restarts = admin::snapshot(&lab).counts.restarts;
+    assert_eq!((restarts["crash"], restarts["boot"]), (2, 0), "an upgrade that fails has cost nobody a worker");
     // And one that takes over, serves, and is taken back.
     lab.install(&Program::Script(format!("exec {} \"$@\"", example("lab").display())));
     let successor = upgraded(&lab, 1);

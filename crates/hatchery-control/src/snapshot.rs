@@ -38,6 +38,8 @@ pub struct Counts {
     pub limits: BTreeMap<String, u64>,
     /// Workers that were replaced outside of operations, by the cause.
     pub restarts: BTreeMap<String, u64>,
+    /// Job servers and sidecars that were, by the same causes.
+    pub companion_restarts: BTreeMap<String, u64>,
     /// How long requests took.
     pub latency: Histogram,
     /// How long loops were at work before they came by again.

@@ -6,7 +6,7 @@
 //! ask the core what follows
 //! ```
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -119,6 +119,8 @@ pub struct Driver {
     board: Board,
     /// Workers that are to be replaced, and what for.
     due: BTreeMap<Pid, Counter>,
+    /// Workers that an upgrade or a reload has brought, until they are ready: if they fail, it does.
+    trials: BTreeSet<Pid>,
     origin: Origin,
     startup: Startup,
     kept: Kept,
@@ -206,6 +208,7 @@ impl Driver {
             relays: setup.relays,
             board: setup.board,
             due: BTreeMap::new(),
+            trials: BTreeSet::new(),
             origin: setup.origin,
             startup: setup.startup,
             kept: setup.kept,

@@ -7,9 +7,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use hatchery_core::notice::{Cause, Level};
+use hatchery_core::rollout::Rollout;
 use hatchery_core::wire::upgrade::PredecessorSays;
 use hatchery_core::wire::worker::MasterSays;
-use hatchery_core::{Action, Event, Generation, Notice, Pid, Slot};
+use hatchery_core::{Action, Event, Generation, Lineage, Notice, Pid, Slot};
 use hatchery_sys::board::{Claim, Counter};
 use hatchery_sys::channel::Channel;
 use hatchery_sys::fork::{self, Fork};
@@ -166,6 +167,9 @@ impl Driver {
                 // Its own process does so as well: now it is known also if that ends before.
                 self.board.cell(cell).pid.store(u64::from(child.as_raw().unsigned_abs()), Relaxed);
                 self.children.born(pid, ours, cell);
+                if self.is_to_come() || self.core.rollout() == Rollout::Rolling {
+                    self.trials.insert(pid);
+                }
                 blocked.restore();
                 self.inbox.waiting.push_front(Event::Spawned { slot, pid });
                 Ok(Turn::Go)
@@ -254,6 +258,11 @@ impl Driver {
         }
     }
 
+    /// Whether this is a successor whose predecessor serves.
+    fn is_to_come(&self) -> bool {
+        matches!(self.core.lineage(), Lineage::Awaiting(_))
+    }
+
     fn log(&mut self, notice: &Notice) {
         let generation = self.core.generation();
         // Two masters write to one log during an upgrade: each says which it is.
@@ -271,13 +280,19 @@ impl Driver {
         match notice {
             Notice::WorkerExited { who, pid, ending, cause } => {
                 let due = self.due.remove(pid);
-                if let Some(restart) = restart(*cause, due) {
-                    self.board.note(restart);
+                let on_trial = self.trials.remove(pid) || self.is_to_come();
+                if let Some(restart) = restart(*cause, due).filter(|_| !on_trial) {
+                    self.board.note(if who.companion.is_some() { restart.of_companion() } else { restart });
                 }
                 let exit = WorkerExit { who: who.clone(), pid: *pid, generation, ending: *ending, cause: *cause };
                 self.hooks.worker_exited(&exit);
             }
-            Notice::WorkerReady { who, pid } if admin::is_it(who) => self.admin_is_ready(*pid),
+            Notice::WorkerReady { who, pid } => {
+                self.trials.remove(pid);
+                if admin::is_it(who) {
+                    self.admin_is_ready(*pid);
+                }
+            }
             Notice::UpgradeDone { .. } => self.front(false),
             Notice::TooOld { pid, .. } => {
                 self.due.insert(*pid, Counter::RestartLifetime);

@@ -81,6 +81,7 @@ fn counts(totals: &Totals) -> Counts {
         panics: totals[Counter::Panics],
         limits: named(totals, &Counter::LIMITS),
         restarts: named(totals, &Counter::RESTARTS),
+        companion_restarts: named(totals, &Counter::COMPANION_RESTARTS),
         latency: latency(totals),
         steps: histogram(&STEP_BOUNDS, totals.steps(), totals[Counter::BusySum]),
     }

@@ -92,6 +92,20 @@ pub enum Counter {
     RestartMemory = 77,
     /// Workers replaced since they, or an operator, had asked for it.
     RestartAsked = 78,
+    /// Job servers and sidecars, for the same as workers.
+    CompanionCrash = 79,
+    /// Those that did not boot, or not in time.
+    CompanionBoot = 80,
+    /// Those whose loop stood still.
+    CompanionBlocked = 81,
+    /// Those that were killed at the drain-timeout.
+    CompanionDrainTimeout = 82,
+    /// Those replaced for their age.
+    CompanionLifetime = 83,
+    /// Those replaced for their size.
+    CompanionMemory = 84,
+    /// Those replaced since they, or an operator, had asked for it.
+    CompanionAsked = 85,
 }
 
 impl Counter {
@@ -123,6 +137,17 @@ impl Counter {
         (Self::RestartAsked, "asked"),
     ];
 
+    /// The same for job servers and sidecars, in the same order.
+    pub const COMPANION_RESTARTS: [(Self, &'static str); 7] = [
+        (Self::CompanionCrash, "crash"),
+        (Self::CompanionBoot, "boot"),
+        (Self::CompanionBlocked, "blocked"),
+        (Self::CompanionDrainTimeout, "drain-timeout"),
+        (Self::CompanionLifetime, "lifetime"),
+        (Self::CompanionMemory, "memory"),
+        (Self::CompanionAsked, "asked"),
+    ];
+
     /// The classes of answers, with the name of each.
     pub const CLASSES: [(Self, &'static str); 5] = [
         (Self::Status1xx, "1xx"),
@@ -131,6 +156,13 @@ impl Counter {
         (Self::Status4xx, "4xx"),
         (Self::Status5xx, "5xx"),
     ];
+
+    /// What the end of a worker counts as when it is one of a job server or a sidecar; itself, if that is no other.
+    #[must_use]
+    pub fn of_companion(self) -> Self {
+        let lists = Self::RESTARTS.iter().zip(&Self::COMPANION_RESTARTS);
+        lists.into_iter().find(|((worker, _), _)| *worker == self).map_or(self, |(_, (companion, _))| *companion)
+    }
 
     pub(super) const fn place(self) -> usize {
         self as usize
@@ -174,10 +206,11 @@ impl Totals {
         &self.0[STEPS]
     }
 
-    /// Workers that were started in the place of one that had died, or had not come up.
+    /// Processes that were started in the place of one that had died, or had not come up.
     #[must_use]
     pub fn restarts(&self) -> u64 {
-        [Counter::RestartCrash, Counter::RestartBoot, Counter::RestartBlocked].iter().map(|it| self[*it]).sum()
+        let workers = [Counter::RestartCrash, Counter::RestartBoot, Counter::RestartBlocked];
+        workers.iter().flat_map(|it| [*it, it.of_companion()]).map(|it| self[it]).sum()
     }
 
     /// With so many of one kind, for tests and examples.
@@ -227,7 +260,7 @@ impl std::fmt::Debug for Totals {
 }
 
 // No two at one place: the ranges do not overlap, and there is room.
-const _: () = assert!(STEPS.end <= Counter::HeaderTimeout.place() && Counter::RestartAsked.place() < ROOM);
+const _: () = assert!(STEPS.end <= Counter::HeaderTimeout.place() && Counter::CompanionAsked.place() < ROOM);
 
 #[cfg(test)]
 mod tests {
@@ -244,8 +277,18 @@ mod tests {
     }
 
     #[test]
+    fn companions_are_counted_for_the_same_reasons() {
+        for ((worker, of_workers), (companion, of_companions)) in
+            Counter::RESTARTS.into_iter().zip(Counter::COMPANION_RESTARTS)
+        {
+            assert_eq!((worker.of_companion(), of_workers), (companion, of_companions));
+        }
+        assert_eq!(Counter::Requests.of_companion(), Counter::Requests);
+    }
+
+    #[test]
     fn every_place_is_given_once() {
-        let lists = [&Counter::LIMITS[..], &Counter::RESTARTS, &Counter::CLASSES];
+        let lists = [&Counter::LIMITS[..], &Counter::RESTARTS, &Counter::COMPANION_RESTARTS, &Counter::CLASSES];
         let named: Vec<_> = lists.into_iter().flatten().map(|(counter, _)| counter.place()).collect();
         let places: std::collections::BTreeSet<_> = named.iter().collect();
         assert_eq!(places.len(), named.len());

@@ -56,9 +56,15 @@ impl Collector for Scrape {
         )?;
         page.counters(
             "hatchery_worker_restarts",
-            "Processes replaced outside of operations, by the cause.",
+            "Workers replaced outside of operations, by the cause.",
             "cause",
             &counts.restarts,
+        )?;
+        page.counters(
+            "hatchery_companion_restarts",
+            "Job servers and sidecars replaced outside of operations, by the cause.",
+            "cause",
+            &counts.companion_restarts,
         )?;
         page.gauge("hatchery_generation", "The generation that serves.", status.generation.into())?;
         page.gauge("hatchery_ready", "Whether connections are accepted.", u64::from(status.readiness().is_ok()))?;
