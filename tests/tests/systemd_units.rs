@@ -49,19 +49,20 @@ fn a_life_with_a_real_systemd() {
     load.finish_without_failure();
     fresh.finish_without_failure();
 
-    stopped_while_it_answers(&systemd, ADDRESS);
+    stopped_while_it_answers(&systemd, ADDRESS, 1500, &[]);
 }
 
-/// A stop waits for who is being answered, also behind an upgrade: systemd waits for no main process that
-/// was not its child when it was named.
-fn stopped_while_it_answers(systemd: &Systemd, address: &str) {
+/// A stop waits for who is being answered, so many milliseconds and while these commands are given, also behind
+/// an upgrade: systemd waits for no main process that was not its child when it was named.
+fn stopped_while_it_answers(systemd: &Systemd, address: &str, milliseconds: u32, meanwhile: &[&str]) {
     let answer = systemd.within_network(|| {
         let mut client = Client::connect(address).expect("it serves");
-        client.ask("/sleep?ms=1500").expect("a request");
+        client.ask(&format!("/sleep?ms={milliseconds}")).expect("a request");
         wait::until("it is being answered", || {
             let status = systemd.printed("hatchery --control /run/app/control.sock status --json");
             status.contains("\"in_flight\": 1").then_some(())
         });
+        meanwhile.iter().for_each(|command| drop(systemd.printed(command)));
         let _ = systemd.printed("systemctl stop app");
         client.answer()
     });
@@ -84,7 +85,9 @@ fn the_units_of_the_guide_upgrade_and_stop_as_it_says() {
     let _ = systemd.printed("systemctl reload app");
     let _ = systemd.printed("hatchery --control /run/app/control.sock upgrade --wait");
     systemd.until("app", "StatusText", "serving: 2 of 2 workers ready, generation 2");
-    stopped_while_it_answers(&systemd, address);
+    // The generation that was upgraded still answers when the service is stopped.
+    let upgrade = "hatchery --control /run/app/control.sock upgrade --wait=proven";
+    stopped_while_it_answers(&systemd, address, 6000, &[upgrade]);
 
     // The folder of the control socket is the test's own wish: the anchor needs none.
     systemd.install("app.service", &format!("{}\nRuntimeDirectory=app\n", with_anchor.lines.join("\n")));
@@ -94,7 +97,7 @@ fn the_units_of_the_guide_upgrade_and_stop_as_it_says() {
     let _ = systemd.printed("systemctl kill --signal USR2 --kill-whom main app");
     systemd.until("app", "StatusText", "serving: 2 of 2 workers ready, generation 2");
     assert_eq!(systemd.property("app", "MainPID"), main, "the anchor stays");
-    stopped_while_it_answers(&systemd, address);
+    stopped_while_it_answers(&systemd, address, 1500, &[]);
 }
 
 #[test]

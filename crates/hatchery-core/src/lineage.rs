@@ -134,6 +134,9 @@ impl Master {
                 if !self.life.is_ending() && !self.upgrade.is_handed_over() {
                     self.lineage = Lineage::Backed { older };
                     self.aborted(now, out);
+                } else {
+                    // Each would wait for the other's end.
+                    self.lineage = Lineage::Alone;
                 }
             }
             // Said twice, or too late to matter; or it matters to the clients of the control socket alone.
@@ -188,6 +191,15 @@ impl Master {
         if let Lineage::Backed { older } = self.lineage {
             self.lineage = Lineage::Released { older };
             out.push(Action::TellPredecessor(SuccessorSays::Released));
+        }
+    }
+
+    /// An operator waits no longer, for a predecessor that drains as little as for the workers.
+    pub(crate) fn hurry_predecessor(&mut self, out: &mut Actions) {
+        if matches!(self.lineage, Lineage::Released { .. }) {
+            self.lineage = Lineage::Alone;
+            self.killed = true;
+            out.push(Action::TellPredecessor(SuccessorSays::Hurry));
         }
     }
 

@@ -428,9 +428,10 @@ impl Master {
         out.push(Action::Log(Notice::Ready { workers: self.target, generation: self.generation }));
     }
 
-    /// The end, when nothing is alive that has to be waited for.
+    /// The end, when nothing is alive that has to be waited for. A predecessor that still
+    /// drains is: whoever waits for this process, as a service manager does, waits for its clients.
     fn leave(&mut self, out: &mut Actions) {
-        if !self.roster.is_empty() {
+        if !self.roster.is_empty() || matches!(self.lineage, Lineage::Released { .. }) {
             return;
         }
         let ended = if self.killed { Outcome::Killed } else { Outcome::Drained };

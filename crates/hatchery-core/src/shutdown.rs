@@ -201,6 +201,7 @@ impl Master {
         }
         self.killed |= !victims.is_empty();
         victims.extend(self.upgrade.successor());
+        self.hurry_predecessor(out);
         out.extend(victims.into_iter().map(|pid| Action::Kill { pid }));
     }
 

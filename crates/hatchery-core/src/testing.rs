@@ -150,6 +150,7 @@ fn one(action: &Action) -> String {
             SuccessorSays::Leaves { .. } => "LEAVES".to_owned(),
             SuccessorSays::Taken => "TAKEN".to_owned(),
             SuccessorSays::Released => "RELEASED".to_owned(),
+            SuccessorSays::Hurry => "HURRY".to_owned(),
         },
         Action::TakePidFile => "pid file".to_owned(),
         Action::TakeBackPidFile => "pid file back".to_owned(),

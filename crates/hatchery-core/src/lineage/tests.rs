@@ -179,13 +179,13 @@ released, committed | link closed | alone, serving             | PredecessorDone
 released, committed | stop        | released 0, stopping       | StopBegun, ABORT, 1: finish
 
 released, stopping  | COMMIT 1    | released 0, stopping       |
-released, stopping  | ABORT       | released 0, stopping       |
+released, stopping  | ABORT       | alone, stopping            |
 released, stopping  | BEHIND 1    | released 1, stopping       |
 released, stopping  | link closed | alone, stopping            | PredecessorDone
-released, stopping  | stop        | released 0, stopping       | StopNow, kill 1, shut
+released, stopping  | stop        | alone, stopping            | StopNow, HURRY, kill 1, shut
 
 released, retiring  | COMMIT 1    | released 0, serving        |
-released, retiring  | ABORT       | released 0, serving        |
+released, retiring  | ABORT       | alone, serving             |
 released, retiring  | BEHIND 1    | released 1, serving        | BEHIND 2
 released, retiring  | link closed | alone, serving             | PredecessorDone, BEHIND 0
 released, retiring  | stop        | released 0, serving        | Refused
@@ -228,6 +228,36 @@ fn queues_of_a_predecessor_that_serves_on_are_not_shut() {
     let emptied = Event::Worker { pid: Pid(1), says: WorkerSays::Emptied };
     assert_eq!(short(&master.step(NOW, emptied)), "");
     assert_eq!(short(&master.step(NOW + Duration::from_secs(1), Event::Tick)), "");
+}
+
+fn gone(pid: i32) -> Event {
+    Event::Exited { pid: Pid(pid), ending: Ending::Code(0) }
+}
+
+#[test]
+fn an_end_waits_for_a_predecessor_that_drains() {
+    for (state, says) in [("released, stopping", ""), ("released, retiring", "BEHIND 0, ")] {
+        let mut master = in_state(state);
+        let left = short(&master.step(NOW, gone(1)));
+        assert!(!left.contains("exit"), "{state}: {left}");
+        let last = short(&master.step(NOW, Event::PredecessorLinkClosed));
+        assert_eq!(last, format!("PredecessorDone, {says}Stopped, exit 0"), "{state}");
+    }
+}
+
+#[test]
+fn whoever_stops_twice_waits_for_no_predecessor() {
+    let mut master = in_state("released, stopping");
+    drop(master.step(NOW, gone(1)));
+    assert_eq!(short(&master.step(NOW, event("stop"))), "StopNow, HURRY, Stopped, exit 2");
+}
+
+#[test]
+fn who_leaves_passes_it_on_that_nobody_waits() {
+    let mut master = in_state("released, retiring");
+    drop(master.step(NOW, Event::Successor(SuccessorSays::Released)));
+    assert_eq!(short(&master.step(NOW, Event::Successor(SuccessorSays::Hurry))), "StopNow, HURRY, kill 1");
+    assert_eq!(short(&master.step(NOW, gone(1))), "WorkerExited, Stopped, exit 2");
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl Master {
                 self.upgrade = Upgrade::Aborting { successor: Some(successor), link, patience };
                 out.push(Action::Log(Notice::UpgradeFailed { text }));
             }
-            (Upgrade::Preparing { .. }, SuccessorSays::Taken | SuccessorSays::Released) => {
+            (Upgrade::Preparing { .. }, SuccessorSays::Taken | SuccessorSays::Released | SuccessorSays::Hurry) => {
                 self.abort("the successor spoke out of turn".to_owned(), now, out);
             }
             (Upgrade::Committed { successor, .. }, SuccessorSays::Taken) => {
@@ -93,19 +93,24 @@ impl Master {
                 self.retire(now, out);
             }
             (Upgrade::Retiring { .. }, SuccessorSays::Released) => self.upgrade = Upgrade::Leaving,
+            (Upgrade::Leaving, SuccessorSays::Hurry) => self.stop_now(out),
             // COMMIT reached it late: it has taken the pid file, and hears next that it must not serve.
             (Upgrade::Aborting { .. }, SuccessorSays::Taken) => out.push(Action::TakeBackPidFile),
             // A phase after the commit, something said twice, or the last words of one that was given up.
             (
                 Upgrade::Committed { .. },
-                SuccessorSays::Phase { .. } | SuccessorSays::Leaves { .. } | SuccessorSays::Ready { .. },
+                SuccessorSays::Phase { .. }
+                | SuccessorSays::Leaves { .. }
+                | SuccessorSays::Ready { .. }
+                | SuccessorSays::Hurry,
             )
             | (
                 Upgrade::Probation { .. } | Upgrade::Retiring { .. },
                 SuccessorSays::Phase { .. }
                 | SuccessorSays::Leaves { .. }
                 | SuccessorSays::Ready { .. }
-                | SuccessorSays::Taken,
+                | SuccessorSays::Taken
+                | SuccessorSays::Hurry,
             )
             | (Upgrade::Idle | Upgrade::Starting | Upgrade::Leaving | Upgrade::Aborting { .. }, _) => {}
         }

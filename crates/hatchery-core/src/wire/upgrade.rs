@@ -65,6 +65,8 @@ pub enum SuccessorSays {
     Taken,
     /// Its end is wanted, or its own successor follows: do not take back.
     Released,
+    /// Somebody who has ended it does not want to wait: whoever still drains is to end now.
+    Hurry,
 }
 
 impl PredecessorSays {
@@ -116,6 +118,7 @@ impl SuccessorSays {
             }
             Self::Taken => Fields::default().message("taken"),
             Self::Released => Fields::default().message("released"),
+            Self::Hurry => Fields::default().message("hurry"),
         }
     }
 
@@ -136,6 +139,7 @@ impl SuccessorSays {
             }
             "taken" => Some(Self::Taken),
             "released" => Some(Self::Released),
+            "hurry" => Some(Self::Hurry),
             _ => None,
         })
     }
