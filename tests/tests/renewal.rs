@@ -1,8 +1,10 @@
 //! Workers that are replaced because they are old or large.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 
 use hatchery_tests::client::Client;
+use hatchery_tests::command::hatchery;
 use hatchery_tests::storm::{Crowd, Storm};
 use hatchery_tests::{Lab, Start, log};
 
@@ -30,6 +32,23 @@ fn the_old_are_replaced_and_no_client_notices() {
     assert!(log::TOO_OLD.count(&lab.log()) >= 6);
     assert_eq!(log::RECYCLE_FAILED.count(&lab.log()), 0);
     storm.finish().assert_nobody_noticed();
+    lab.stop();
+}
+
+#[test]
+fn lives_of_a_moment_keep_no_reload_and_no_upgrade_from_ending() {
+    let lab = Start::lab().controlled().without("workers").config("workers = 2").ready();
+    let done = |what: &str| drop(hatchery(&lab, &[what, "--wait", "--timeout", "20s"]).done());
+    fs::write(lab.path("lab.toml"), "workers = 2\nmax_lifetime = \"1ms\"\n").expect("a file");
+    done("reload");
+    lab.until("they are too old", || log::TOO_OLD.count(&lab.log()) >= 2);
+    done("upgrade");
+    fs::write(lab.path("lab.toml"), "workers = 2\n").expect("a file");
+    done("reload");
+    let then = log::RECYCLE_BEGUN.count(&lab.log());
+    done("upgrade");
+    assert_eq!(lab.status().generation, 3);
+    assert_eq!(log::RECYCLE_BEGUN.count(&lab.log()), then, "{}", lab.log());
     lab.stop();
 }
 

@@ -15,7 +15,6 @@ use crate::time::Moment;
 use crate::upgrade::Upgrade;
 use crate::wire::upgrade::SuccessorSays;
 use crate::wire::worker::MasterSays;
-use crate::worker::Renewal;
 
 /// What a master is busy with, as far as commands are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,7 +202,7 @@ impl Master {
     fn recycle(&mut self, slot: Slot, out: &mut Actions) {
         let newest = self.roster.newest_ready().get(&slot).copied();
         match newest.and_then(|pid| self.roster.get_mut(pid)) {
-            Some(worker) => worker.renewal = Renewal::Due,
+            Some(worker) => worker.renew(),
             None => {
                 let why =
                     if slot.is_companion() { "it is not ready, or not there" } else { "no worker is ready there" };

@@ -286,8 +286,8 @@ impl Master {
         self.retire_surplus(now, out);
         self.retire_companions(now, out);
         self.fill_slots(now, out);
-        self.roll_on(out);
         self.finish_reload(out);
+        self.roll_on(out);
         self.close_unserved(out);
         self.run_postponed(out);
         self.finish_closing(out);

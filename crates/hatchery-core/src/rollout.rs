@@ -1,14 +1,16 @@
 //! Replacing workers inside one generation: reload and recycle.
 //!
 //! ```text
-//!        HUP             settings read                nobody is due any more
-//! Idle ───────▶ Rereading ─────────────▶ Rolling ─────────────────────────────▶ Idle
+//!        HUP             settings read                nobody is outdated any more
+//! Idle ───────▶ Rereading ─────────────▶ Rolling ──────────────────────────────────▶ Idle
 //!                   └── refused ──▶ Idle     └── a new worker fails ──▶ Idle
 //! ```
-//! A roll-out marks every worker as due. One at a time, a due worker gets a new
-//! one beside it in its slot, and drains as soon as that is ready. When a new
+//! A roll-out marks every worker as outdated. One at a time, such a worker gets a
+//! new one beside it in its slot, and drains as soon as that is ready. When a new
 //! one fails, the marks are taken away: the old ones serve on. A recycle is the
-//! same with one mark and no operation around it.
+//! same with one weaker mark and no operation around it. A roll-out does not wait
+//! for recycles, and they wait for it: else workers that come of age faster than
+//! they are replaced would keep it from ever ending.
 
 use crate::action::Action;
 use crate::event::Command;
@@ -51,7 +53,7 @@ impl Master {
         self.throttle.forget();
         self.wake(out);
         for worker in self.roster.iter_mut().filter(|worker| worker.is_current()) {
-            worker.renewal = Renewal::Due;
+            worker.renewal = Renewal::Outdated;
         }
     }
 
@@ -147,10 +149,12 @@ impl Master {
         }
         let wanted = self.wanted();
         let stays = |slot: Slot| wanted > 0 && (slot.0 < wanted || slot.is_companion());
+        // Recycles wait for a roll-out.
+        let least = if self.rollout == Rollout::Rolling { Renewal::Outdated } else { Renewal::Due };
         let next: Option<(Slot, Pid)> = self
             .roster
             .iter()
-            .filter(|worker| worker.is_ready() && worker.renewal == Renewal::Due && stays(worker.slot))
+            .filter(|worker| worker.is_ready() && worker.renewal >= least && stays(worker.slot))
             .map(|worker| (worker.slot, worker.pid))
             .min();
         if let Some((slot, pid)) = next {
@@ -164,7 +168,7 @@ impl Master {
     /// A worker failed that was forked just now. If it was to replace another one, the roll-out ends.
     pub(crate) fn newcomer_failed(&mut self, slot: Slot, text: &str, now: Moment, out: &mut Actions) {
         let who = self.who(slot);
-        let replaces = self.roster.current(slot).any(|worker| worker.renewal == Renewal::Due);
+        let replaces = self.roster.current(slot).any(|worker| worker.renewal > Renewal::None);
         if self.rollout == Rollout::Rolling {
             self.rollout = Rollout::Idle;
             out.push(Action::Log(Notice::ReloadFailed { text: format!("{who}: {text}") }));
@@ -185,10 +189,10 @@ impl Master {
 
     /// A reload is over when no old worker accepts any more and every new one does.
     pub(crate) fn finish_reload(&mut self, out: &mut Actions) {
-        let due = self.roster.iter().any(|worker| worker.is_current() && worker.renewal == Renewal::Due);
+        let outdated = self.roster.iter().any(|worker| worker.is_current() && worker.renewal == Renewal::Outdated);
         let ready = self.roster.ready_by_slot().len();
         let all_ready = ready >= usize::from(self.wanted()) && self.companions_are_ready();
-        if self.rollout == Rollout::Rolling && !due && all_ready {
+        if self.rollout == Rollout::Rolling && !outdated && all_ready {
             self.rollout = Rollout::Idle;
             out.push(Action::Log(Notice::ReloadDone));
         }

@@ -113,7 +113,8 @@ impl Roster {
         let mut ready: BTreeMap<Slot, &Worker> = BTreeMap::new();
         for worker in self.iter().filter(|worker| worker.is_ready()) {
             let kept = ready.entry(worker.slot).or_insert(worker);
-            if kept.renewal == Renewal::Due {
+            // Of two that are to be replaced for the same reason, one is as good as the other.
+            if kept.renewal > Renewal::None && kept.renewal >= worker.renewal {
                 *kept = worker;
             }
         }

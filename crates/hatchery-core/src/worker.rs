@@ -113,13 +113,17 @@ pub enum Standing {
     Steady,
 }
 
-/// Whether a new process should take a worker's place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Whether a new process should take a worker's place: the later, the more urgently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Renewal {
     /// It is as new as can be.
     None,
-    /// A replacement is wanted; it serves until that is ready.
+    /// A replacement is wanted, for its age or size or because somebody said
+    /// so; it serves until that is ready.
     Due,
+    /// The same, since it was there before the reload that goes on: the reload
+    /// is not over until it is replaced.
+    Outdated,
 }
 
 /// What a worker's message means for its master.
@@ -183,7 +187,7 @@ impl Worker {
                 Heard::BootFailed(text)
             }
             (WorkerSays::Recycle, Phase::Ready(_)) => {
-                self.renewal = Renewal::Due;
+                self.renew();
                 Heard::Recycle
             }
             (WorkerSays::Emptied, Phase::Finishing { deadline }) => {
@@ -206,6 +210,11 @@ impl Worker {
                 | Phase::Killed { .. },
             ) => Heard::Nothing,
         }
+    }
+
+    /// Asks for a replacement, if none is wanted yet.
+    pub fn renew(&mut self) {
+        self.renewal = self.renewal.max(Renewal::Due);
     }
 
     /// A ready worker has to show once more that it stays up.

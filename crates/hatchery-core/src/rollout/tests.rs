@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::*;
 use crate::event::{Ending, Event};
@@ -6,7 +7,8 @@ use crate::testing::{NOW, add, check, name, says, serving, settings, short};
 use crate::wire::worker::WorkerSays;
 use crate::worker::{Phase, Standing};
 
-const STATES: [&str; 6] = ["idle", "rereading", "rolling", "rolling, then one more", "recycling", "last one"];
+const STATES: [&str; 7] =
+    ["idle", "rereading", "rolling", "rolling, then one more", "recycling", "last one", "last one, 2 is old"];
 const EVENTS: [&str; 10] = [
     "settings",
     "3 workers",
@@ -44,6 +46,11 @@ fn in_state(state: &str) -> Master {
         "last one" => {
             starting(&mut master);
             master.roster.get_mut(Pid(2)).unwrap().renewal = Renewal::None;
+        }
+        // It is new, and is to be replaced already.
+        "last one, 2 is old" => {
+            starting(&mut master);
+            master.roster.get_mut(Pid(2)).unwrap().renewal = Renewal::Due;
         }
         _ => unreachable!(),
     }
@@ -148,7 +155,49 @@ last one               | 3 crashed      | idle      | WorkerExited, ReloadFailed
 last one               | not forked     | idle      | WorkerNotForked, ReloadFailed
 last one               | 1 crashed      | rolling   | WorkerExited
 last one               | 2 recycles     | rolling   |
+
+last one, 2 is old     | settings       | rolling   |
+last one, 2 is old     | 3 workers      | rolling   | fork 2
+last one, 2 is old     | 1 worker       | rolling   | 2: drain to own
+last one, 2 is old     | refused        | rolling   |
+last one, 2 is old     | 3 ready        | idle      | WorkerReady, 3: 1 queues, 1: drain to own, ReloadDone, RecycleBegun, fork 1
+last one, 2 is old     | 3 did not boot | idle      | BootFailed, ReloadFailed
+last one, 2 is old     | 3 crashed      | idle      | WorkerExited, ReloadFailed
+last one, 2 is old     | not forked     | idle      | WorkerNotForked, ReloadFailed
+last one, 2 is old     | 1 crashed      | rolling   | WorkerExited
+last one, 2 is old     | 2 recycles     | rolling   |
 ";
+
+#[test]
+fn workers_that_come_of_age_at_once_do_not_keep_a_reload_from_ending() {
+    let mut master = serving(2);
+    let policy = Policy { max_lifetime: Duration::from_millis(1), ..master.policy.clone() };
+    drop(master.step(NOW, Event::Command(Command::Reload)));
+    assert_eq!(short(&master.step(NOW, settings(policy))), "fork 0");
+    // Each is too old before the next has booted.
+    let boots = |master: &mut Master, slot, pid: i32| {
+        let (spawned, at) = (NOW + Duration::from_secs(pid.unsigned_abs().into()), Duration::from_millis(500));
+        drop(master.step(spawned, Event::Spawned { slot: Slot(slot), pid: Pid(pid) }));
+        short(&master.step(spawned + at, says(pid, crate::testing::ready())))
+    };
+    assert_eq!(boots(&mut master, 0, 3), "WorkerReady, 3: 1 queues, 1: drain to own, fork 1");
+    let upgrade = master.step(NOW, Event::Command(Command::Upgrade));
+    assert_eq!(short(&upgrade), "Postponed");
+    assert_eq!(
+        boots(&mut master, 1, 4),
+        "WorkerReady, 4: 1 queues, 2: drain to own, ReloadDone, RecycleBegun, fork 0, UpgradeBegun, start successor"
+    );
+}
+
+#[test]
+fn a_worker_that_wants_to_be_replaced_anyway_is_one_of_those_that_a_reload_replaces() {
+    for asks in [says(2, WorkerSays::Recycle), Event::Command(Command::Recycle(Slot(1)))] {
+        let mut master = in_state("rolling");
+        drop(master.step(NOW, asks));
+        drop(master.step(NOW, says(3, crate::testing::ready())));
+        assert_eq!(master.rollout, Rollout::Rolling);
+    }
+}
 
 /// As `serving`, with a queue for each of three slots.
 fn with_queues_of_their_own() -> Master {

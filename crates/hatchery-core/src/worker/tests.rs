@@ -39,7 +39,11 @@ fn phase_of(worker: &Worker) -> String {
         | Phase::Blocked { .. }
         | Phase::Killed { .. } => name(&worker.phase),
     };
-    let due = if worker.renewal == Renewal::Due { ", due" } else { "" };
+    let due = match worker.renewal {
+        Renewal::None => "",
+        Renewal::Due => ", due",
+        Renewal::Outdated => ", outdated",
+    };
     format!("{}{due}", phase.to_lowercase())
 }
 

@@ -121,8 +121,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     mutant(
         "a second replacement is forked while the first one starts",
         "rollout.rs",
-        "if self.upgrade != Upgrade::Idle || self.roster.is_replacing() {",
-        "if self.upgrade != Upgrade::Idle {",
+        " || self.roster.is_replacing() || stays_on",
+        " || stays_on",
     ),
     mutant(
         "one that had been serving gives up after a crash loop",
