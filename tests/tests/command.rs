@@ -263,6 +263,26 @@ fn a_master_that_stands_still_is_not_waited_for() {
 }
 
 #[test]
+fn an_operation_of_which_a_master_says_nothing_is_not_waited_for() {
+    let lab = Start::lab().controlled().ready();
+    lab.freeze(lab.serving());
+    let orders: [&[&str]; 5] = [
+        &["upgrade", "--wait=proven"],
+        &["reload", "--wait", "--timeout", "10m"],
+        &["scale", "3"],
+        &["recycle", "0"],
+        &["stop", "--wait"],
+    ];
+    for asking in orders.map(|order| begin(&lab, order)) {
+        let reason = asking.told().failed(1);
+        assert!(reason.contains("no answer from the master") && reason.contains("within 10s"), "{reason}");
+    }
+    // What has come is obeyed, the stop as well.
+    lab.thaw(lab.first());
+    assert_eq!(lab.end_of(lab.first()), End::Code(0));
+}
+
+#[test]
 fn on_a_terminal_progress_is_one_line() {
     let lab = Start::lab().controlled().ready();
     let terminal = Terminal::open();

@@ -1,11 +1,13 @@
 //! What is asked for over the control socket is done, and who asked hears how it ended.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use hatchery_control::{MasterState, Operation, Refusal, Request, Until, Whom, WorkerState};
+use hatchery_control::{MasterState, Operation, Refusal, Reply, Request, Until, Whom, WorkerState};
 use hatchery_tests::control::{self, SOCKET};
+use hatchery_tests::wait::PATIENCE;
 use hatchery_tests::{End, Program, Start};
 use nix::sys::signal::Signal;
 
@@ -147,6 +149,35 @@ fn a_stop_is_waited_for_and_a_second_one_joins_it() {
     assert_eq!(lab.end_of(master), End::Code(0));
     lab.assert_gone();
     assert!(lab.sockets().is_empty(), "{:?}", lab.sockets());
+}
+
+#[test]
+fn the_first_line_says_at_once_that_it_begins_or_waits() {
+    let lab = Start::lab().controlled().set("stop-delay", "10m").set("boot-timeout", "10m").ready();
+    let first = |request: Request| {
+        let mut stream = UnixStream::connect(lab.control_path()).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+        stream.write_all(request.to_line().as_bytes()).expect("room");
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).expect("a line");
+        match Reply::from_line(&line).expect("a reply") {
+            Reply::Progress { text, .. } => (stream, text),
+            other => panic!("{other:?}"),
+        }
+    };
+    let scale = first(Request::Scale { workers: 3, wait: true });
+    let recycle = first(Request::Recycle { whom: Whom::Slot(0), wait: true });
+    // A program that never boots.
+    lab.install(&Program::lab_with("LAB_BOOT=hang"));
+    let upgrade = first(Request::Upgrade { wait: Until::Done });
+    let stop = first(Request::Stop { wait: true });
+    let second = first(Request::Stop { wait: true });
+    let begins = [scale, recycle, upgrade, stop, second].map(|(_stays, text)| text);
+    assert_eq!(begins[..3], ["scaled to 3 workers", "slot 0 is being replaced", "upgrade begins"]);
+    assert!(begins[3].starts_with("stop asked for, it begins in"), "{begins:?}");
+    assert_eq!(begins[4], "it stops already");
+    lab.signal_to(lab.first(), Signal::SIGINT);
+    assert_eq!(lab.end_of(lab.first()), End::Code(0));
 }
 
 fn client_in_the_middle(

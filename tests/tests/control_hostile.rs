@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hatchery_control::{LONGEST_REQUEST, Operation, Refusal, Reply, Request};
 use hatchery_tests::control::send_raw;
 use hatchery_tests::procfs::Process;
-use hatchery_tests::{Lab, Start, wait};
+use hatchery_tests::{End, Lab, Start, wait};
 use nix::sys::signal::Signal;
 
 /// The last line of an answer.
@@ -49,6 +49,24 @@ fn several_requests_at_once_are_answered_one_after_the_other() {
     assert_eq!(replies.iter().filter(|reply| matches!(reply, Reply::Status { .. })).count(), 5);
     assert!(matches!(replies.last(), Some(Reply::Done { .. })), "{replies:?}");
     lab.stop();
+}
+
+#[test]
+fn an_order_is_obeyed_whose_client_has_gone_before_its_turn() {
+    let lab = Start::lab().controlled().ready();
+    // What comes while the master stands still is read in one moment.
+    let master = lab.serving();
+    lab.freeze(master);
+    let send = |request: Request| {
+        let mut stream = UnixStream::connect(lab.control_path()).expect("it listens");
+        stream.write_all(request.to_line().as_bytes()).expect("room");
+        stream
+    };
+    let stays = send(Request::Scale { workers: 3, wait: false });
+    drop(send(Request::Stop { wait: false }));
+    lab.thaw(master);
+    assert_eq!(lab.end_of(lab.first()), End::Code(0));
+    drop(stays);
 }
 
 /// A client that keeps its connection and does this with it, again and again.

@@ -17,7 +17,7 @@ use crate::args::Server;
 use crate::failure::Failure;
 use crate::progress::TICK;
 
-/// How long to wait for what a master answers at once.
+/// How long to wait for what a master answers at once; that an operation begins, or waits, is such an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long to wait for an answer.
@@ -92,7 +92,7 @@ impl Question {
         let mut is_heard = false;
         let answer = loop {
             let elapsed = begun.elapsed();
-            let left = limit.span().map(|span| span.saturating_sub(elapsed));
+            let left = limit.span(is_heard).map(|span| span.saturating_sub(elapsed));
             if left.is_some_and(|left| left.is_zero()) {
                 break Err(limit.over(path, is_heard));
             }
@@ -160,10 +160,11 @@ impl Question {
 }
 
 impl Limit {
-    fn span(self) -> Option<Duration> {
+    fn span(self, is_heard: bool) -> Option<Duration> {
         match self {
             Self::AtOnce(span) => Some(span),
-            Self::AtTheEnd { timeout, .. } => timeout,
+            Self::AtTheEnd { timeout, .. } if is_heard => timeout,
+            Self::AtTheEnd { timeout, .. } => Some(timeout.map_or(PATIENCE, |timeout| timeout.min(PATIENCE))),
         }
     }
 
@@ -178,8 +179,9 @@ impl Limit {
     fn over(self, path: PathBuf, is_heard: bool) -> Failure {
         match self {
             Self::AtTheEnd { what, timeout: Some(span) } if is_heard => Failure::Unfinished { what, span },
-            Self::AtTheEnd { timeout, .. } => Failure::Silent { path, span: timeout.unwrap_or_default() },
-            Self::AtOnce(span) => Failure::Silent { path, span },
+            Self::AtTheEnd { .. } | Self::AtOnce(_) => {
+                Failure::Silent { path, span: self.span(is_heard).unwrap_or_default() }
+            }
         }
     }
 }

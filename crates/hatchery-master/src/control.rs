@@ -104,7 +104,7 @@ impl Control {
                 continue;
             }
             let had_read_all = client.has_read_all();
-            if client.flush().is_err() {
+            if client.flush().is_err() && !matches!(client.state, State::Asked) {
                 gone.push(*key);
                 continue;
             }
@@ -112,8 +112,10 @@ impl Control {
                 State::Asking if had_read_all => client.hear(),
                 State::Asking => client.next_request(),
                 // Nothing but its end was waited for.
-                State::Waiting(_) | State::Entrusted(_) | State::Asked if had_read_all => Heard::Gone,
-                State::Waiting(_) | State::Entrusted(_) | State::Asked | State::Listing(_) | State::Leaving => {
+                State::Waiting(_) | State::Entrusted(_) if had_read_all => Heard::Gone,
+                // What was asked is obeyed, also behind another one's request in the same moment: that its
+                // client has not stayed for the answer is found out when it was looked at.
+                State::Asked | State::Waiting(_) | State::Entrusted(_) | State::Listing(_) | State::Leaving => {
                     Heard::Nothing
                 }
             };

@@ -66,12 +66,18 @@ impl Control {
             self.scaling = None;
         }
         let mut answers = Vec::new();
+        let mut begins = None;
         for (key, client) in &mut self.clients {
             let State::Waiting(wait) = &mut client.state else { continue };
-            // Whoever has asked since has not been heard by the core.
-            if wait.stage != Stage::Asked || order.is_some_and(|order| order.client == *key) {
+            if wait.stage != Stage::Asked {
                 answers.extend(wait.looks(core).map(|reply| (*key, reply)));
+            } else if order.is_some_and(|order| order.client == *key) {
+                // Whoever else has asked since has not been heard by the core.
+                begins = wait.begins(core).map(|text| (*key, text, wait.is_to_the_end()));
             }
+        }
+        if let Some((key, text, is_to_the_end)) = begins {
+            self.says_how_it_begins(key, &text, is_to_the_end);
         }
         self.answer_all(answers);
     }

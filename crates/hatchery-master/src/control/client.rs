@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use hatchery_control::{LONGEST_REQUEST, Refusal, Reply, Request, Unreadable, Until};
+use hatchery_control::{LONGEST_REQUEST, Level, Refusal, Reply, Request, Unreadable, Until};
 use hatchery_sys::poll::Interest;
 use hatchery_sys::socket::{self, Credentials};
 
@@ -208,6 +208,11 @@ impl Client {
     pub(super) fn answer(&mut self, reply: &Reply) {
         self.state = State::Asking;
         self.say(reply);
+    }
+
+    /// What goes on with what it has asked for.
+    pub(super) fn goes_on(&mut self, text: &str) {
+        self.progress(&Reply::Progress { text: text.to_owned(), level: Level::Info });
     }
 
     /// A line that others follow; left out if it does not read.

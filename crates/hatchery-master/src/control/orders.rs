@@ -47,7 +47,11 @@ impl Control {
     pub(crate) fn while_dormant(&mut self, dormant: &Dormant<'_>, reopen: &mut impl FnMut()) -> Option<Awoken> {
         while let Some((key, request)) = self.asked.pop_front() {
             match (order(&request), &request) {
-                (Some((Command::Upgrade | Command::Reload, _)), _) => {
+                (Some((command @ (Command::Upgrade | Command::Reload), until)), _) => {
+                    // The program may take long to load.
+                    if let Some(client) = self.clients.get_mut(&key).filter(|_| until != Until::Begun) {
+                        client.goes_on(&format!("{command} waits: the server wakes first"));
+                    }
                     self.asked.push_front((key, request));
                     return Some(Awoken::ToObey);
                 }
@@ -121,21 +125,28 @@ impl Control {
                         wait.stage = Stage::Running;
                     }
                     let begins = wait.stage == Stage::Asked;
-                    let joins =
-                        (!begins && until == Until::Begun).then(|| Reply::Done { text: "it stops already".to_owned() });
+                    let is_to_the_end = wait.is_to_the_end();
                     if let Some(client) = self.clients.get_mut(&key) {
                         client.state = State::Waiting(wait);
-                    }
-                    if let Some(reply) = joins {
-                        self.answer(key, &reply);
                     }
                     if begins {
                         return Some(Order { client: key, command });
                     }
+                    self.says_how_it_begins(key, "it stops already", is_to_the_end);
                 }
             }
         }
         None
+    }
+
+    /// An operation has begun, or waits: to whoever waits for no more that is the answer, and to the others
+    /// the sign that they were heard.
+    pub(super) fn says_how_it_begins(&mut self, key: u64, text: &str, is_to_the_end: bool) {
+        if !is_to_the_end {
+            self.answer(key, &Reply::Done { text: text.to_owned() });
+        } else if let Some(client) = self.clients.get_mut(&key) {
+            client.goes_on(text);
+        }
     }
 
     fn log(&self, key: u64, command: Command, generation: Generation) {

@@ -96,11 +96,7 @@ impl Wait {
     }
 
     fn passes_to(&mut self, stage: Stage, notice: &Notice) -> Option<Reply> {
-        self.passes(stage, &notice.to_string())
-    }
-
-    fn passes(&mut self, stage: Stage, text: &str) -> Option<Reply> {
         self.stage = stage;
-        (!self.is_to_the_end()).then(|| Reply::Done { text: text.to_owned() })
+        (!self.is_to_the_end()).then(|| Reply::Done { text: notice.to_string() })
     }
 }

@@ -11,24 +11,25 @@ use hatchery_core::{Command, Master, Slot};
 use super::{Goal, Stage, Wait};
 
 impl Wait {
+    /// It was not refused, and whatever begins without a line of the log has begun; how is the answer.
+    pub(in super::super) fn begins(&mut self, core: &Master) -> Option<String> {
+        let (stage, text) = match self.goal {
+            Goal::Reload | Goal::Upgrade if core.has_postponed(command_of(self.goal)) => {
+                (Stage::Postponed, "it follows what goes on already".to_owned())
+            }
+            Goal::Reload => (Stage::Running, "reload begins".to_owned()),
+            Goal::Upgrade => (Stage::Running, "upgrade begins".to_owned()),
+            Goal::Scale(_) => (Stage::Running, "scaled".to_owned()),
+            Goal::Recycle { slot, .. } => (Stage::Running, format!("{} is being replaced", place(slot, core))),
+            Goal::Stop => (Stage::Running, "stop begins: draining".to_owned()),
+            Goal::Reopen | Goal::Succession => return None,
+        };
+        self.stage = stage;
+        Some(text)
+    }
+
     /// What the core's state means for it, after a step; an answer ends it.
     pub(in super::super) fn looks(&mut self, core: &Master) -> Option<Reply> {
-        if self.stage == Stage::Asked {
-            // It was not refused, and whatever begins without a line has begun.
-            return match self.goal {
-                Goal::Reload | Goal::Upgrade if core.has_postponed(command_of(self.goal)) => {
-                    self.passes(Stage::Postponed, "it follows what goes on already")
-                }
-                Goal::Reload => self.passes(Stage::Running, "reload begins"),
-                Goal::Upgrade => self.passes(Stage::Running, "upgrade begins"),
-                Goal::Scale(_) => self.passes(Stage::Running, "scaled"),
-                Goal::Recycle { slot, .. } => {
-                    self.passes(Stage::Running, &format!("{} is being replaced", place(slot, core)))
-                }
-                Goal::Stop => self.passes(Stage::Running, "stop begins: draining"),
-                Goal::Reopen | Goal::Succession => None,
-            };
-        }
         if let Stage::Aborting(text) = &self.stage {
             let over = || Reply::Failed { because: Refusal::Failed, text: text.clone() };
             return (core.upgrade() == Upgrade::Idle).then(over);
