@@ -70,6 +70,37 @@ fn what_would_not_start_is_said_as_a_start_would() {
 }
 
 #[test]
+fn a_log_that_is_not_there_yet_is_not_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("app.log");
+    let path = log.display().to_string();
+    for name in ["--log", "--access-log"] {
+        let told = lab(&["--check-config", name, &path], &[]);
+        assert_eq!(told.status.code(), Some(0), "{}", text(&told.stderr));
+        assert!(!log.exists(), "{name}");
+    }
+    // It would be made there, but not in place of a folder.
+    let told = lab(&["--check-config", "--log", &folder.path().display().to_string()], &[]);
+    assert_eq!(told.status.code(), Some(1));
+    assert!(text(&told.stderr).contains("Is a directory"), "{}", text(&told.stderr));
+}
+
+#[test]
+fn paths_that_two_settings_name_are_refused() {
+    for (arguments, name) in [
+        (["--bind", "unix:/run/x", "--pid-file", "/run/x"], "--pid-file"),
+        (["--bind", "unix:/run/x", "--log", "/run/x"], "--log"),
+        (["--admin", "unix:/run/x", "--pid-file", "/run/x"], "--pid-file"),
+        (["--pid-file", "/run/x", "--control", "/run/x.oldbin"], "--pid-file"),
+    ] {
+        let told = lab(&[&["--check-config"], &arguments[..]].concat(), &[]);
+        assert_eq!(told.status.code(), Some(1), "{arguments:?}");
+        let error = text(&told.stderr);
+        assert!(error.contains(name) && error.contains("expected a path of its own"), "{error}");
+    }
+}
+
+#[test]
 fn the_sample_is_a_settings_file_and_nothing_is_started_for_it() {
     let told = lab(&["--sample-config"], &[]);
     assert_eq!(told.status.code(), Some(0));

@@ -46,6 +46,11 @@ pub(crate) fn open(path: &Path) -> Result<OwnedFd, Error> {
     streams::open_log(path).map(OwnedFd::from).map_err(|source| Error::Log { path: path.to_owned(), source })
 }
 
+/// Whether [`open`] would do, as far as that can be told without making a file that is this user's.
+pub(crate) fn check(path: &Path) -> Result<(), Error> {
+    streams::could_append(path).map_err(|source| Error::Log { path: path.to_owned(), source })
+}
+
 /// Sends the standard streams to a log that was opened.
 pub(crate) fn go_on_with(path: &Path, log: BorrowedFd<'_>) {
     if let Err(reason) = streams::send_to(log) {

@@ -61,7 +61,7 @@ pub(super) fn answer(asked: Asked, sources: &Sources) -> Result<(), Error> {
             }
             logging::check_access(&settings, sources)?;
             if let Some(log) = &settings.log {
-                logging::open(log).map(drop)?;
+                logging::check(log)?;
             }
             report
         }

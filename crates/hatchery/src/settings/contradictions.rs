@@ -1,5 +1,8 @@
 //! Settings that are right one by one, but not together.
 
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
 use hatchery_net::{Address, Bind};
 
 use super::error::SettingsError;
@@ -11,28 +14,19 @@ pub(super) fn refuse(settings: &Settings, named: &[Address]) -> Result<(), Setti
     one_listener_an_address(settings, named)?;
     jitter_of_something(settings)?;
     idle_on_demand(settings)?;
-    files_of_their_own(settings)?;
-    socket_of_its_own(settings, named)
+    paths_of_their_own(settings, named)?;
+    socket_with_room(settings)
 }
 
 /// The system has room for so many bytes of a socket's path, and the names beside it
 /// have a pid at their end.
 const LONGEST_CONTROL: usize = 107 - ".4194304".len();
 
-fn socket_of_its_own(settings: &Settings, named: &[Address]) -> Result<(), SettingsError> {
+fn socket_with_room(settings: &Settings) -> Result<(), SettingsError> {
     let Some(path) = &settings.control else { return Ok(()) };
     let len = path.as_os_str().len();
     if len > LONGEST_CONTROL {
         let reason = format!("{} has {len} bytes; expected a path of {LONGEST_CONTROL} at most", path.display());
-        return Err(SettingsError::Contradiction { settings: "control", reason });
-    }
-    let is_bound = |address: &Address| matches!(address, Address::Unix(bound) if bound == path);
-    let bound = settings.bind.iter().chain(&settings.tls_bind).filter_map(|bind| match bind {
-        Bind::Address(address) => Some(address),
-        Bind::Passed(_) => None,
-    });
-    if bound.chain(named).chain(&settings.admin).any(is_bound) {
-        let reason = format!("something else listens at {}; expected a socket of its own", path.display());
         return Err(SettingsError::Contradiction { settings: "control", reason });
     }
     Ok(())
@@ -112,33 +106,86 @@ fn one_listener_an_address(settings: &Settings, named: &[Address]) -> Result<(),
     Ok(())
 }
 
-/// A log would be appended to the pid file, a pid file put in the place of the settings.
-fn files_of_their_own(settings: &Settings) -> Result<(), SettingsError> {
-    let pairs = [
-        ("config and pid-file", &settings.config, &settings.pid_file),
-        ("config and log", &settings.config, &settings.log),
-        ("pid-file and log", &settings.pid_file, &settings.log),
-        ("config and control", &settings.config, &settings.control),
-        ("pid-file and control", &settings.pid_file, &settings.control),
-        ("control and log", &settings.control, &settings.log),
-    ];
-    for (settings, one, other) in pairs {
-        if let Some(path) = one
-            && one == other
-        {
-            let reason = format!("both are {}; expected a file each", path.display());
-            return Err(SettingsError::Contradiction { settings, reason });
+/// What becomes of a path that a setting names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// It is read.
+    Read,
+    /// Lines are appended to it.
+    Appended,
+    /// Clients come in there; two of these are one address that is there twice.
+    Listener,
+    /// Something is made in its place, and taken away.
+    Made,
+}
+
+impl Use {
+    fn agrees_with(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Read, Self::Read) | (Self::Appended, Self::Appended) | (Self::Listener, Self::Listener) => true,
+            (Self::Read | Self::Appended | Self::Listener | Self::Made, _) => false,
         }
     }
-    // What is appended to must be nothing that is read.
-    let AccessLogTo::File(access) = &settings.access_log else { return Ok(()) };
-    let single = [&settings.config, &settings.pid_file, &settings.control, &settings.tls_client_ca];
-    let others = single.into_iter().flatten().chain(&settings.tls_certificate).chain(&settings.tls_key);
-    match others.into_iter().find(|other| *other == access) {
-        Some(path) => {
-            let reason = format!("{} is another file of the server; expected one of its own", path.display());
-            Err(SettingsError::Contradiction { settings: "access-log", reason })
+}
+
+/// A log would be appended to the pid file, a pid file put in the place of the settings or of a socket.
+fn paths_of_their_own(settings: &Settings, named: &[Address]) -> Result<(), SettingsError> {
+    let all = paths(settings, named);
+    for (index, (name, path, made)) in all.iter().enumerate() {
+        let clash = all[..index].iter().find(|(_, other, of)| other == path && !made.agrees_with(*of));
+        if let Some((other, ..)) = clash {
+            let later = match path {
+                Cow::Borrowed(_) => "",
+                Cow::Owned(_) => ", its name while a predecessor drains,",
+            };
+            let path = path.display();
+            let reason = format!("{path}{later} is what {other} names as well; expected a path of its own");
+            return Err(SettingsError::Contradiction { settings: name, reason });
         }
-        None => Ok(()),
+    }
+    Ok(())
+}
+
+/// Every path, which setting names it, and what for. Of two that clash the later one is the wrong one.
+fn paths<'a>(settings: &'a Settings, named: &'a [Address]) -> Vec<(&'static str, Cow<'a, Path>, Use)> {
+    let single = |name, path: &'a Option<PathBuf>, made| path.iter().map(move |path| (name, path.as_path(), made));
+    let several = |name, paths: &'a [PathBuf]| paths.iter().map(move |path| (name, path.as_path(), Use::Read));
+    let listener = |name| move |address: &'a Address| unix(address).map(|path| (name, path, Use::Listener));
+    let access = match &settings.access_log {
+        AccessLogTo::File(path) => Some(("access-log", path.as_path(), Use::Appended)),
+        AccessLogTo::On | AccessLogTo::Off => None,
+    };
+    let given = single("config", &settings.config, Use::Read)
+        .chain(several("tls-certificate", &settings.tls_certificate))
+        .chain(several("tls-key", &settings.tls_key))
+        .chain(single("tls-client-ca", &settings.tls_client_ca, Use::Read))
+        .chain(named.iter().filter_map(listener("a listener of the program")))
+        .chain(addresses(&settings.bind).filter_map(listener("bind")))
+        .chain(addresses(&settings.tls_bind).filter_map(listener("tls-bind")))
+        .chain(settings.admin.iter().filter_map(listener("admin")))
+        .chain(single("control", &settings.control, Use::Made))
+        .chain(single("log", &settings.log, Use::Appended))
+        .chain(access)
+        .chain(single("pid-file", &settings.pid_file, Use::Made));
+    // While a predecessor drains, that is the name of its pid file.
+    let beside = settings.pid_file.iter().map(|path| {
+        let mut name = path.clone().into_os_string();
+        name.push(".oldbin");
+        ("pid-file", Cow::Owned(PathBuf::from(name)), Use::Made)
+    });
+    given.map(|(name, path, made)| (name, Cow::Borrowed(path), made)).chain(beside).collect()
+}
+
+fn addresses(binds: &[Bind]) -> impl Iterator<Item = &Address> {
+    binds.iter().filter_map(|bind| match bind {
+        Bind::Address(address) => Some(address),
+        Bind::Passed(_) => None,
+    })
+}
+
+fn unix(address: &Address) -> Option<&Path> {
+    match address {
+        Address::Unix(path) => Some(path),
+        Address::Tcp(_) => None,
     }
 }

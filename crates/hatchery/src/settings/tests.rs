@@ -274,12 +274,35 @@ fn what_is_wrong_names_the_setting_its_source_and_what_would_be_right() {
         ),
         (
             Case::new().flag("log", &["x"]).flag("pid-file", &["./x"]),
-            "pid-file and log: both are ./x; expected a file each".to_owned(),
+            "--pid-file (command line): ./x is what log names as well; expected a path of its own".to_owned(),
         ),
     ];
     for (case, expected) in table {
         assert_eq!(case.error(), expected);
     }
+}
+
+#[test]
+fn a_path_is_there_for_one_thing() {
+    // Of two that clash the later one is named.
+    let names = ["bind", "admin", "control", "log", "access-log", "pid-file"];
+    for (index, one) in names.iter().enumerate() {
+        for other in &names[..index] {
+            if matches!((*other, *one), ("bind", "admin") | ("log", "access-log")) {
+                continue;
+            }
+            let value = |name| if matches!(name, "bind" | "admin") { "unix:/x" } else { "/x" };
+            let error = Case::new().flag(one, &[value(*one)]).flag(other, &[value(*other)]).error();
+            let expected = format!("/x is what {other} names as well; expected a path of its own");
+            assert_eq!(error, format!("--{one} (command line): {expected}"));
+        }
+    }
+    for (name, value) in [("control", "/x.oldbin"), ("log", "/x.oldbin"), ("bind", "unix:/x.oldbin")] {
+        let error = Case::new().flag("pid-file", &["/x"]).flag(name, &[value]).error();
+        let expected = "/x.oldbin, its name while a predecessor drains, is what";
+        assert!(error.starts_with(&format!("--pid-file (command line): {expected} {name} names")), "{error}");
+    }
+    drop(Case::new().flag("log", &["/x"]).flag("access-log", &["/x"]).settings());
 }
 
 #[test]
