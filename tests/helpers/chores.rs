@@ -91,6 +91,9 @@ fn config() -> JobConfig {
 }
 
 async fn serve(worker: Worker, loaded: &'static Loaded) -> Result<(), BoxError> {
+    if let Some(name) = variable("CHORES_ORDERS") {
+        let _jobs = worker.jobs(&name);
+    }
     let routes = {
         let worker = worker.clone();
         http::serve_fn(async move |request: Request| Ok::<_, Infallible>(answer(&request, &worker).await))
@@ -104,7 +107,6 @@ async fn answer(request: &Request, worker: &Worker) -> Response {
     let output = match request.uri().path() {
         "/" => return http::text(process::id().to_string()),
         "/run" => jobs.run(query).await,
-        "/unknown" => worker.jobs("play").run("").await,
         "/detach" => jobs.detach(query).await.map(|()| b"accepted".to_vec()),
         // Begins a job, and drops it as soon as a file is there.
         "/cancel" => {

@@ -13,6 +13,7 @@ fn main() -> Exit {
         Some("thread") => beside_a_thread(),
         Some("runtime") => beside_a_runtime(),
         Some("many-lines") => serve(),
+        Some("passed") => passed(),
         Some("half") => half(|_| true),
         Some("half-later") => half(|generation| generation > Generation(1)),
         Some("twice") => twice(|_| true),
@@ -39,6 +40,18 @@ fn twice(wrong: impl Fn(Generation) -> bool) -> Exit {
             hello(worker, nothing).await
         }
     })
+}
+
+/// Asks for a socket by the name that a service manager has passed it by.
+fn passed() -> Exit {
+    let web = http::serve_fn(async |_request| Ok::<_, BoxError>(http::Response::new("web".into())));
+    let lines = http::serve_fn(async |_request| Ok::<_, BoxError>(http::Response::new("lines".into())));
+    let server = Server::new().bind("127.0.0.1:0").bind_named("lines", "fd:lines").workers(1);
+    server.pid_file("lab.pid").upgrade_probation(Duration::from_millis(200)).run(
+        async move |worker: Worker, nothing: &'static ()| {
+            tokio::try_join!(web(worker.without("lines"), nothing), lines(worker.only("lines"), nothing)).map(|_| ())
+        },
+    )
 }
 
 /// Leaves one of its listeners to nobody, in some generations.

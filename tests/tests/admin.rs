@@ -128,7 +128,10 @@ fn a_hostile_scraper_hurts_nobody_else() {
 fn an_address_in_use_is_said_as_for_bind() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
-    Start::lab().set("admin", &address).ended().assert_one_line(1, &[&address, "in use"]);
+    Start::lab()
+        .set("admin", &address)
+        .ended()
+        .assert_one_line(1, &["--admin (command line): address in use: ", &address]);
 }
 
 #[test]

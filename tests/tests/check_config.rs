@@ -3,8 +3,9 @@
 use std::fs;
 use std::process::{Command, Output};
 
-use hatchery_tests::Start;
 use hatchery_tests::program::example;
+use hatchery_tests::{Start, log};
+use nix::sys::signal::Signal;
 
 fn lab(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(example("lab"));
@@ -27,6 +28,9 @@ fn each_setting_is_told_with_its_source() {
     let variables = [("HATCHERY_WORKERS", "6"), ("HATCHERY_WROKERS", "6"), ("HATCHERY_BACKLOG", "8")];
     let told = lab(&["--check-config", "--config", &path, "--backlog", "7"], &variables);
     assert_eq!(told.status.code(), Some(0), "{}", text(&told.stderr));
+    // Also for those who look at nothing but what is wrong.
+    let warning = "lab: warning: HATCHERY_WROKERS in the environment is no setting; did you mean HATCHERY_WORKERS?\n";
+    assert_eq!(text(&told.stderr), warning);
     let report = text(&told.stdout);
     let file_line = format!("drain_timeout = \"5s\"  # {path} line 2");
     for line in [
@@ -52,7 +56,7 @@ fn each_setting_is_told_with_its_source() {
 fn what_would_not_start_is_said_as_a_start_would() {
     for (arguments, words) in [
         (&["--check-config", "--workers", "0"][..], &["--workers", "from 1 to 512"][..]),
-        (&["--check-config", "--idle-timeout", "1s"], &["--idle-timeout", "only with on-demand"]),
+        (&["--check-config", "--idle-timeout", "1s"], &["--idle-timeout", "only with --on-demand"]),
         (&["--check-config", "--config", "/no/such/file"], &["/no/such/file", "--config"]),
         (&["--check-config", "--working-dir", "/no/such/folder"], &["--working-dir", "not a folder"]),
         (&["--check-config", "--log", "/no/such/folder/log"], &["/no/such/folder/log"]),
@@ -112,8 +116,12 @@ fn the_sample_is_a_settings_file_and_nothing_is_started_for_it() {
 }
 
 #[test]
-fn a_variable_that_is_no_setting_is_said_at_a_start() {
+fn a_variable_that_is_no_setting_is_said_at_a_start_and_a_reload() {
     let lab = Start::lab().variable("HATCHERY_WROKERS", "3").ready();
-    assert!(lab.log().contains("HATCHERY_WROKERS in the environment is no setting"), "{}", lab.log());
+    let said = || lab.log().matches("HATCHERY_WROKERS in the environment is no setting; did you mean ").count();
+    assert_eq!(said(), 1, "{}", lab.log());
+    lab.signal(Signal::SIGHUP);
+    lab.until_logged(log::RELOAD_DONE, 1);
+    assert_eq!(said(), 2, "{}", lab.log());
     lab.stop();
 }

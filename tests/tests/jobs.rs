@@ -41,7 +41,6 @@ fn whatever_a_job_does_to_itself_is_an_error_value() {
         ("/run?leak", "OutOfMemory"),
         // It has coped with it.
         ("/run?reserve", "Failed"),
-        ("/unknown", "Unknown { name: \"play\" }"),
     ] {
         let said = lab.error(path);
         assert!(said.starts_with(error), "{path}: {said}");
@@ -50,6 +49,14 @@ fn whatever_a_job_does_to_itself_is_an_error_value() {
     assert_eq!(lab.output("/run?term"), "alive");
     assert_eq!(lab.output("/run?parent"), server(&lab).to_string());
     lab.stop();
+}
+
+#[test]
+fn a_name_that_no_jobs_have_is_a_boot_that_has_failed() {
+    let ended = start().variable("CHORES_ORDERS", "wrok").ended();
+    assert_eq!(ended.end, End::Code(3), "{}", ended.log);
+    let reason = "the application has panicked: there are no jobs with the name `wrok`: expected one of `work`";
+    assert!(ended.log.contains(reason), "{}", ended.log);
 }
 
 #[test]
@@ -155,7 +162,7 @@ fn five_hundred_jobs_leave_no_descriptor_open() {
     let lab = start().set("workers", "1").ready();
     let mut client = hatchery_tests::client::Client::connect(lab.address()).expect("a server");
     let mut run = |path: &str| client.get(path).expect("an answer").status;
-    for path in ["/run?echo+1", "/run?fail", "/run?abort", "/detach?append+x", "/unknown"] {
+    for path in ["/run?echo+1", "/run?fail", "/run?abort", "/detach?append+x"] {
         run(path);
     }
     let server = server(&lab);

@@ -68,7 +68,7 @@ fn what_a_new_program_does_not_keep_is_closed_there() {
     lab.install(&chores::with(CHORES, "CHORES_KEEP=other"));
     lab.upgrade();
     assert!(lab.log().contains("`udp` is not kept any more"), "{}", lab.log());
-    assert_eq!(lab.output("/kept"), "nothing is kept as `udp`");
+    assert_eq!(lab.output("/kept"), "nothing is kept as `udp`: expected one of `other`");
     assert_eq!(made(&lab), 2, "the other one was made");
     lab.until_gone(old);
     assert!(is_free(&address), "nobody has it open");

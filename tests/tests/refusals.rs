@@ -57,7 +57,7 @@ fn an_address_that_another_program_holds() {
     let address = holder.local_addr().expect("an address").to_string();
     for mode in ["shared", "reuseport"] {
         let start = Start::lab().set("bind", &address).set("listen-mode", mode);
-        start.ended().assert_one_line(1, &["address in use", &address]);
+        start.ended().assert_one_line(1, &["--bind (command line): address in use: ", &address]);
     }
 }
 
@@ -94,7 +94,7 @@ fn a_unix_socket_that_a_living_server_holds() {
     let path = start.path("lab.sock");
     let holder = UnixListener::bind(&path).expect("a socket");
     let address = format!("unix:{}", path.display());
-    start.set("bind", &address).ended().assert_one_line(1, &["address in use", &address]);
+    start.set("bind", &address).ended().assert_one_line(1, &["--bind (command line): address in use: ", &address]);
     drop(holder);
 }
 

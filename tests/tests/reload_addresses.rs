@@ -98,7 +98,7 @@ fn an_address_that_cannot_be_had_leaves_everything_as_it_was() {
     fs::write(lab.path("lab.toml"), settings(&[&stays, "127.0.0.1:0", &held])).expect("other settings");
     lab.signal(Signal::SIGHUP);
     lab.until_logged(log::RELOAD_FAILED, 1);
-    assert!(lab.log().contains(&format!("address in use: {held}")), "{}", lab.log());
+    assert!(lab.log().contains(&format!("lab.toml line 1): address in use: {held}")), "{}", lab.log());
     assert_eq!(lab.ready(), workers, "nobody was replaced");
     assert_eq!(lab.get("/").expect("an answer").status, 200);
     drop(holder);

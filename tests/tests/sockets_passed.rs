@@ -64,6 +64,31 @@ fn a_name_takes_every_socket_that_has_it() {
 }
 
 #[test]
+fn a_name_of_the_program_s_takes_it_too_and_goes_on_with_it() {
+    let held = Held::new();
+    let misfit = || {
+        let program = Program::Link(env!("CARGO_BIN_EXE_misfit").into());
+        Start::lab().without_settings().argument("passed").program(program)
+    };
+    let lab = misfit().passed("lines", [held.copy()]).ready();
+    let says = |what: &str| {
+        assert_eq!(client::get(&held.address, "/").expect("an answer").text(), "lines", "{what}");
+        let other = lab.addresses().iter().find(|address| **address != held.address).expect("its own");
+        assert_eq!(client::get(other, "/").expect("an answer").text(), "web", "{what}");
+    };
+    says("at a start");
+    lab.signal(Signal::SIGHUP);
+    lab.until_logged(log::RELOAD_DONE, 1);
+    says("after a reload");
+    lab.upgrade();
+    says("after an upgrade");
+    lab.stop();
+    let place = "bind_named \"lines\" (set by the program): fd:lines: no socket of that name was passed";
+    misfit().ended().assert_one_line(1, &[place]);
+    misfit().passed("linse", [held.copy()]).ended().assert_one_line(1, &[place, "only linse"]);
+}
+
+#[test]
 fn an_address_is_served_by_the_socket_that_has_it() {
     let held = Held::new();
     let lab = Start::lab().set("bind", &held.address).argument("--bind").argument("127.0.0.1:0");
@@ -212,8 +237,13 @@ fn what_is_wrong_is_one_line() {
     let web = |bind: &str| Start::lab().set("bind", bind).passed("web", [held.copy()]);
     let other = format!("the socket passed as `web`, on {}, is asked for by nothing", held.address);
     web("127.0.0.1:0").set("bind", "[::1]:0").ended().assert_one_line(1, &[&other, "`--bind fd:web`"]);
-    web("fd:wbe").ended().assert_one_line(1, &["fd:wbe: no socket of that name was passed, only web"]);
-    Start::lab().set("bind", "fd:web").ended().assert_one_line(1, &["fd:web: no socket of that name was passed"]);
+    web("fd:wbe")
+        .ended()
+        .assert_one_line(1, &["--bind (command line): fd:wbe: no socket of that name was passed, only web"]);
+    Start::lab()
+        .set("bind", "fd:web")
+        .ended()
+        .assert_one_line(1, &["--bind (command line): fd:web: no socket of that name was passed"]);
     Start::lab().set("bind", "fd:").ended().assert_one_line(1, &["--bind", "has to follow `fd:`"]);
 
     let unusable = |socket: OwnedFd| Start::lab().set("bind", "fd:web").passed("web", [socket]).ended();

@@ -212,11 +212,11 @@ fn what_is_wrong_with_tls_is_one_line_at_the_start() {
         &write("server.key", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n"),
         &["--tls-key", "is encrypted"],
     );
-    wrong(&|start| start.without("tls-certificate").without("tls-key"), &["--tls-bind", "expected tls-certificate"]);
-    wrong(&|start| start.without("tls-key"), &["tls-key", "0 keys for 1 certificates"]);
-    wrong(&|start| start.without("tls-bind"), &["--tls-certificate", "expected tls-bind"]);
-    wrong(&|start| start.set("tls-client-auth", "required"), &["--tls-client-auth", "expected tls-client-ca"]);
-    wrong(&|start| start.set("tls-client-ca", "/nowhere"), &["--tls-client-ca", "expected tls-client-auth"]);
+    wrong(&|start| start.without("tls-certificate").without("tls-key"), &["--tls-bind", "expected --tls-certificate"]);
+    wrong(&|start| start.without("tls-key"), &["--tls-certificate (command line): there is no --tls-key for it"]);
+    wrong(&|start| start.without("tls-bind"), &["--tls-certificate", "expected --tls-bind"]);
+    wrong(&|start| start.set("tls-client-auth", "required"), &["--tls-client-auth", "expected --tls-client-ca"]);
+    wrong(&|start| start.set("tls-client-ca", "/nowhere"), &["--tls-client-ca", "expected --tls-client-auth"]);
     wrong(
         &|start| start.set("tls-client-ca", "/nowhere").set("tls-client-auth", "required"),
         &["--tls-client-ca (command line): cannot read /nowhere"],

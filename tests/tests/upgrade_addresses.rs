@@ -47,8 +47,9 @@ fn an_address_that_was_given_up_is_to_be_had_again_when_its_generation_has_gone(
         let told = lab.ask(&Request::Reload { wait: true });
         let (because, text) = told.failed();
         assert_eq!(because, Refusal::Failed);
+        let place = format!("bind ({} line 1)", lab.path("lab.toml").display());
         let reason = format!(
-            "reload failed, the old workers serve on: address in use: {address} is served by the master before this one \
+            "reload failed, the old workers serve on: {place}: address in use: {address} is served by the master before this one \
              (pid {predecessor}) until that has gone; ask for it again then"
         );
         assert_eq!(text, reason);

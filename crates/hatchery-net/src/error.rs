@@ -4,7 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
-use crate::Address;
+use crate::{Address, Bind};
 
 /// Why a listener cannot be had.
 ///
@@ -109,7 +109,7 @@ pub enum ListenError {
     },
     /// A socket was passed that nothing asks for.
     #[error(
-        "the socket passed as `{name}`, on {address}, is asked for by nothing: expected `--bind fd:{name}` or `--bind {address}`"
+        "the socket passed as `{name}`, on {address}, is asked for by nothing: expected `--bind fd:{name}`, `--bind {address}`, or a `bind_named` of the program"
     )]
     NotAskedFor {
         /// What the service manager calls it.
@@ -127,6 +127,28 @@ pub enum ListenError {
         /// The refusal.
         source: io::Error,
     },
+}
+
+impl ListenError {
+    /// What was asked for and cannot be had; `None` if it is something that nobody has asked for.
+    #[must_use]
+    pub fn asked_for(&self) -> Option<Bind> {
+        match self {
+            Self::InUse { address }
+            | Self::NotLetGo { address, .. }
+            | Self::Twice { address }
+            | Self::NotAllowed { address, .. }
+            | Self::NotLocal { address }
+            | Self::NotASocket { address }
+            | Self::PathTooLong { address, .. }
+            | Self::NoDirectory { address }
+            | Self::Inherited { address, .. }
+            | Self::NothingInherited { address }
+            | Self::System { address, .. } => Some(Bind::Address(address.clone())),
+            Self::NotPassed { name, .. } => Some(Bind::Passed(name.clone())),
+            Self::NotAskedFor { .. } => None,
+        }
+    }
 }
 
 fn listed(names: &[String]) -> String {

@@ -30,8 +30,17 @@ impl Kept {
     /// [`io::ErrorKind::NotFound`] if nothing is; or when this process has no descriptor left.
     pub fn get(&self, name: &str) -> io::Result<OwnedFd> {
         let found = self.0.iter().find(|(known, _)| known == name);
-        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("nothing is kept as `{name}`"));
-        found.ok_or_else(missing)?.1.try_clone()
+        found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, self.missing(name)))?.1.try_clone()
+    }
+
+    fn missing(&self, name: &str) -> String {
+        let known: Vec<String> = self.0.iter().map(|(known, _)| format!("`{known}`")).collect();
+        let known = if known.is_empty() {
+            "nothing is at all".to_owned()
+        } else {
+            format!("expected one of {}", known.join(", "))
+        };
+        format!("nothing is kept as `{name}`: {known}")
     }
 
     /// All of them, with their names.
@@ -63,7 +72,10 @@ mod tests {
         let file = File::open("/dev/null").unwrap();
         let kept = Kept::new(vec![("null".to_owned(), file.into())]);
         assert!(kept.clone().get("null").is_ok());
-        assert_eq!(kept.get("full").unwrap_err().kind(), io::ErrorKind::NotFound);
+        let error = kept.get("full").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert_eq!(error.to_string(), "nothing is kept as `full`: expected one of `null`");
+        assert_eq!(Kept::default().get("x").unwrap_err().to_string(), "nothing is kept as `x`: nothing is at all");
         assert_eq!(kept.iter().count(), 1);
         assert_eq!((kept.without("null").iter().count(), kept.without("full").iter().count()), (0, 1));
     }

@@ -323,7 +323,9 @@ async fn catch<T>(record: &'static Record, future: impl Future<Output = T>) -> R
 }
 
 /// What a panic says.
-pub(crate) struct Message<'a>(pub(crate) &'a (dyn Any + Send));
+#[doc(hidden)] // For the other wing's panics.
+#[derive(Debug)]
+pub struct Message<'a>(pub &'a (dyn Any + Send));
 
 impl fmt::Display for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

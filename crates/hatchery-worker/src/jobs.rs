@@ -36,10 +36,7 @@ mod order;
 /// # let _ = thumbnail;
 /// ```
 #[derive(Clone)]
-pub struct Jobs {
-    name: Arc<str>,
-    desk: Option<Arc<JobDesk>>,
-}
+pub struct Jobs(Arc<JobDesk>);
 
 /// Where a process orders the jobs of one name.
 #[derive(Debug)]
@@ -119,12 +116,6 @@ pub enum JobError {
         /// How large it may be.
         limit: usize,
     },
-    /// The program has declared no jobs of that name.
-    #[error("there are no jobs with the name `{name}`")]
-    Unknown {
-        /// The name.
-        name: String,
-    },
     /// The job server, or the system there, could not run it.
     #[error("the job was not run: {text}")]
     Refused {
@@ -137,9 +128,14 @@ pub enum JobError {
 }
 
 impl Jobs {
+    /// # Panics
+    /// If there are none of this name.
+    #[track_caller]
     pub(crate) fn new(name: &str, desks: &[Arc<JobDesk>]) -> Self {
-        let desk = desks.iter().find(|desk| desk.name == name).map(Arc::clone);
-        Self { name: name.into(), desk }
+        match desks.iter().find(|desk| desk.name == name) {
+            Some(desk) => Self(Arc::clone(desk)),
+            None => panic!("there are no jobs with the name `{name}`: {}", known(desks)),
+        }
     }
 
     /// Runs a job and waits for its output.
@@ -174,7 +170,7 @@ impl Jobs {
         I: AsRef<[u8]>,
     {
         let this = self.clone();
-        async move { order::run(this.desk()?, input.as_ref()).await }
+        async move { order::run(&this.0, input.as_ref()).await }
     }
 
     /// Leaves a job to the job server: returns as soon as that has accepted it.
@@ -185,9 +181,8 @@ impl Jobs {
     /// drain-timeout at a stop, a reload or an upgrade.
     ///
     /// # Errors
-    /// [`JobError::QueueFull`], [`JobError::InputTooLarge`], [`JobError::Unknown`],
-    /// [`JobError::Lost`], [`JobError::Refused`] and [`JobError::NotOrdered`]: then
-    /// it does not run, or in the case of `Lost` may not.
+    /// [`JobError::QueueFull`], [`JobError::InputTooLarge`], [`JobError::Lost`],
+    /// [`JobError::Refused`] and [`JobError::NotOrdered`]: then it does not run, or in the case of `Lost` may not.
     ///
     /// # Cancel safety
     /// If the future is dropped before it has completed, the job may run or not.
@@ -206,16 +201,20 @@ impl Jobs {
         I: AsRef<[u8]>,
     {
         let this = self.clone();
-        async move { order::place(this.desk()?, input.as_ref(), Wants::Nothing).await?.accepted().await }
+        async move { order::place(&this.0, input.as_ref(), Wants::Nothing).await?.accepted().await }
     }
+}
 
-    fn desk(&self) -> Result<&JobDesk, JobError> {
-        self.desk.as_deref().ok_or_else(|| JobError::Unknown { name: self.name.to_string() })
+fn known(desks: &[Arc<JobDesk>]) -> String {
+    if desks.is_empty() {
+        return "the program has none".to_owned();
     }
+    let names: Vec<String> = desks.iter().map(|desk| format!("`{}`", desk.name)).collect();
+    format!("expected one of {}", names.join(", "))
 }
 
 impl fmt::Debug for Jobs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Jobs").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Jobs").field("name", &self.0.name).finish_non_exhaustive()
     }
 }

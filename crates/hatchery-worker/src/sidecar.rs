@@ -154,7 +154,11 @@ impl Sidecar {
     }
 
     /// The jobs of one name; see [`Worker::jobs`].
+    ///
+    /// # Panics
+    /// As [`Worker::jobs`].
     #[must_use]
+    #[track_caller]
     pub fn jobs(&self, name: &str) -> Jobs {
         self.worker.jobs(name)
     }

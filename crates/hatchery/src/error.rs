@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use hatchery_worker::error::one_line;
 
-use crate::settings::SettingsError;
+use crate::settings::{Origin, SettingsError};
 
 /// Any error, ready to be logged.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -27,7 +27,17 @@ pub enum Error {
     /// A setting cannot be, or several cannot be together.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// A listener could not be had.
+    /// What a setting, or the program, asks for could not be listened on.
+    #[error("{setting} ({origin})")]
+    Bind {
+        /// The setting, written as it is at its origin; or `bind_named` and the name.
+        setting: String,
+        /// Where it was given.
+        origin: Origin,
+        /// Why not.
+        source: Box<hatchery_net::ListenError>,
+    },
+    /// A listener could not be had that no setting asks for, or that was chosen by the system.
     #[error(transparent)]
     Listen(#[from] hatchery_net::ListenError),
     /// What a service manager has passed is not what it said.
@@ -130,6 +140,7 @@ impl Error {
         match self {
             Self::Preload { .. } => 3,
             Self::Settings(_)
+            | Self::Bind { .. }
             | Self::Listen(_)
             | Self::Passed(_)
             | Self::PidFile(_)

@@ -125,6 +125,12 @@ pub(crate) fn complain(text: &str) {
     starter::tell(&line);
 }
 
+/// Prints `name: warning: text` on standard error.
+pub(crate) fn warn(text: &str) {
+    let line = format!("{}: warning: {text}\n", program_name());
+    let _ = io::stderr().write_all(line.as_bytes());
+}
+
 fn program_name() -> String {
     let program = std::env::args_os().next();
     let name = program.as_deref().map(Path::new).and_then(Path::file_name);

@@ -15,7 +15,7 @@ use hatchery_core::Outcome;
 use hatchery_core::companion::MAX_COMPANIONS;
 use hatchery_core::policy::MAX_WORKERS;
 use hatchery_master::{Driver, Dumps, Hooks, Newborn, Notify, Predecessor, Role, Setup, commands, notify};
-use hatchery_net::{Passed, Spec};
+use hatchery_net::Passed;
 use hatchery_sys::origin::Origin;
 use hatchery_sys::{limits, process, signals, streams};
 use hatchery_worker::Worker;
@@ -30,6 +30,7 @@ use ground::{Ground, Lain};
 use listeners::Left;
 use place::Held;
 use tls::Tls;
+use warning::Warning;
 
 mod alone;
 mod companions;
@@ -151,7 +152,7 @@ impl<P: 'static> Server<P> {
         let mut keeps = mem::take(&mut companions.keeps);
         tls::keep_keys(&mut keeps);
         let stores = settings.fd_store && notify.can_store();
-        let mut ground = Ground::claim(&settings, &self.named, keeps, predecessor, passed, stores)?;
+        let mut ground = Ground::claim(&settings, &self.sources, keeps, predecessor, passed, stores)?;
         notify.take_out(mem::take(&mut ground.leaving));
         ground.anchor = ground.anchor.take().or(moored);
         ground.anchor.iter().for_each(|line| notify.go_by(line));
@@ -197,8 +198,7 @@ impl<P: 'static> Server<P> {
         let staff = Staff::gather(companions, &ground.kept, ground.admin.is_some())?;
         let current = Rc::new(RefCell::new(settings));
         let Callbacks { before_fork, after_fork, on_worker_exit } = self.hooks;
-        let hooks =
-            hooks((before_fork, on_worker_exit), self.sources, self.named, ground.left, &current, &tls, origin.clone());
+        let hooks = hooks((before_fork, on_worker_exit), self.sources, ground.left, &current, &tls, origin.clone());
         let setup = Setup {
             policy: current.borrow().policy(),
             scaled: ground.scaled,
@@ -257,7 +257,7 @@ fn enter(settings: &Settings, sources: &Sources) -> Result<(), Error> {
     }
     logging::install(settings)?;
     for stray in &sources.strays {
-        warn!(target: "hatchery", "{stray}");
+        Warning::Stray(stray.clone()).logged();
     }
     // The most connections of a worker follow from it. The hard limit stays, so
     // the next program in line finds what this one has found.
@@ -270,7 +270,6 @@ fn enter(settings: &Settings, sources: &Sources) -> Result<(), Error> {
 fn hooks(
     (mut before_fork, mut on_worker_exit): (Vec<SlotHook>, Vec<ExitHook>),
     sources: Sources,
-    named: Vec<Spec>,
     left: Left,
     current: &Rc<RefCell<Settings>>,
     tls: &Rc<Tls>,
@@ -281,7 +280,7 @@ fn hooks(
     let (rotating, by, renewing) = (Rc::clone(tls), Rc::clone(current), Rc::clone(tls));
     Hooks {
         may_begin_anew: Box::new(move || reread::could_begin_anew(&same_sources, &comparing, &origin)),
-        reread: Box::new(move |listeners| reread::again(&sources, &named, &left, &rereading, &renewing, listeners)),
+        reread: Box::new(move |listeners| reread::again(&sources, &left, &rereading, &renewing, listeners)),
         reopen: Box::new(move || logging::reopen(&reopening.borrow())),
         serving: Box::new(starter::ready),
         upkeep: Box::new(move || rotating.rotate(&by.borrow())),

@@ -4,14 +4,14 @@ use std::ffi::OsString;
 use std::fmt;
 
 use hatchery_core::Slot;
-use hatchery_net::{Address, AddressError, Spec};
+use hatchery_net::{AddressError, Bind};
 use hatchery_sys::origin::Origin as Start;
 use hatchery_worker::TLS;
 
 use crate::cli::ServerArgs;
 use crate::error::{BoxError, Error};
 use crate::hooks::{Hooks, WorkerExit};
-use crate::settings::sources::{Given, Sources};
+use crate::settings::sources::{Given, Named, Sources};
 use crate::settings::{self, Settings};
 
 mod companions;
@@ -48,7 +48,6 @@ pub(crate) type Preload<P> = Box<dyn FnOnce() -> Result<P, BoxError>>;
 #[must_use = "a server does nothing until it runs"]
 pub struct Server<P: 'static = ()> {
     pub(crate) sources: Sources,
-    pub(crate) named: Vec<Spec>,
     pub(crate) preload: Preload<P>,
     pub(crate) hooks: Hooks,
     pub(crate) companions: Companions<P>,
@@ -70,7 +69,6 @@ impl Server {
         let start = Start::capture().map(|start| start.dir).unwrap_or_default();
         Self {
             sources: Sources { start, ..Sources::default() },
-            named: Vec::new(),
             preload: Box::new(|| Ok(())),
             hooks: Hooks::default(),
             companions: Companions::default(),
@@ -134,7 +132,7 @@ impl Server {
     {
         let preload = Box::new(|| load().map_err(Into::into));
         let companions = self.companions.beside();
-        Server { sources: self.sources, named: self.named, preload, hooks: self.hooks, companions }
+        Server { sources: self.sources, preload, hooks: self.hooks, companions }
     }
 }
 
@@ -162,7 +160,8 @@ impl<P: 'static> Server<P> {
     }
 
     /// Adds an address with a name, by which the application tells its
-    /// listeners apart: see [`Worker::only`](crate::Worker::only) and
+    /// listeners apart. It is what [`bind`](Self::bind) takes, port 0 and `unix:PATH` too, or
+    /// `fd:NAME`: every socket that a service manager has passed under that name. See [`Worker::only`](crate::Worker::only) and
     /// [`Worker::without`](crate::Worker::without). No setting replaces it: it comes
     /// from the program, and changes with it, at an upgrade or a restart.
     ///
@@ -182,12 +181,11 @@ impl<P: 'static> Server<P> {
             self.sources.refused.get_or_insert((format!("bind_named {name:?}"), reason));
             return self;
         }
-        let address: Result<Address, AddressError> = address.as_ref().parse();
-        match address {
-            Ok(mut address) => {
-                settings::absolute(&mut address, &self.sources.start);
-                self.sources.named.push(address.clone());
-                self.named.push(Spec { name: Some(name), address });
+        let bind: Result<Bind, AddressError> = address.as_ref().parse();
+        match bind {
+            Ok(mut bind) => {
+                settings::absolute(&mut bind, &self.sources.start);
+                self.sources.named.push(Named { name, bind });
             }
             Err(error) => {
                 self.sources.refused.get_or_insert((format!("bind_named {name:?}"), error.to_string()));
@@ -253,7 +251,6 @@ impl<P: 'static> fmt::Debug for Server<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
             .field("sources", &self.sources)
-            .field("named", &self.named)
             .field("hooks", &self.hooks)
             .field("companions", &self.companions)
             .finish_non_exhaustive()

@@ -13,6 +13,7 @@ use hatchery_worker::{Limits, Network, Quota};
 
 pub use error::{Origin, SettingsError};
 pub(crate) use sources::Sources;
+pub(crate) use told::Place;
 pub(crate) use value::spell;
 pub use value::{AccessLogTo, Anchor, LogFormat, TlsClientAuth, UnknownAnchor, UnknownLogFormat, UnknownTlsClientAuth};
 
@@ -22,6 +23,7 @@ mod error;
 mod file;
 pub(crate) mod sources;
 pub(crate) mod table;
+mod told;
 mod value;
 
 /// What a server runs with: every setting has a value, and the values go together.
@@ -281,23 +283,20 @@ impl Settings {
         for path in self.tls_certificate.iter_mut().chain(&mut self.tls_key).chain(&mut self.tls_client_ca) {
             *path = start.join(&*path);
         }
-        if let Some(address) = &mut self.admin {
-            absolute(address, start);
+        if let Some(Address::Unix(path)) = &mut self.admin {
+            *path = start.join(&*path);
         }
         for bind in self.bind.iter_mut().chain(&mut self.tls_bind) {
-            match bind {
-                Bind::Address(address) => absolute(address, start),
-                Bind::Passed(_) => {}
-            }
+            absolute(bind, start);
         }
     }
 }
 
 /// The address with its path, if it has one, made absolute.
-pub(crate) fn absolute(address: &mut Address, start: &Path) {
-    match address {
-        Address::Unix(path) => *path = start.join(&*path),
-        Address::Tcp(_) => {}
+pub(crate) fn absolute(bind: &mut Bind, start: &Path) {
+    match bind {
+        Bind::Address(Address::Unix(path)) => *path = start.join(&*path),
+        Bind::Address(Address::Tcp(_)) | Bind::Passed(_) => {}
     }
 }
 

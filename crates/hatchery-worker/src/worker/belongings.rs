@@ -98,8 +98,12 @@ impl Worker {
     /// The jobs that the program has declared under a name: work that is done in
     /// processes of its own, and may crash there.
     ///
-    /// A name that it has not declared is an error when one is run.
+    /// Ask for them before the worker serves: then a name that is wrong is a boot that has failed.
     ///
+    /// # Panics
+    /// If the program has declared no jobs of this name.
+    ///
+    /// # Example
     /// ```no_run
     /// use hatchery_worker::{JobError, Worker};
     ///
@@ -109,6 +113,7 @@ impl Worker {
     /// # let _ = thumbnail;
     /// ```
     #[must_use]
+    #[track_caller]
     pub fn jobs(&self, name: &str) -> Jobs {
         Jobs::new(name, &self.shared.jobs)
     }

@@ -6,7 +6,7 @@ use hatchery_master::control::Dormant;
 use hatchery_master::dormant::{self, Wake};
 use hatchery_master::successor::Legacy;
 use hatchery_master::{Control, Endpoint, Notify, PidFile, Predecessor, Relays};
-use hatchery_net::{Kept, Listener, Listeners, Passed, Spec};
+use hatchery_net::{Kept, Listener, Listeners, Passed};
 use hatchery_sys::Signal;
 use hatchery_sys::board::Board;
 use hatchery_sys::channel::Channel;
@@ -17,6 +17,7 @@ use tracing::info;
 use super::listeners::{Claimed, Left};
 use super::{BOARD_CELLS, companions, listeners, relays, reread};
 use crate::server::Make;
+use crate::settings::Sources;
 use crate::{Error, Settings, logging, starter};
 
 /// Nothing here is the program's own.
@@ -60,7 +61,7 @@ impl Ground {
     /// Binds, or takes from the predecessor, what is to be had.
     pub(super) fn claim(
         settings: &Settings,
-        named: &[Spec],
+        sources: &Sources,
         keeps: Vec<(String, Box<Make>)>,
         mut predecessor: Option<Predecessor>,
         passed: Passed,
@@ -86,10 +87,10 @@ impl Ground {
         let board = board.map_err(Error::Board)?;
         let relays = relays::claim(predecessor.as_mut()).map_err(Error::Relay)?;
         let anchor = predecessor.as_mut().and_then(|before| before.anchor.take());
-        let admin = listeners::admin(settings, predecessor.as_mut())?;
+        let admin = listeners::admin(settings, sources, predecessor.as_mut())?;
         let kept = companions::keep(keeps, predecessor.as_mut())?;
         let Claimed { listeners, link, leaving, left } =
-            listeners::claim(settings, named, predecessor, passed, stores)?;
+            listeners::claim(settings, sources, predecessor, passed, stores)?;
         // Nobody listens at the other end of a link to oneself.
         let link = link.filter(|_| !is_anew);
         Ok(Self {

@@ -2,6 +2,7 @@
 //! service manager's where one has passed them, others bound anew.
 
 use std::os::fd::AsFd;
+use std::slice;
 
 use hatchery_master::Predecessor;
 use hatchery_net::{Address, Bind, Holder, Inherited, ListenError, Listener, Listeners, Passed, Spec};
@@ -11,6 +12,8 @@ use hatchery_sys::{Pid, socket};
 use hatchery_worker::TLS;
 use tracing::info;
 
+use crate::settings::sources::Named;
+use crate::settings::{Place, Sources};
 use crate::{Error, ListenMode, Settings};
 
 /// What there is to serve.
@@ -45,14 +48,33 @@ impl Left {
     }
 }
 
+/// The error with who asks for what cannot be had.
+pub(super) fn blamed(error: ListenError, sources: &Sources, settings: &Settings) -> Error {
+    match error.asked_for().and_then(|wanted| sources.asker(settings, &wanted)) {
+        Some(Place { setting, origin }) => Error::Bind { setting, origin, source: Box::new(error) },
+        None => Error::Listen(error),
+    }
+}
+
 /// `stores` is whether the service manager is to store what is bound.
 pub(super) fn claim(
     settings: &Settings,
-    named: &[Spec],
+    sources: &Sources,
     predecessor: Option<Predecessor>,
     passed: Passed,
     stores: bool,
 ) -> Result<Claimed, Error> {
+    let claimed = claim_all(settings, &sources.named, predecessor, passed, stores);
+    claimed.map_err(|error| blamed(error, sources, settings))
+}
+
+fn claim_all(
+    settings: &Settings,
+    named: &[Named],
+    predecessor: Option<Predecessor>,
+    passed: Passed,
+    stores: bool,
+) -> Result<Claimed, ListenError> {
     let is_first = predecessor.is_none();
     let (mut inherited, places, link) = match predecessor {
         Some(predecessor) => (predecessor.listeners, predecessor.places, Some(predecessor.link)),
@@ -74,7 +96,7 @@ pub(super) fn claim(
     let (mut listeners, unasked) = hatchery_net::claim(&specs, inherited, mode, queues, backlog)?;
     if is_first && let Some(error) = unasked.iter().find_map(not_asked_for) {
         listeners.abandon();
-        return Err(error.into());
+        return Err(error);
     }
     if stores {
         listeners.keep_stored();
@@ -111,7 +133,7 @@ struct Known<'a> {
 /// What new settings ask for, of a server that has these listeners.
 pub(super) fn wanted_anew(
     settings: &Settings,
-    named: &[Spec],
+    named: &[Named],
     listeners: &Listeners,
 ) -> Result<Vec<Spec>, ListenError> {
     let open = listeners.iter().filter(|listener| !listener.is_closed());
@@ -121,18 +143,22 @@ pub(super) fn wanted_anew(
 }
 
 /// What is asked for, with the addresses of what was passed in the place of its names.
-fn wanted(settings: &Settings, named: &[Spec], known: &[Known<'_>]) -> Result<Vec<Spec>, ListenError> {
+fn wanted(settings: &Settings, named: &[Named], known: &[Known<'_>]) -> Result<Vec<Spec>, ListenError> {
     let passed = || known.iter().filter_map(|it| Some((it.name?, it.address)));
     let secure = specs(&settings.tls_bind, Some(TLS), known)?;
+    let mut by_name = Vec::new();
+    for Named { name, bind } in named {
+        by_name.extend(specs(slice::from_ref(bind), Some(name), known)?);
+    }
     let nameless: Vec<Spec> = passed()
         .map(|(_, address)| Spec { name: None, address: address.clone() })
-        .filter(|spec| !asks(named, spec) && !asks(&secure, spec))
+        .filter(|spec| !asks(&by_name, spec) && !asks(&secure, spec))
         .collect();
     let plain = match settings.bind_given || nameless.is_empty() {
         true => specs(&settings.bind, None, known)?,
         false => nameless,
     };
-    Ok(plain.into_iter().chain(secure).chain(named.iter().cloned()).collect())
+    Ok(plain.into_iter().chain(secure).chain(by_name).collect())
 }
 
 /// A list of addresses and names of what was passed, for listeners of this name.
@@ -167,7 +193,11 @@ fn not_asked_for(inherited: &Inherited) -> Option<ListenError> {
 }
 
 /// Where operators look at the server: the predecessor's, if it has the same address.
-pub(super) fn admin(settings: &Settings, predecessor: Option<&mut Predecessor>) -> Result<Option<Listener>, Error> {
+pub(super) fn admin(
+    settings: &Settings,
+    sources: &Sources,
+    predecessor: Option<&mut Predecessor>,
+) -> Result<Option<Listener>, Error> {
     let Some(address) = settings.admin.clone() else { return Ok(None) };
     let spec = Spec { name: None, address };
     let name = hatchery_master::successor::admin_name(&spec.address);
@@ -176,10 +206,10 @@ pub(super) fn admin(settings: &Settings, predecessor: Option<&mut Predecessor>) 
         Some(before.kept.swap_remove(index).1)
     });
     let listener = match handed {
-        Some(fd) => Listener::inherit(&spec, vec![fd])?,
-        None => Listener::bind(&spec, ListenMode::Shared, 1, ADMIN_BACKLOG)?,
+        Some(fd) => Listener::inherit(&spec, vec![fd]),
+        None => Listener::bind(&spec, ListenMode::Shared, 1, ADMIN_BACKLOG),
     };
-    Ok(Some(listener))
+    listener.map(Some).map_err(|error| blamed(error, sources, settings))
 }
 
 /// So many may wait to be told how the server is.

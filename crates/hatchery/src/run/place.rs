@@ -51,6 +51,8 @@ pub(super) fn answer(asked: Asked, sources: &Sources) -> Result<(), Error> {
     let text = match asked {
         Asked::Sample => asked::sample(),
         Asked::Check => {
+            // Who only looks at the exit code reads what is said beside it.
+            sources.strays.iter().for_each(|stray| exit::warn(stray));
             let (settings, mut report) = (sources.resolve()?, asked::report(sources)?);
             for warning in tls::check(&settings, sources)? {
                 report.extend(["# tls_certificate: ", &warning, "\n"]);

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
 
 use hatchery_master::{Predecessor, Reread};
-use hatchery_net::{Listeners, Spec};
+use hatchery_net::Listeners;
 use hatchery_sys::origin::Origin;
 use tracing::info;
 
@@ -21,7 +21,6 @@ use super::warning::Warning;
 /// So are the certificates that they name: one that cannot be used leaves everything as it was.
 pub(super) fn again(
     sources: &Sources,
-    named: &[Spec],
     left: &Left,
     current: &RefCell<Settings>,
     tls: &Tls,
@@ -37,13 +36,14 @@ pub(super) fn again(
     let mut warnings: Vec<_> = waiting.map(|(setting, when)| Warning::Waits { setting, when }.logged()).collect();
     let settings = with_fixed_ones_of(&current.borrow(), settings);
     let log = log_to_be(&current.borrow(), &settings).map_err(|error| error.one_line())?;
-    let specs =
-        super::listeners::wanted_anew(&settings, named, listeners).map_err(|error| Error::from(error).one_line())?;
+    let refused = |error| super::listeners::blamed(error, sources, &settings).one_line();
+    let specs = super::listeners::wanted_anew(&settings, &sources.named, listeners).map_err(refused)?;
     let queues = settings.queues();
     let listeners = listeners
         .revise(&specs, settings.listen_mode, queues, settings.backlog)
-        .map_err(|error| Error::from(left.explains(error)).one_line())?;
+        .map_err(|error| refused(left.explains(error)))?;
     let policy = settings.policy();
+    warnings.extend(sources.strays.iter().map(|stray| Warning::Stray(stray.clone()).logged()));
     warnings.extend(tls.adopt(&settings, renewed));
     if let (Some(path), Some(log)) = (&settings.log, log) {
         logging::go_on_with(path, log.as_fd());

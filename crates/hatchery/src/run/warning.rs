@@ -8,6 +8,8 @@ use tracing::warn;
 pub(super) enum Warning {
     #[error("`{setting}` has changed: it takes effect at {when}, not at a reload")]
     Waits { setting: &'static str, when: &'static str },
+    #[error("{0}")]
+    Stray(String),
     #[cfg(feature = "tls")]
     #[error("tls-certificate: {0}")]
     Certificate(String),

@@ -42,6 +42,8 @@ fn chapter() -> String {
          `HATCHERY_PID_FILE` and `pid_file`. The command line decides before the environment, that before\n\
          the file, and that before what the program sets itself. `--check-config` tells what would be used and\n\
          where each value comes from, `--sample-config` prints a [file](hatchery.toml) with all of them.\n\n\
+         A key that the file must not have is an error. A variable that begins with `HATCHERY_` and is no setting is a\n\
+         [warning](troubleshooting.md#it-does-not-start-settings): an environment is shared.\n\n\
          `DUR` is `500ms`, `10s`, `2m`, `1h`; `SIZE` is `512KiB`, `1GiB`. A list is repeated on the command line,\n\
          separated by commas in the environment, and an array in the file.\n\n\
          | flag | meaning | default | a change takes effect at |\n|---|---|---|---|\n",
@@ -86,8 +88,8 @@ pub(crate) fn report(sources: &Sources) -> Result<String, SettingsError> {
         let mark = if setting.kind == Kind::File && !line.starts_with('#') { "# " } else { "" };
         let _ = writeln!(text, "{mark}{line}");
     }
-    for address in &sources.named {
-        let _ = writeln!(text, "# the program itself listens on {address}");
+    for named in &sources.named {
+        let _ = writeln!(text, "# the program itself listens on {}", named.bind);
     }
     for stray in &sources.strays {
         let _ = writeln!(text, "# {stray}");

@@ -18,7 +18,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SettingsError {
-    /// A value that cannot be.
+    /// A value that cannot be, by itself or beside that of another setting.
     #[error("{setting} ({origin}): {reason}")]
     Value {
         /// The setting, written as it is at its origin: `--pid-file`,
@@ -57,20 +57,14 @@ pub enum SettingsError {
         /// Why not.
         source: io::Error,
     },
-    /// Several settings that are right, but not together, and none of which is the wrong one.
-    #[error("{settings}: {reason}")]
-    Contradiction {
-        /// Their names.
-        settings: &'static str,
-        /// Why they cannot both be, and what would be right.
-        reason: String,
-    },
 }
 
 /// Where a setting was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
+    /// Nowhere: it is what the setting is by itself.
+    Default,
     /// By the program itself, with a method of [`Server`](crate::Server).
     Program,
     /// In the file.
@@ -89,6 +83,7 @@ pub enum Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Default => f.write_str("default"),
             Self::Program => f.write_str("set by the program"),
             Self::File { path, line } => write!(f, "{} line {line}", path.display()),
             Self::Environment => f.write_str("environment"),

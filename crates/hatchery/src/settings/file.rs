@@ -34,7 +34,8 @@ fn parse(text: &str, path: &Path) -> Result<Vec<Given>, SettingsError> {
         let origin = origin(key.span().start);
         let key = key.get_ref();
         let Some(setting) = Setting::of_key(key) else {
-            return Err(SettingsError::UnknownKey { key: key.to_string(), origin, reason: expected_keys(key) });
+            let reason = if holds_others(value.get_ref()) { NOT_OURS.to_owned() } else { expected_keys(key) };
+            return Err(SettingsError::UnknownKey { key: key.to_string(), origin, reason });
         };
         let values = match texts(value.get_ref(), setting) {
             Ok(values) => values.into_iter().map(Into::into).collect(),
@@ -43,6 +44,20 @@ fn parse(text: &str, path: &Path) -> Result<Vec<Given>, SettingsError> {
         Ok(Given { setting, values, origin })
     });
     given.collect()
+}
+
+const NOT_OURS: &str =
+    "there is no such setting; those of an application belong into a file of their own, this one is hatchery's";
+
+/// No setting has keys of its own: somebody else's do.
+fn holds_others(value: &DeValue<'_>) -> bool {
+    match value {
+        DeValue::Table(_) => true,
+        DeValue::Array(items) => items.iter().any(|item| holds_others(item.get_ref())),
+        DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {
+            false
+        }
+    }
 }
 
 /// The value as the texts that a command line would have.
@@ -176,6 +191,12 @@ mod tests {
             ),
             ("pid-file = 'x'", "pid-file (/etc/lab.toml line 1): there is no such setting; did you mean `pid_file`?"),
             ("config = 'x'", "config (/etc/lab.toml line 1): a file cannot name another one; only the command line"),
+            (
+                "workers = 2\n[shop]\nname = 'x'",
+                "shop (/etc/lab.toml line 2): there is no such setting; those of an application belong into a file of their own, ",
+            ),
+            ("[[shop]]\nname = 'x'", "shop (/etc/lab.toml line 1): there is no such setting; those of an application "),
+            ("shop.name = 'x'", "shop (/etc/lab.toml line 1): there is no such setting; those of an application "),
             ("[log]\nfile = 'x'", "log (/etc/lab.toml line 1): expected a path, as in \"/run/app\", found a table"),
             (
                 "\n\nworkers = 'many'",

@@ -6,11 +6,12 @@ use std::{env, thread};
 
 use hatchery_core::policy::MAX_WORKERS;
 use hatchery_core::wire::handoff::VARIABLE;
-use hatchery_net::Address;
+use hatchery_net::Bind;
 
 use super::asked::Asked;
 use super::error::{Origin, SettingsError};
 use super::table::{Kind, Setting, TABLE, Unset};
+use super::told::{Place, Told};
 use super::{Settings, contradictions, file};
 
 /// Everything that settings are made of, kept as it was given: a reload makes
@@ -23,14 +24,21 @@ pub(crate) struct Sources {
     pub(crate) program: Vec<Given>,
     /// The folder that the program was started in: relative paths begin there.
     pub(crate) start: PathBuf,
-    /// Addresses that the program listens on by name, beside `bind`.
-    pub(crate) named: Vec<Address>,
+    /// What the program listens on by a name, beside `bind`.
+    pub(crate) named: Vec<Named>,
     /// Variables that look like settings and are none, as one line each.
     pub(crate) strays: Vec<String>,
     /// What is to be said instead of serving.
     pub(crate) asked: Option<Asked>,
     /// What the program has asked for and cannot have: a setting, and why.
     pub(crate) refused: Option<(String, String)>,
+}
+
+/// What the program listens on, by its own name for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) bind: Bind,
 }
 
 /// A setting as it was given: one value, or several for a list.
@@ -71,27 +79,25 @@ impl Sources {
             TABLE.iter().filter(|setting| setting.kind == Kind::List).for_each(|list| put_default(list, &mut settings));
         }
         settings.make_absolute(&self.start);
-        match contradictions::refuse(&settings, &self.named) {
-            Ok(()) => Ok(settings),
-            Err(SettingsError::Contradiction { settings, reason }) => Err(self.blame(&in_file, settings, reason)),
-            Err(error) => Err(error),
-        }
+        contradictions::refuse(&settings, &self.told(&in_file))?;
+        Ok(settings)
     }
 
     /// An error about a value of the right form, which only the system could find
     /// wrong: it names the setting as it is where it was given.
     pub(crate) fn wrong(&self, name: &'static str, reason: impl Into<String>) -> SettingsError {
-        let in_file = self.file().ok().flatten().and_then(|(path, named_by)| file::read(&path, &named_by).ok());
-        self.blame(&in_file.unwrap_or_default(), name, reason.into())
+        self.told(&self.in_file().unwrap_or_default()).wrong(name, reason)
     }
 
-    fn blame(&self, in_file: &[Given], name: &'static str, reason: String) -> SettingsError {
-        let mut all = self.program.iter().chain(in_file).chain(&self.environment).chain(&self.command_line);
-        match all.rfind(|given| given.setting.name == name) {
-            Some(given) => given.error(reason),
-            // Several settings, or its default, which nobody has given.
-            None => SettingsError::Contradiction { settings: name, reason },
-        }
+    /// Who asks for something to listen on.
+    pub(crate) fn asker(&self, settings: &Settings, wanted: &Bind) -> Option<Place> {
+        let binds = self.told(&self.in_file().unwrap_or_default()).binds(settings);
+        binds.into_iter().find_map(|(place, bind)| (bind == *wanted).then_some(place))
+    }
+
+    fn told<'a>(&'a self, in_file: &'a [Given]) -> Told<'a> {
+        let all = self.program.iter().chain(in_file).chain(&self.environment).chain(&self.command_line);
+        Told { given: all.collect(), named: &self.named }
     }
 
     /// What the settings file says now; nothing if there is none.
@@ -132,11 +138,7 @@ impl Given {
 
     /// The setting, written as it is where it was given.
     fn name(&self) -> String {
-        match self.origin {
-            Origin::CommandLine => format!("--{}", self.setting.name),
-            Origin::Environment => self.setting.variable(),
-            Origin::File { .. } | Origin::Program => self.setting.key(),
-        }
+        self.origin.spell(self.setting)
     }
 
     /// Parses what was given and stores it; a list replaces the one that was there.

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
-use super::sources::Given;
+use super::sources::{Given, Named};
 use super::table::{Kind, Setting, TABLE, Unset};
 use hatchery_net::Bind;
 
@@ -164,7 +164,7 @@ fn a_jitter_adds_to_something() {
     assert_eq!(quota("max_requests_jitter = 0"), None);
     assert_eq!(
         case("max_requests_jitter = 7").error(),
-        "max_requests_jitter (app.toml line 1): 7 requests more than for ever; expected max-requests as well"
+        "max_requests_jitter (app.toml line 1): 7 requests more than for ever; expected max_requests as well"
     );
     assert_eq!(case("balance = 'maybe'").error(), "balance (app.toml line 1): `maybe`: expected `on` or `off`");
 }
@@ -174,11 +174,11 @@ fn an_idle_server_has_to_come_back() {
     let case = |file: &str| Case::new().file(file);
     assert_eq!(
         case("idle_timeout = '1m'").error(),
-        "idle_timeout (app.toml line 1): only with on-demand: nothing would start the workers again"
+        "idle_timeout (app.toml line 1): only with on_demand: nothing would start the workers again"
     );
     assert_eq!(
         Case::new().file("").flag("idle-timeout", &["1m"]).error(),
-        "--idle-timeout (command line): only with on-demand: nothing would start the workers again"
+        "--idle-timeout (command line): only with --on-demand: nothing would start the workers again"
     );
     assert!(case("on_demand = true\nidle_timeout = '1m'").settings().policy().idle_timeout.is_some());
     assert_eq!(case("on_demand = true").settings().policy().idle_timeout, None);
@@ -274,7 +274,8 @@ fn what_is_wrong_names_the_setting_its_source_and_what_would_be_right() {
         ),
         (
             Case::new().flag("log", &["x"]).flag("pid-file", &["./x"]),
-            "--pid-file (command line): ./x is what log names as well; expected a path of its own".to_owned(),
+            "--pid-file (command line): ./x is what --log (command line) names as well; expected a path of its own"
+                .to_owned(),
         ),
     ];
     for (case, expected) in table {
@@ -293,16 +294,115 @@ fn a_path_is_there_for_one_thing() {
             }
             let value = |name| if matches!(name, "bind" | "admin") { "unix:/x" } else { "/x" };
             let error = Case::new().flag(one, &[value(*one)]).flag(other, &[value(*other)]).error();
-            let expected = format!("/x is what {other} names as well; expected a path of its own");
+            let expected = format!("/x is what --{other} (command line) names as well; expected a path of its own");
             assert_eq!(error, format!("--{one} (command line): {expected}"));
         }
     }
     for (name, value) in [("control", "/x.oldbin"), ("log", "/x.oldbin"), ("bind", "unix:/x.oldbin")] {
         let error = Case::new().flag("pid-file", &["/x"]).flag(name, &[value]).error();
         let expected = "/x.oldbin, its name while a predecessor drains, is what";
-        assert!(error.starts_with(&format!("--pid-file (command line): {expected} {name} names")), "{error}");
+        assert!(
+            error.starts_with(&format!("--pid-file (command line): {expected} --{name} (command line) names")),
+            "{error}"
+        );
     }
     drop(Case::new().flag("log", &["/x"]).flag("access-log", &["/x"]).settings());
+}
+
+#[test]
+fn of_certificates_and_keys_the_one_that_is_there_is_named_as_it_was_written() {
+    if !cfg!(feature = "tls") {
+        return;
+    }
+    let each = "expected one for each, in the same order";
+    let table = [
+        (
+            Case::new().file("workers = 1\ntls_bind = '[::1]:1'\ntls_certificate = 'a.pem'"),
+            format!("tls_certificate (app.toml line 3): there is no tls_key for it: {each}"),
+        ),
+        (
+            Case::new().flag("tls-key", &["a.key"]).flag("tls-bind", &["[::1]:1"]),
+            format!("--tls-key (command line): there is no --tls-certificate for it: {each}"),
+        ),
+        (
+            Case::new().variable("tls-certificate", &["a.pem"]),
+            format!("HATCHERY_TLS_CERTIFICATE (environment): there is no HATCHERY_TLS_KEY for it: {each}"),
+        ),
+        (
+            Case::new().file("tls_certificate = ['a.pem', 'b.pem']").flag("tls-key", &["a.key"]),
+            format!("--tls-key (command line): 1 for the 2 of tls_certificate (app.toml line 1): {each}"),
+        ),
+        (
+            Case::new().file("\ntls_bind = '[::1]:1'"),
+            "tls_bind (app.toml line 2): expected tls_certificate and tls_key as well".to_owned(),
+        ),
+        (
+            Case::new().program("tls-certificate", &["a.pem"]).program("tls-key", &["a.key"]),
+            "tls_certificate (set by the program): nothing speaks TLS; expected tls_bind as well".to_owned(),
+        ),
+        (
+            Case::new().flag("tls-client-auth", &["optional"]),
+            "--tls-client-auth (command line): expected --tls-client-ca as well: whose certificates are accepted?"
+                .to_owned(),
+        ),
+    ];
+    for (case, expected) in table {
+        assert_eq!(case.error(), expected);
+    }
+}
+
+#[test]
+fn an_address_that_is_there_twice_names_both_places() {
+    let named = |mut case: Case, address: &str| {
+        case.sources.named.push(Named { name: "lines".to_owned(), bind: address.parse().unwrap() });
+        case
+    };
+    let once = "expected each address once";
+    let table = [
+        (
+            Case::new().file("bind = '127.0.0.1:1'\nworkers = 1\nadmin = '127.0.0.1:1'"),
+            format!("admin (app.toml line 3): 127.0.0.1:1 is asked for by bind (app.toml line 1) as well; {once}"),
+        ),
+        (
+            Case::new().flag("admin", &["127.0.0.1:8080"]),
+            format!("--admin (command line): 127.0.0.1:8080 is asked for by bind (default) as well; {once}"),
+        ),
+        (
+            named(Case::new().variable("bind", &["127.0.0.1:1"]), "127.0.0.1:1"),
+            format!(
+                "bind_named \"lines\" (set by the program): 127.0.0.1:1 is asked for by HATCHERY_BIND (environment) as well; {once}"
+            ),
+        ),
+        (
+            named(Case::new().flag("bind", &["fd:web"]), "fd:web"),
+            format!(
+                "bind_named \"lines\" (set by the program): fd:web is asked for by --bind (command line) as well; {once}"
+            ),
+        ),
+        (
+            named(Case::new().file("control = '/run/x'"), "unix:/run/x"),
+            "control (app.toml line 1): /run/x is what bind_named \"lines\" (set by the program) names as well; \
+             expected a path of its own"
+                .to_owned(),
+        ),
+    ];
+    for (case, expected) in table {
+        assert_eq!(case.error(), expected);
+    }
+}
+
+#[test]
+fn who_asks_for_an_address_is_known() {
+    let case = Case::new().file("\nbind = ['127.0.0.1:1', 'fd:web']").flag("admin", &["127.0.0.1:2"]);
+    let settings = case.settings();
+    let asker = |bind: &str| {
+        let place = case.sources.asker(&settings, &bind.parse().unwrap())?;
+        Some(place.to_string().replace(&format!("{}/", case.dir.path().display()), ""))
+    };
+    assert_eq!(asker("127.0.0.1:1").as_deref(), Some("bind (app.toml line 2)"));
+    assert_eq!(asker("fd:web").as_deref(), Some("bind (app.toml line 2)"));
+    assert_eq!(asker("127.0.0.1:2").as_deref(), Some("--admin (command line)"));
+    assert_eq!(asker("127.0.0.1:3"), None);
 }
 
 #[test]

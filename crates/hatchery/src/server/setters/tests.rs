@@ -132,10 +132,23 @@ fn what_cannot_be_is_said_when_the_settings_are_made() {
 }
 
 #[test]
+fn a_named_address_is_what_bind_takes() {
+    for address in ["fd:lines", "127.0.0.1:0", "unix:lines.sock"] {
+        let settings = Server::new().bind_named("lines", address).settings().unwrap();
+        assert!(settings.bind.is_empty(), "{address}");
+    }
+    let error = Server::new().bind_named("lines", "fd:").settings().unwrap_err().to_string();
+    assert!(error.starts_with("bind_named \"lines\" (set by the program): `fd:` is no address: "), "{error}");
+}
+
+#[test]
 fn a_named_address_alone_is_enough() {
     let named = || Server::new().bind_named("raw", "127.0.0.1:1");
     assert!(named().settings().unwrap().bind.is_empty());
     assert_eq!(named().bind("127.0.0.1:2").settings().unwrap().bind.len(), 1);
     let error = named().bind("127.0.0.1:1").settings().unwrap_err().to_string();
-    assert_eq!(error, "bind (set by the program): 127.0.0.1:1 is there twice; expected each address once");
+    assert_eq!(
+        error,
+        "bind_named \"raw\" (set by the program): 127.0.0.1:1 is asked for by bind (set by the program) as well; expected each address once"
+    );
 }
