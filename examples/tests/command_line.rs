@@ -27,7 +27,7 @@ fn a_log_does_not_hide_from_the_starter_why_the_server_does_not_start() {
     let address = holder.local_addr().expect("an address").to_string();
     let start = Start::lab().set("bind", &address);
     let log = start.path("server.log").display().to_string();
-    start.set("log", &log).ended().assert_one_line(1, &["lab: error: address in use", &address]);
+    start.set("log", &log).ended().assert_one_line(1, &["lab: error: --bind (command line): address in use", &address]);
 }
 
 #[test]
