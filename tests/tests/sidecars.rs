@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use hatchery_tests::chores::good;
+use hatchery_tests::client::Client;
 use hatchery_tests::{End, Lab, Start, chores, log, procfs};
 use nix::sys::signal::Signal;
 
@@ -93,12 +94,27 @@ fn a_reload_and_an_upgrade_replace_it() {
     lab.stop();
 }
 
+/// A request that is not answered before the file `last.end` is there, and tells the sidecar of itself then.
+struct LastRequest {
+    lab: Lab,
+    sidecar: i32,
+    master: i32,
+    last: Client,
+}
+
+impl LastRequest {
+    fn begin() -> Self {
+        let lab = start("notes").ready();
+        let (sidecar, master) = (lab.one_titled("hatchery: sidecar beat"), lab.serving());
+        let last = lab.asked("/tell?last");
+        let _worker = lab.begun("last");
+        Self { lab, sidecar, master, last }
+    }
+}
+
 #[test]
 fn at_a_stop_what_the_last_request_sends_it_is_not_lost() {
-    let lab = start("notes").ready();
-    let (sidecar, master) = (lab.one_titled("hatchery: sidecar beat"), lab.serving());
-    let mut last = lab.asked("/tell?last");
-    let _worker = lab.begun("last");
+    let LastRequest { lab, sidecar, master, mut last } = LastRequest::begin();
     lab.signal(Signal::SIGTERM);
     lab.until_logged(log::STOP_BEGUN, 1);
     lab.put("last.end");
@@ -111,10 +127,7 @@ fn at_a_stop_what_the_last_request_sends_it_is_not_lost() {
 
 #[test]
 fn one_that_dies_while_the_last_request_is_answered_is_replaced() {
-    let lab = start("notes").ready();
-    let (sidecar, master) = (lab.one_titled("hatchery: sidecar beat"), lab.serving());
-    let mut last = lab.asked("/tell?last");
-    let _worker = lab.begun("last");
+    let LastRequest { lab, sidecar, master, mut last } = LastRequest::begin();
     lab.signal(Signal::SIGTERM);
     lab.until_logged(log::STOP_BEGUN, 1);
     lab.signal_to(sidecar, Signal::SIGKILL);
@@ -129,10 +142,7 @@ fn one_that_dies_while_the_last_request_is_answered_is_replaced() {
 
 #[test]
 fn in_a_generation_that_leaves_it_goes_after_the_last_worker() {
-    let lab = start("notes").ready();
-    let (sidecar, master) = (lab.one_titled("hatchery: sidecar beat"), lab.serving());
-    let mut last = lab.asked("/tell?last");
-    let _worker = lab.begun("last");
+    let LastRequest { lab, sidecar, master, mut last } = LastRequest::begin();
     lab.signal(Signal::SIGUSR2);
     lab.until_logged(log::RETIRING, 1);
     assert!(said(&lab, "drains").is_empty(), "its worker has not answered yet");
