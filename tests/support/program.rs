@@ -56,8 +56,20 @@ impl Program {
 }
 
 /// The examples that tests start.
-const EXAMPLES: [&str; 11] =
-    ["echo", "grpc", "hello", "lab", "proxy_protocol", "sse", "thumbnails", "tls", "tower_http", "udp", "websocket"];
+const EXAMPLES: [&str; 12] = [
+    "axum",
+    "echo",
+    "grpc",
+    "hello",
+    "lab",
+    "proxy_protocol",
+    "sse",
+    "thumbnails",
+    "tls",
+    "tower_http",
+    "udp",
+    "websocket",
+];
 
 /// The path of an example, built in the profile of the tests when it is not there or is old.
 ///
