@@ -91,7 +91,7 @@ fn a_machine_that_is_paused_while_all_is_quiet() {
     assert_eq!(lab.whoami().master, lab.first());
     lab.signal(Signal::SIGHUP);
     lab.until_logged(log::RELOAD_DONE, 1);
-    assert!(lab.ready().is_disjoint(&before));
+    lab.until("the old workers are gone", || lab.ready().is_disjoint(&before));
     assert_nobody_was_killed(&lab);
     lab.stop();
 }
