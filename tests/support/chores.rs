@@ -8,6 +8,7 @@ use crate::lab::Lab;
 use crate::procfs::Process;
 use crate::program::Program;
 use crate::start::Start;
+use crate::wait;
 
 /// What it takes to start it; `path` is the program's.
 #[must_use]
@@ -34,8 +35,10 @@ impl Lab {
     /// When there is none, or there stay several.
     #[must_use]
     pub fn one_titled(&self, title: &str) -> i32 {
-        self.until(&format!("there is one process `{title}`"), || self.titled(title).len() == 1);
-        self.titled(title)[0].pid
+        wait::until(&format!("there is one process `{title}`"), || match self.titled(title).as_slice() {
+            [only] => Some(only.pid),
+            _ => None,
+        })
     }
 
     /// A request on a connection of its own, of which the answer is read later.
