@@ -267,12 +267,12 @@ impl Accounts {
                 full = true;
             }
         }
-        // Where the whole connection has no room, it may be those streams that have filled it.
-        for stream in self.streams.values_mut().filter(|stream| stream.fate == Fate::Lives) {
-            if stream.answer.lag < terms.send {
-            } else if full {
+        // Where the whole connection has no room, it may be those streams that have filled it: all others wait anew.
+        let has_room = |stream: &Stream| stream.fate == Fate::Lives && first + stream.answer.room > 0;
+        for stream in self.streams.values_mut().filter(|stream| has_room(stream)) {
+            if full {
                 stream.answer.lag = Duration::ZERO;
-            } else {
+            } else if stream.answer.lag >= terms.send {
                 stream.fate = Fate::Condemned(Duration::ZERO);
                 limit(Counter::SendTimeout);
             }

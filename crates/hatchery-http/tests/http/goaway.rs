@@ -145,7 +145,7 @@ fn a_client_that_never_answers_the_ping_is_closed_between_two_streams() {
 
 #[test]
 fn a_silent_client_is_asked_whether_it_is_there() {
-    let worker = Worker::with_limits(Limits { pings: 100, ..Limits::default() });
+    let worker = Worker::with_limits(Limits { pings: 500, ..Limits::default() });
     let mut raw = Raw::connect(&worker);
     raw.get(1, "/hold");
     let held = worker.gate.wait();

@@ -282,7 +282,7 @@ fn an_early_answer_that_is_given_no_room_ends_the_connection() {
 /// Whoever fills the whole connection's room holds all others up: it goes first, and then they go on.
 #[test]
 fn an_answer_that_fills_the_connection_ends_before_others_do() {
-    let worker = Worker::with_limits(Limits { send: 300, ..Limits::default() });
+    let worker = Worker::with_limits(Limits { send: 1000, head: 200, ..Limits::default() });
     let client = worker.connect();
     run(async {
         let (mut sender, _connection) = connect_with(&client, 65_535, 65_535).await;
@@ -292,9 +292,15 @@ fn an_answer_that_fills_the_connection_ends_before_others_do() {
         while room > 0 {
             room -= unread.data().await.unwrap().unwrap().len();
         }
+        // A fifth of the time later.
+        limited(&worker).await;
         // Its head comes, and not a byte behind it.
         let other = get(&mut sender, "/other").await.unwrap();
         assert_ended(unread.data().await.unwrap());
+        // More than what was left of its own time then, which it has anew.
+        for _ in 0..2 {
+            limited(&worker).await;
+        }
         unread.flow_control().release_capacity(65_535).unwrap();
         assert_eq!(rest(other).await.unwrap(), "/other");
     });
