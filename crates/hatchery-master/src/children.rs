@@ -25,9 +25,12 @@ const OUTBOX_LIMIT: usize = 64;
 const MESSAGE_LIMIT: usize = 64 * 1024;
 
 /// All workers that have not been reaped.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Children {
     by_pid: BTreeMap<Pid, Child>,
+    /// Made once. To clear another one for each message would write to pages that workers share, and so
+    /// cost each of them a copy; of this one nothing is written to but what messages reach.
+    message: Box<[u8]>,
 }
 
 #[derive(Debug)]
@@ -63,6 +66,12 @@ pub enum Delivery {
     Done,
     /// The worker has stopped reading long ago.
     Stuck,
+}
+
+impl Default for Children {
+    fn default() -> Self {
+        Self { by_pid: BTreeMap::new(), message: vec![0; MESSAGE_LIMIT].into_boxed_slice() }
+    }
 }
 
 impl Children {
@@ -160,14 +169,13 @@ impl Children {
     pub fn listen(&mut self, pid: Pid) -> Vec<Event> {
         let Some(child) = self.by_pid.get_mut(&pid) else { return Vec::new() };
         let mut heard = Vec::new();
-        let mut message = vec![0; MESSAGE_LIMIT];
         while child.speaks == Speaks::Yes {
-            match child.channel.recv(&mut message) {
+            match child.channel.recv(&mut self.message) {
                 Ok(Received::Message { len, fds }) => {
                     if let Some(fd) = fds.into_iter().next() {
                         child.ledger = Reader::new(File::from(fd)).ok();
                     }
-                    match WorkerSays::decode(&message[..len]) {
+                    match WorkerSays::decode(&self.message[..len]) {
                         Ok(says) => heard.push(Event::Worker { pid, says }),
                         Err(error) => {
                             warn!(target: "hatchery", "worker (pid {pid}) sent something that is no message: {error}");
@@ -202,5 +210,22 @@ impl Child {
                 Err(_) => self.outbox.clear(),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn to_listen_writes_no_further_than_messages_reach() {
+        let (ours, theirs) = Channel::pair().expect("a pair");
+        let mut children = Children::new();
+        children.born(Pid(1), ours, 0);
+        children.message.fill(7);
+        let says = WorkerSays::HowIsIt.encode();
+        theirs.send(&says, &[]).expect("room");
+        assert_eq!(children.listen(Pid(1)), [Event::Worker { pid: Pid(1), says: WorkerSays::HowIsIt }]);
+        assert!(children.message[says.len()..].iter().all(|byte| *byte == 7));
     }
 }
