@@ -136,6 +136,16 @@ fn a_unix_queue_that_is_shut_is_left_alone() {
 }
 
 fn the_final_stop_of_a_unix_socket() {
+    // One that does not see that its queue is shut lingers for a second each time; a busy machine is slow now and then.
+    let took: Vec<Duration> = std::iter::repeat_with(final_stop_of_a_unix_socket).take(10).collect();
+    assert!(
+        took.iter().any(|took| *took < Duration::from_millis(900)),
+        "it has not seen that the queue is shut: {took:?}"
+    );
+}
+
+/// How long it takes once the queue is empty.
+fn final_stop_of_a_unix_socket() -> Duration {
     let (_dir, path, master) = unix_master();
     let child = master.serving(Options::default());
     child.kill(Signal::SIGSTOP);
@@ -151,5 +161,5 @@ fn the_final_stop_of_a_unix_socket() {
         assert_eq!(hear(client), "bye");
     }
     child.exits_with(0);
-    assert!(start.elapsed() < Duration::from_millis(900), "it has not seen that the queue is shut");
+    start.elapsed()
 }
