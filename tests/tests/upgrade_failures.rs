@@ -111,6 +111,23 @@ fn a_program_that_hangs_and_does_not_listen_to_term() {
     fails_and_recovers(start, &deaf, &["boot-timeout"]);
 }
 
+/// An operator who puts things right is not sent away because what went wrong is still on its way out.
+#[test]
+fn the_next_one_waits_until_the_failed_one_is_gone() {
+    let lab = Start::lab().set("boot-timeout", "1s").ready();
+    // For two seconds more, after which it is killed.
+    lab.install(&Program::Script("trap '' TERM\nwhile :; do sleep 0.1; done".to_owned()));
+    lab.signal(Signal::SIGUSR2);
+    lab.until_logged(log::UPGRADE_FAILED, 1);
+    lab.install(&Program::lab());
+    lab.signal(Signal::SIGUSR2);
+    lab.until("the successor serves", || lab.generation() == Some(2));
+    let said = lab.log();
+    assert!(said.contains("upgrade follows the end of the successor that failed"), "{said}");
+    lab.until("the predecessor is gone", || lab.has_ended(lab.first()));
+    lab.stop();
+}
+
 #[test]
 fn a_program_that_refuses_its_settings() {
     let bad = Program::Script(format!("exec {} --no-such-flag", hatchery_tests::program::example("lab").display()));

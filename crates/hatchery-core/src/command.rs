@@ -25,8 +25,10 @@ enum Busy {
     Booting,
     /// Workers are being replaced.
     Reloading,
-    /// A successor is being prepared, or is on its way out.
+    /// A successor is being prepared, or is on its way out while nobody is to be served.
     Upgrading,
+    /// A successor that has failed is on its way out; this one serves as ever.
+    ClearingUp,
     /// The predecessor serves; nothing is this one's yet.
     NotYetServing,
     /// The successor serves; this one only finishes what it has.
@@ -79,6 +81,19 @@ impl Master {
                 Command::StopAtOnce => self.stop(now, out),
                 _ => Self::refuse(command, "an upgrade is under way", out),
             },
+            Busy::ClearingUp => match command {
+                Command::Reload | Command::Upgrade => {
+                    self.postpone(command, "the end of the successor that failed", out);
+                }
+                Command::Stop => self.announce_stop(now, out),
+                Command::StopAtOnce => self.stop(now, out),
+                Command::Rest
+                | Command::More
+                | Command::Fewer
+                | Command::Reopen
+                | Command::Scale(_)
+                | Command::Recycle(_) => Self::refuse(command, "a successor that failed has not ended yet", out),
+            },
             Busy::Booting => match command {
                 Command::Reload | Command::Upgrade => self.postpone(command, "the boot", out),
                 Command::Rest => Self::refuse(command, "still booting", out),
@@ -111,6 +126,7 @@ impl Master {
             (Life::Dozing, _, _) => Busy::Dozing,
             (Life::LameDuck { .. }, _, _) => Busy::Announced,
             (_, Upgrade::Probation { .. } | Upgrade::Retiring { .. } | Upgrade::Leaving, _) => Busy::Replaced,
+            (Life::Serving, Upgrade::Aborting { .. }, _) => Busy::ClearingUp,
             (
                 _,
                 Upgrade::Starting | Upgrade::Preparing { .. } | Upgrade::Committed { .. } | Upgrade::Aborting { .. },

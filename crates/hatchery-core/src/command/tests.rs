@@ -5,9 +5,9 @@ use crate::event::Event;
 use crate::ids::{Pid, Slot};
 use crate::lineage::Readiness;
 use crate::testing::{NOW, booting, check, name, serving, settings, short};
-use crate::upgrade::Link;
+use crate::upgrade::{Link, Patience};
 
-const STATES: [&str; 16] = [
+const STATES: [&str; 17] = [
     "serving",
     "told later",
     "preparing, told later",
@@ -20,6 +20,7 @@ const STATES: [&str; 16] = [
     "rolling",
     "preparing",
     "committed",
+    "clearing up",
     "awaiting",
     "probation",
     "stopping",
@@ -65,6 +66,10 @@ fn in_state(state: &str) -> Master {
         }
         "preparing" => master.upgrade = Upgrade::Preparing { successor, deadline: later, link: Link::Open },
         "committed" => master.upgrade = Upgrade::Committed { successor, deadline: later },
+        "clearing up" => {
+            let patience = Patience::Kill { at: later };
+            master.upgrade = Upgrade::Aborting { successor: Some(successor), link: Link::Open, patience };
+        }
         "awaiting" => {
             master.life = Life::Booting;
             master.lineage = Lineage::Awaiting(Readiness::Ready);
@@ -250,6 +255,17 @@ committed             | more         | serving  | Refused
 committed             | fewer        | serving  | Refused
 committed             | scale        | serving  | Refused
 committed             | recycle      | serving  | Refused
+
+clearing up           | stop         | stopping | StopBegun, ABORT, 1: finish, 2: finish
+clearing up           | stop at once | stopping | StopBegun, ABORT, 1: finish, 2: finish
+clearing up           | reload       | serving  | Postponed
+clearing up           | upgrade      | serving  | Postponed
+clearing up           | reopen       | serving  | reopen, Reopened, 1: reopen, 2: reopen
+clearing up           | rest         | serving  | Refused
+clearing up           | more         | serving  | Refused
+clearing up           | fewer        | serving  | Refused
+clearing up           | scale        | serving  | Refused
+clearing up           | recycle      | serving  | Refused
 
 awaiting              | stop         | stopping | FAILED, StopBegun, 1: drain as last, 2: drain as last, shut relay
 awaiting              | stop at once | stopping | FAILED, StopBegun, 1: drain as last, 2: drain as last, shut relay
