@@ -178,6 +178,16 @@ impl Lab {
         self.workers_of(self.serving(), |stage| stage == Stage::Ready)
     }
 
+    /// The slots of those: one whose successor is ready may not have been told yet, and be ready as well.
+    #[must_use]
+    pub fn ready_slots(&self) -> BTreeSet<u16> {
+        let slot = |pid: i32| match Process::read(pid)?.role() {
+            Role::Worker { slot, .. } => Some(slot),
+            Role::Master { .. } | Role::Other => None,
+        };
+        self.ready().into_iter().filter_map(slot).collect()
+    }
+
     /// The living workers of any master at a stage.
     #[must_use]
     pub fn workers_of(&self, master: i32, stage: impl Fn(Stage) -> bool) -> BTreeSet<i32> {
@@ -365,9 +375,9 @@ impl Lab {
     /// When that does not happen.
     pub fn upgrade(&self) -> i32 {
         let old = self.serving();
-        let workers = self.ready().len();
+        let slots = self.ready_slots();
         self.signal(Signal::SIGUSR2);
-        self.until("the successor serves", || self.serving() != old && self.ready().len() == workers);
+        self.until("the successor serves", || self.serving() != old && self.ready_slots() == slots);
         self.until("the predecessor is gone", || self.processes().iter().all(|process| process.pid != old));
         self.serving()
     }

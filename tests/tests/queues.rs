@@ -33,6 +33,11 @@ fn all_answered(clients: &mut [Client]) -> BTreeSet<i32> {
     clients.iter_mut().map(|client| client.answer().expect("an answer").whoami().pid).collect()
 }
 
+/// Waits until each worker answers from its queue, and no neighbour any more for one that was not there. Everybody is answered.
+fn until_each_has_its_own(lab: &Lab) {
+    lab.until("each answers from its queue", || all_answered(&mut come(lab)) == lab.ready());
+}
+
 /// The worker in this slot.
 fn in_slot(lab: &Lab, slot: u16) -> i32 {
     let is_it = |pid: &i32| {
@@ -52,17 +57,17 @@ fn more_workers_get_more_queues_and_fewer_keep_them() {
         lab.until("one more, with a queue", || lab.ready().len() == workers && lab.queues() == workers);
     }
     load.more(50);
-    assert_eq!(all_answered(&mut come(&lab)), lab.ready(), "each has its queue");
+    until_each_has_its_own(&lab);
     lab.upgrade();
     assert_eq!((lab.ready().len(), lab.queues()), (4, 4));
-    assert_eq!(all_answered(&mut come(&lab)), lab.ready());
+    until_each_has_its_own(&lab);
     for workers in [3, 2, 1] {
         lab.signal(Signal::SIGTTOU);
         lab.until("one less", || lab.workers().len() == workers);
         load.more(50);
         assert_eq!(lab.queues(), 4, "a queue is never closed while somebody serves");
     }
-    assert_eq!(all_answered(&mut come(&lab)), lab.ready());
+    until_each_has_its_own(&lab);
     lab.signal(Signal::SIGTTIN);
     lab.until("one more", || lab.ready().len() == 2);
     lab.upgrade();
@@ -83,7 +88,7 @@ fn an_upgrade_to_fewer_workers_leaves_nobody_in_a_queue() {
     lab.until("the predecessor is gone", || lab.has_ended(lab.first()));
     lab.until("one worker", || lab.ready().len() == 1);
     load.more(100);
-    assert_eq!(all_answered(&mut come(&lab)), lab.ready());
+    until_each_has_its_own(&lab);
     assert_eq!(lab.queues(), 4);
     load.finish_without_failure();
     lab.stop();
@@ -111,7 +116,7 @@ fn who_is_queued_for_a_worker_that_dies_is_answered() {
     lab.signal_to(victim, Signal::SIGKILL);
     assert!(!all_answered(&mut clients).contains(&victim));
     lab.until("it is replaced", || lab.ready().len() == 4);
-    assert_eq!(all_answered(&mut come(&lab)), lab.ready());
+    until_each_has_its_own(&lab);
     lab.stop();
 }
 
@@ -121,7 +126,7 @@ fn a_neighbour_accepts_for_a_worker_that_is_blocked_until_it_answers() {
     // On a connection of its own, so that it is known who will be blocked.
     let mut spinner = Client::connect(lab.address()).expect("a connection");
     let blocked = spinner.get("/whoami").expect("an answer").whoami().pid;
-    spinner.ask("/spin?ms=4000").expect("sent");
+    spinner.ask("/spin?ms=8000").expect("sent");
     // Whom it had accepted before that would have to wait with it.
     lab.until_read(lab.address(), &spinner);
     let began = Instant::now();
@@ -137,12 +142,12 @@ fn a_neighbour_accepts_for_a_worker_that_is_blocked_until_it_answers() {
     assert!(!spinner.has_something() && !spinner.is_closed().expect("open"), "it was blocked all the time");
     println!("the slowest of {rounds} x {MANY} took {} ms", slowest.as_millis());
     assert_eq!(log::WORKER_BLOCKED.count(&lab.log()), 1);
-    // 300 ms on a machine that has nothing else to do; without a neighbour they wait for 2.5 s and more.
-    assert!(slowest < Duration::from_millis(2200), "{slowest:?}");
+    // 300 ms on a machine that has nothing else to do; without a neighbour they wait for 6.5 s and more.
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
 
     assert_eq!(spinner.answer().expect("an answer").text(), "spun\n");
     lab.until_logged(log::WORKER_ANSWERS, 1);
-    assert_eq!(all_answered(&mut come(&lab)), lab.ready());
+    until_each_has_its_own(&lab);
     // Nobody else accepts from its queue now: while it stands still, those in it wait for it.
     lab.freeze(blocked);
     let mut waiting = come(&lab);
