@@ -27,21 +27,13 @@ fn reload(lab: &Lab, addresses: &[&str]) {
     lab.until_logged(log::RELOAD_DONE, done + 1);
 }
 
-/// Asks until nobody listens any more, which is the only failure that there may be, but for one:
-/// the kernel resets whoever it lets in between the last look into the queue and its end.
+/// Asks until nobody listens any more, which is the only failure that there may be.
 fn until_refused(address: &str) -> u64 {
     let (end, mut answered) = (Instant::now() + Duration::from_secs(60), 0);
     while Instant::now() < end {
         match client::get(address, "/") {
             Ok(answer) => assert_eq!(answer.status, 200),
             Err(Failure::NotConnected(error)) if error.kind() == ErrorKind::ConnectionRefused => return answered,
-            Err(Failure::NotConnected(error) | Failure::Broken(error))
-                if error.kind() == ErrorKind::ConnectionReset =>
-            {
-                let next = client::get(address, "/");
-                assert!(matches!(next, Err(Failure::NotConnected(_))), "reset, and served on after {answered} answers");
-                return answered;
-            }
             Err(failure) => panic!("after {answered} answers: {failure}"),
         }
         answered += 1;

@@ -75,6 +75,9 @@ pub enum Action {
     TakePidFile,
     /// The successor is gone: put this master's pid file back.
     TakeBackPidFile,
+    /// Let nobody new into any accept queue: they are shut next. Answer with `QueuesQuiet`
+    /// when nobody waits in them or is half way in, if that comes before they are shut.
+    BarQueues,
     /// End every accept queue, for every process that holds a copy, and the relay.
     ShutQueues,
     /// End the accept queues of these listeners: nobody serves them any more.

@@ -58,6 +58,8 @@ pub enum Event {
     },
     /// Somebody waits in a queue while everything is being let go.
     Knocked,
+    /// Nobody waits in a queue or is half way in, answering [`Action::BarQueues`](crate::Action::BarQueues).
+    QueuesQuiet,
     /// These listeners are closed, answering [`Action::CloseListeners`](crate::Action::CloseListeners).
     ListenersClosed {
         /// Which they are, counted from 0.

@@ -254,6 +254,7 @@ impl Master {
             Event::QueuesAdded { counts } => self.queues_added(counts, out),
             Event::QueuesNotAdded { text } => out.push(Action::Log(Notice::QueuesNotAdded { text })),
             Event::Knocked => self.wake(out),
+            Event::QueuesQuiet => self.queues_quiet(out),
             Event::ListenersClosed { listeners } => self.listeners_closed(&listeners),
             Event::Settings { policy, listeners } => {
                 self.listeners_revised(listeners);
@@ -290,7 +291,7 @@ impl Master {
         self.roll_on(out);
         self.close_unserved(out);
         self.run_postponed(out);
-        self.finish_closing(out);
+        self.finish_closing(now, out);
         self.settle_heirs(now, out);
         self.settle_pulse(now, out);
         self.leave(out);

@@ -15,26 +15,41 @@
 //! balancers look elsewhere before anything is closed. Where there is no
 //! `stop-delay`, or nobody was told that it is ready, the stop begins at once.
 //!
-//! At the final stop everything that waits in a queue is accepted first. Then
-//! the queues are shut for every process that holds a copy of them: clients
+//! At the final stop everything that waits in a queue is accepted first:
+//!
+//! ```text
+//! Emptying ─────────────────────▶ Settling ────────────────────▶ Done
+//!    │  workers have seen them        │   nobody is half way in,  ▲
+//!    │  empty: no newcomers           │   or 500 ms are over      │
+//!    └────────────────────────────────┴───────────────────────────┘
+//!          no worker is left, or another generation has the queues as well
+//! ```
+//! Then the queues are shut for every process that holds a copy of them: clients
 //! would otherwise connect to a service that is gone, and a restart would meet
-//! "address in use".
+//! "address in use". Whoever connects between the last `accept` and that would be
+//! reset; so newcomers are kept out before, and workers accept all the while.
 
 use std::time::Duration;
 
 use crate::action::Action;
 use crate::ids::Pid;
+use crate::lineage::Lineage;
 use crate::master::{Actions, Master};
 use crate::notice::{Cause, Notice};
 use crate::rollout::Rollout;
 use crate::time::Moment;
+use crate::upgrade::Upgrade;
 use crate::wire::upgrade::SuccessorSays;
 use crate::wire::worker::MasterSays;
-use crate::worker::{Bequest, Phase};
+use crate::worker::{Bequest, Phase, Worker};
 
 /// How long workers may take to empty their queues before these are shut all the
 /// same: at the most, and half of the time that they have for draining.
 const EMPTYING: Duration = Duration::from_secs(1);
+
+/// How long those who are half way in may take, at the most, and a quarter of the time
+/// for draining: the round trip of a handshake.
+const SETTLING: Duration = Duration::from_millis(500);
 
 /// What a master is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -71,6 +86,11 @@ pub enum Life {
 pub enum Closing {
     /// Workers accept until they are empty.
     Emptying {
+        /// When they are shut at the latest.
+        until: Moment,
+    },
+    /// Nobody new is let in; who is half way in comes in, and is accepted.
+    Settling {
         /// When they are shut at the latest.
         until: Moment,
     },
@@ -121,7 +141,8 @@ impl Life {
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
         match self {
-            Self::LameDuck { until } | Self::Stopping { closing: Closing::Emptying { until } } => Some(*until),
+            Self::LameDuck { until }
+            | Self::Stopping { closing: Closing::Emptying { until } | Closing::Settling { until } } => Some(*until),
             Self::Stopping { closing: Closing::Done }
             | Self::Booting
             | Self::Serving
@@ -134,7 +155,10 @@ impl Life {
 
     pub(crate) fn map_moments(&mut self, map: &impl Fn(Moment) -> Moment) {
         match self {
-            Self::LameDuck { until } | Self::Stopping { closing: Closing::Emptying { until } } => *until = map(*until),
+            Self::LameDuck { until }
+            | Self::Stopping { closing: Closing::Emptying { until } | Closing::Settling { until } } => {
+                *until = map(*until);
+            }
             Self::Stopping { closing: Closing::Done }
             | Self::Booting
             | Self::Serving
@@ -241,9 +265,10 @@ impl Master {
     pub(crate) fn life_due(&mut self, now: Moment, out: &mut Actions) {
         match self.life {
             Life::LameDuck { until } if until <= now => self.stop(now, out),
-            Life::Stopping { closing: Closing::Emptying { until } } if until <= now => self.shut_queues(out),
+            Life::Stopping { closing: Closing::Emptying { until } } if until <= now => self.bar_queues(now, out),
+            Life::Stopping { closing: Closing::Settling { until } } if until <= now => self.shut_queues(out),
             Life::LameDuck { .. }
-            | Life::Stopping { closing: Closing::Emptying { .. } | Closing::Done }
+            | Life::Stopping { closing: Closing::Emptying { .. } | Closing::Settling { .. } | Closing::Done }
             | Life::Booting
             | Life::Serving
             | Life::Resting
@@ -253,12 +278,47 @@ impl Master {
         }
     }
 
-    pub(crate) fn finish_closing(&mut self, out: &mut Actions) {
+    pub(crate) fn finish_closing(&mut self, now: Moment, out: &mut Actions) {
         let finishing = self.roster.iter().any(|worker| matches!(worker.phase, Phase::Finishing { .. }));
-        let is_emptying = matches!(self.life, Life::Stopping { closing: Closing::Emptying { .. } });
-        if is_emptying && !finishing {
+        match self.life {
+            Life::Stopping { closing: Closing::Emptying { .. } } if !finishing => self.bar_queues(now, out),
+            Life::Stopping { closing: Closing::Settling { .. } } if !self.somebody_accepts() => self.shut_queues(out),
+            Life::Stopping { .. }
+            | Life::LameDuck { .. }
+            | Life::Booting
+            | Life::Serving
+            | Life::Resting
+            | Life::Dozing
+            | Life::GivingUp { .. }
+            | Life::Over => {}
+        }
+    }
+
+    pub(crate) fn queues_quiet(&mut self, out: &mut Actions) {
+        if matches!(self.life, Life::Stopping { closing: Closing::Settling { .. } }) {
             self.shut_queues(out);
         }
+    }
+
+    /// Newcomers are kept out by what belongs to the sockets, and would stay there if this master
+    /// were killed before it has shut them. So not while another generation may come to serve them.
+    fn bar_queues(&mut self, now: Moment, out: &mut Actions) {
+        let alone = match self.lineage {
+            Lineage::First | Lineage::Heir | Lineage::Alone => self.upgrade == Upgrade::Idle,
+            Lineage::Awaiting(_) | Lineage::Backed { .. } | Lineage::Released { .. } => false,
+        };
+        if !alone || !self.somebody_accepts() {
+            return self.shut_queues(out);
+        }
+        out.push(Action::BarQueues);
+        let until = now + SETTLING.min(self.policy.drain_timeout / 4);
+        self.life = Life::Stopping { closing: Closing::Settling { until } };
+    }
+
+    /// Whether a worker is left that may accept until the queues are shut.
+    fn somebody_accepts(&self) -> bool {
+        let accepts = |worker: &Worker| matches!(worker.phase, Phase::Finishing { .. } | Phase::Draining { .. });
+        self.roster.iter().any(|worker| !worker.slot.is_companion() && accepts(worker))
     }
 
     /// Somebody else serves the queues after all.

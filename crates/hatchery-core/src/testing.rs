@@ -156,6 +156,7 @@ fn one(action: &Action) -> String {
         Action::TakeBackPidFile => "pid file back".to_owned(),
         Action::ShutListeners { .. } => "shut some".to_owned(),
         Action::CloseListeners { listeners } => format!("close {listeners:?}"),
+        Action::BarQueues => "bar".to_owned(),
         Action::ShutQueues => "shut".to_owned(),
         Action::ShutRelay => "shut relay".to_owned(),
         Action::OpenRelay => "open relay".to_owned(),

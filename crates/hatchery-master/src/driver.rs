@@ -38,9 +38,11 @@ use crate::notify::Notify;
 use crate::pid_file::PidFile;
 use crate::relays::Relays;
 use crate::role::{Newborn, Role};
+use barred::Barred;
 use closing::Closing;
 
 mod admin;
+mod barred;
 mod closing;
 mod effects;
 mod sleep;
@@ -130,6 +132,8 @@ pub struct Driver {
     burial: Option<Instant>,
     hooks: Hooks,
     closing: Closing,
+    /// While it is waited for the last clients of a stop.
+    barred: Option<Barred>,
     /// The listeners that the successor was given, in the order in which it knows them.
     handed: Vec<u16>,
     control: Control,
@@ -219,6 +223,7 @@ impl Driver {
             notify: setup.notify,
             stores: setup.stores,
             closing: Closing::default(),
+            barred: None,
             handed: Vec::new(),
             control,
             order: None,
@@ -315,7 +320,12 @@ impl Driver {
             let until_clients = self.control.deadline().map(|at| at.saturating_duration_since(Instant::now()));
             // A request may be read that other facts came before.
             let until_clients = if self.control.is_asked() { Some(Duration::ZERO) } else { until_clients };
-            let timeout = timeout.into_iter().chain(until_clients).chain(self.inform_manager()).min();
+            let timeout = timeout
+                .into_iter()
+                .chain(until_clients)
+                .chain(self.inform_manager())
+                .chain(self.look_at_barred())
+                .min();
             let timeout = Clock::at_most(timeout);
             // Somebody may come while everything is being let go.
             let doors = match self.core.life() {

@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod bar;
 mod bind;
 mod claim;
 mod entry;

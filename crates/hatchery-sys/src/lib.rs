@@ -7,7 +7,7 @@
 //! * [`fork`], [`threads`], [`exec`], [`wait`], [`process`], [`peer`]: processes; [`user`]: who they are
 //! * [`signals`]: the self-pipe, and what is restored before an exec; [`abort`]: last words
 //! * [`channel`], [`poll`], [`inherit`]: descriptors, passed and waited for
-//! * [`accept`], [`socket_file`], [`mod@socket`]: sockets that listen, and connections
+//! * [`accept`], [`socket_file`], [`mod@socket`]: sockets that listen, and connections; [`handshakes`]: what comes between
 //! * [`board`]: memory that all processes of all generations share; [`time`]: the clock that they share
 //! * [`key_ring`]: keys that all generations share; [`random`]: what they are made of
 //! * [`origin`], [`mod@env`], [`title`]: how this program was started, how it shows
@@ -33,6 +33,7 @@ pub mod env;
 pub mod exec;
 pub mod exhausted;
 pub mod fork;
+pub mod handshakes;
 pub mod inherit;
 pub mod key_ring;
 pub mod ledger;

@@ -4,7 +4,7 @@
 //!          Finish, or the master is gone       queues are empty
 //! Serving ───────────────────────────▶ Emptying ─────▶ Lingering
 //!    │                                    │  the master │  │ queues are shut,
-//!    │ Drain                              │  is gone    │  │ or a second is over
+//!    │ Drain                              │  is gone    │  │ or a while is over
 //!    └────────────────────────────────────┴─────────────┴──┴──▶ Draining ─▶ exit
 //! ```
 //! Only forwards. An order to drain leads to the last stage from any other. The
@@ -25,7 +25,7 @@ use crate::shared::Shared;
 
 /// How long a worker goes on accepting after it has said that its queues are
 /// empty, if the master does not shut them before.
-pub(crate) const LINGER: Duration = Duration::from_secs(1);
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
 /// How far a worker is from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -140,7 +140,7 @@ fn of_a_worker_that_stops_the_last_look_is_forgotten() {
     drop(master.step(NOW, look(7)));
     drop(master.step(NOW, Event::Command(Command::Stop)));
     let later = NOW + Duration::from_secs(11);
-    assert_eq!(short(&master.step(later, look(9))), "shut", "only companions are looked at");
+    assert_eq!(short(&master.step(later, look(9))), "bar", "only companions are looked at");
 }
 
 #[test]

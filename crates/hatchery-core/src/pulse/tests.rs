@@ -191,9 +191,9 @@ fn a_stop_comes_before_sleep() {
     drop(master.step(at(0), Event::Sampled(vec![sample(1, 0, 0)])));
     drop(master.step(at(10_000), Event::Sampled(vec![sample(1, 0, 0)])));
     assert_eq!(master.life, Life::Dozing);
-    assert_eq!(short(&master.step(at(10_000), Event::Command(crate::Command::Stop))), "StopBegun, shut");
+    assert_eq!(short(&master.step(at(10_000), Event::Command(crate::Command::Stop))), "StopBegun, bar");
     let exit = Event::Exited { pid: Pid(1), ending: crate::Ending::Code(0) };
-    assert_eq!(short(&master.step(at(10_100), exit)), "WorkerExited, Stopped, exit 0");
+    assert_eq!(short(&master.step(at(10_100), exit)), "WorkerExited, shut, Stopped, exit 0");
 }
 
 #[test]

@@ -189,6 +189,11 @@ pub(crate) fn action(world: &World, index: usize, before: &Before, action: &Acti
         Action::TakeBackPidFile => {
             require(!master.upgrade().is_handed_over(), "pid file: taken back from one that serves", detail)
         }
+        Action::BarQueues => {
+            // It would be left with sockets that let nobody in, if this one were killed now.
+            let other = world.alive().map(|(other, _)| other).find(|other| *other != index);
+            require(other.is_none(), "queues: barred beside another generation", detail)
+        }
         Action::ShutQueues => queues_are_nobodys(world, index),
         Action::Exit(outcome) => {
             require(node.processes.is_empty(), "end: an exit with workers left", detail)?;

@@ -27,6 +27,8 @@ pub(crate) enum Choice {
     Worker(usize, Pid, Deed),
     /// A master has closed a listener.
     Closes(usize, u16),
+    /// A master sees that nobody is half way in.
+    Settles(usize),
     /// A deadline of a master is over.
     Tick(usize),
     /// Nothing happens until the next deadline.
@@ -113,6 +115,9 @@ impl World {
             all.push(Choice::HearSuccessor(index));
         }
         all.extend(node.closing.iter().map(|listener| Choice::Closes(index, *listener)));
+        if node.bars {
+            all.push(Choice::Settles(index));
+        }
         if node.terminated {
             all.push(Choice::Terminated(index));
         }
@@ -280,6 +285,7 @@ impl World {
                 format!("{}: {who} (pid {pid}) {deed}", gen_of(index))
             }
             Choice::Closes(index, listener) => format!("{} closes listener {listener}", gen_of(index)),
+            Choice::Settles(index) => format!("nobody is half way into the queues of {}", gen_of(index)),
             Choice::Tick(index) => format!("{}: a deadline is over", gen_of(index)),
             Choice::Wait => {
                 let next = self.next_deadline().unwrap_or(self.now);

@@ -92,6 +92,10 @@ impl World {
                 self.nodes[index].close(listener);
                 self.tell_master(index, Event::ListenersClosed { listeners: vec![listener] }, stage)?;
             }
+            Choice::Settles(index) => {
+                self.nodes[index].bars = false;
+                self.tell_master(index, Event::QueuesQuiet, stage)?;
+            }
             Choice::Tick(index) => self.tell_master(index, Event::Tick, stage)?,
             Choice::Wait => {
                 if stage.scope.waits_cost(self) {
@@ -318,7 +322,9 @@ impl World {
             Action::CloseListeners { listeners } => self.nodes[index].closing.extend(listeners),
             Action::ShutRelay => self.nodes[index].relay_is_shut = true,
             Action::OpenRelay => self.nodes[index].relay_is_shut = false,
+            Action::BarQueues => self.nodes[index].bars = true,
             Action::ShutQueues => {
+                self.nodes[index].bars = false;
                 self.shut = true;
                 self.nodes[index].relay_is_shut = true;
             }
@@ -412,6 +418,7 @@ impl World {
         node.from_predecessor.clear();
         node.from_successor.clear();
         node.terminated = false;
+        node.bars = false;
         node.begun = true;
         self.predecessor_link_closed(index);
         if !self.nodes[index].orphans {

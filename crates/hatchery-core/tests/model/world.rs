@@ -109,6 +109,8 @@ pub(crate) struct Node {
     pub(crate) retired: BTreeSet<u16>,
     /// Those that it closes.
     pub(crate) closing: BTreeSet<u16>,
+    /// Nobody new is let in, and it waits for those who are half way in.
+    pub(crate) bars: bool,
     pub(crate) relay_is_shut: bool,
     pub(crate) successor: Option<Child>,
     pub(crate) predecessor: Option<usize>,
@@ -139,6 +141,7 @@ impl Node {
             queues: seed.queues.clone(),
             retired: BTreeSet::new(),
             closing: BTreeSet::new(),
+            bars: false,
             state: Ok(Master::new(seed)),
             begun: false,
             processes: BTreeMap::new(),

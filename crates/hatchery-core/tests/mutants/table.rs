@@ -196,5 +196,11 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         "Self::Sidecar => Turn::Sidecar",
         "Self::Sidecar => Turn::Worker",
     ),
+    mutant(
+        "newcomers are kept out beside another generation",
+        "shutdown.rs",
+        "Lineage::First | Lineage::Heir | Lineage::Alone => self.upgrade == Upgrade::Idle,",
+        "Lineage::First | Lineage::Heir | Lineage::Alone => true,",
+    ),
     mutant("READY is said before the companions are", "master.rs", "|| !self.companions_are_ready() {", "|| false {"),
 ];

@@ -42,6 +42,7 @@ fn renamed(event: Event) -> Event {
         | Event::QueuesAdded { .. }
         | Event::QueuesNotAdded { .. }
         | Event::Knocked
+        | Event::QueuesQuiet
         | Event::Settings { .. }
         | Event::ListenersClosed { .. }
         | Event::SettingsRefused { .. }
@@ -116,6 +117,7 @@ pub(crate) fn action(world: &World, node: usize, action: &Action) {
             assert!(this.successor.is_none() || this.successor_reaped, "two successors");
         }
         Action::TellSuccessor(_) => assert!(this.link_to_successor, "{action:?} over a closed link"),
+        Action::BarQueues => assert!(world.alive().all(|other| other == node), "barred beside another generation"),
         Action::ShutQueues => {
             for other in world.alive().filter(|other| *other != node) {
                 let master = &world.nodes[other].master;

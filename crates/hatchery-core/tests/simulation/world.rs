@@ -353,6 +353,7 @@ impl World {
             Action::ShutRelay => self.nodes[node].relay_is_shut = true,
             Action::OpenRelay => self.nodes[node].relay_is_shut = false,
             Action::CloseSuccessorLink => self.nodes[node].link_to_successor = false,
+            Action::BarQueues => self.nodes[node].answers.push_back(Event::QueuesQuiet),
             Action::ShutQueues => {
                 self.shut = true;
                 self.nodes[node].relay_is_shut = true;

@@ -1,15 +1,14 @@
 //! Listeners that come with new settings, and those that go with them.
 
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use hatchery_core::Event;
 use hatchery_core::wire::upgrade::SuccessorSays;
 use hatchery_net::Listener;
-use hatchery_sys::poll;
 use tracing::info;
 
-use super::{Driver, LOG};
+use super::barred::FIRST_LOOK;
+use super::{Driver, LOG, RETRY};
 use crate::hooks::Reread;
 
 /// How long a listener that goes may have somebody waiting at every look.
@@ -23,13 +22,14 @@ pub(super) struct Closing(Vec<Leaving>);
 struct Leaving {
     listener: u16,
     until: Instant,
+    door: Door,
 }
 
-impl Closing {
-    pub(super) fn begin(&mut self, listeners: Vec<u16>) {
-        let until = Instant::now() + PATIENCE;
-        self.0.extend(listeners.into_iter().map(|listener| Leaving { listener, until }));
-    }
+/// Whether newcomers are let in.
+#[derive(Clone, Copy, Debug)]
+enum Door {
+    Open,
+    Barred { next_look: Instant },
 }
 
 impl Driver {
@@ -42,6 +42,7 @@ impl Driver {
                     self.listeners.keep_stored();
                 }
                 // The core asks again for what is still to go.
+                self.let_newcomers_in();
                 self.closing.0.clear();
                 for listener in self.listeners.iter().skip(known) {
                     let generation = self.core.generation().0;
@@ -53,15 +54,41 @@ impl Driver {
         }
     }
 
+    /// Listeners that nobody will serve. Newcomers are kept out, unless another generation has the
+    /// same sockets: it would be left with them if this one were killed now.
+    pub(super) fn begin_closing(&mut self, listeners: Vec<u16>) {
+        let now = Instant::now();
+        let is_alone = self.inbox.predecessor.is_none() && self.inbox.successor.is_none();
+        for listener in listeners {
+            let place = self.listeners.get(usize::from(listener)).filter(|_| is_alone);
+            let door = match place.is_some_and(Listener::bar) {
+                true => Door::Barred { next_look: now + FIRST_LOOK },
+                false => Door::Open,
+            };
+            self.closing.0.push(Leaving { listener, until: now + PATIENCE, door });
+        }
+    }
+
+    /// What is to be closed may be served by somebody after all.
+    pub(super) fn let_newcomers_in(&mut self) {
+        for leaving in &mut self.closing.0 {
+            if let (Door::Barred { .. }, Some(place)) = (leaving.door, self.listeners.get(leaving.listener.into())) {
+                place.unbar();
+                leaving.door = Door::Open;
+            }
+        }
+    }
+
     /// Closes what nobody waits at. Those who accept there go on until then: a client
     /// that the kernel has let in is not reset. Returns whether there is more to close.
     pub(super) fn close_listeners(&mut self) -> bool {
         let now = Instant::now();
         let mut closed = Vec::new();
-        for Leaving { listener, until } in std::mem::take(&mut self.closing.0) {
+        for mut leaving in std::mem::take(&mut self.closing.0) {
+            let listener = leaving.listener;
             let place = self.listeners.get(usize::from(listener));
-            if place.is_some_and(has_somebody) && now < until {
-                self.closing.0.push(Leaving { listener, until });
+            if now < leaving.until && place.is_some_and(|place| leaving.door.is_in_use(place, now)) {
+                self.closing.0.push(leaving);
                 continue;
             }
             if let Some(place) = place.filter(|place| !place.is_closed()) {
@@ -91,7 +118,15 @@ impl Driver {
     }
 }
 
-fn has_somebody(listener: &Listener) -> bool {
-    let queues: Vec<_> = listener.queues().iter().map(AsFd::as_fd).collect();
-    poll::readable(&queues, Some(Duration::ZERO)).is_ok_and(|readable| readable.contains(&true))
+impl Door {
+    fn is_in_use(&mut self, listener: &Listener, now: Instant) -> bool {
+        match self {
+            Self::Open => listener.has_somebody(),
+            Self::Barred { next_look } if now < *next_look => true,
+            Self::Barred { next_look } => {
+                *next_look = now + RETRY;
+                !listener.is_quiet()
+            }
+        }
+    }
 }

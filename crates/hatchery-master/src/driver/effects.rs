@@ -86,7 +86,9 @@ impl Driver {
             }
             Action::ShutRelay => self.relays.shut_own(),
             Action::OpenRelay => self.relays.open_own(),
+            Action::BarQueues => self.bar_queues(),
             Action::ShutQueues => {
+                self.barred = None;
                 self.relays.shut_own();
                 self.listeners.shut_all();
                 self.listeners.remove_files();
@@ -96,7 +98,7 @@ impl Driver {
                     listener.end();
                 }
             }
-            Action::CloseListeners { listeners } => self.closing.begin(listeners),
+            Action::CloseListeners { listeners } => self.begin_closing(listeners),
             Action::Log(notice) => self.log(&notice),
             Action::Exit(outcome) => return Turn::Over(outcome),
         }
@@ -197,6 +199,8 @@ impl Driver {
     }
 
     fn bequeath(&mut self, generation: Generation, workers: u16, configured: u16) -> io::Result<(Pid, Channel)> {
+        // Its settings may ask for what is about to be closed here.
+        self.let_newcomers_in();
         self.relays.for_successor()?;
         self.handed = self.listeners.open();
         self.legacy(generation, workers, configured).start()

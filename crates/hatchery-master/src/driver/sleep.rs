@@ -84,7 +84,8 @@ impl Driver {
     }
 
     /// Returns only if it cannot.
-    fn begin_anew(&self) -> io::Error {
+    fn begin_anew(&mut self) -> io::Error {
+        self.let_newcomers_in();
         let (workers, configured) = self.core.scale();
         let legacy = self.legacy(self.core.generation(), workers, configured);
         legacy.sleep(self.pid_file.as_ref().and_then(PidFile::lock_fd), 0)
