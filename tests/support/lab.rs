@@ -36,12 +36,14 @@ pub struct Lab {
 }
 
 /// What tells that the server is ready.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Expected {
     /// Its number of workers, where the test has set it.
     pub(crate) workers: Option<usize>,
     /// Whether it writes `lab.pid`.
     pub(crate) pid_file: bool,
+    /// Its control socket, which is there a moment after the workers are.
+    pub(crate) control: Option<PathBuf>,
 }
 
 /// How a process ended.
@@ -89,13 +91,15 @@ impl Lab {
     /// # Panics
     /// When that does not happen.
     pub fn wait_until_ready(&mut self) {
-        let Expected { workers, pid_file } = self.expected;
+        let Expected { workers, pid_file, control } = self.expected.clone();
         self.until("the server is ready", || {
             assert!(!self.has_ended(self.first), "the server has ended");
             let ready = self.ready().len();
             // How many there should be, only the server knows: it says when all are ready.
             let all = workers.map_or_else(|| log::READY.count(&self.log()) > 0, |workers| ready == workers);
-            ready > 0 && all && (!pid_file || self.path("lab.pid").exists())
+            let files =
+                (!pid_file || self.path("lab.pid").exists()) && control.as_ref().is_none_or(|path| path.exists());
+            ready > 0 && all && files
         });
         self.addresses = log::listening(&self.log()).iter().map(ToString::to_string).collect();
     }
@@ -107,7 +111,7 @@ impl Lab {
     pub fn wait_until_dormant(&mut self) {
         self.until("it waits for somebody", || {
             assert!(!self.has_ended(self.first), "the server has ended");
-            log::DORMANT.count(&self.log()) > 0
+            log::DORMANT.count(&self.log()) > 0 && self.expected.control.as_ref().is_none_or(|path| path.exists())
         });
         self.addresses = log::listening(&self.log()).iter().map(ToString::to_string).collect();
     }

@@ -277,6 +277,7 @@ impl Start {
         let expected = Expected {
             workers: self.setting("workers").and_then(|count| count.parse().ok()),
             pid_file: self.setting("pid-file").is_some(),
+            control: self.setting("control").map(Into::into),
         };
         let first = i32::try_from(child.id()).expect("a pid");
         Lab::new(first, self.folder, program, expected)
@@ -302,6 +303,7 @@ impl Start {
         let expected = Expected {
             workers: start.setting("workers").and_then(|count| count.parse().ok()),
             pid_file: start.setting("pid-file").is_some(),
+            control: start.setting("control").map(Into::into),
         };
         let pid = fs::read_to_string(start.path("lab.pid")).expect("it is ready, so there is a pid file");
         let pid: i32 = pid.trim().parse().expect("a pid");

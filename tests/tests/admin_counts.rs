@@ -208,7 +208,7 @@ fn nothing_goes_back_through_crashes_and_upgrades_that_fail() {
     for count in 1..=2 {
         let worker = *lab.ready().first().expect("a worker");
         lab.signal_to(worker, Signal::SIGKILL);
-        lab.until("there is another one", || lab.ready().len() == 2 && !lab.ready().contains(&worker));
+        lab.until("there is another one", || !lab.ready().contains(&worker) && lab.ready().len() == 2);
         lab.until("it is counted", || admin::snapshot(&lab).counts.restarts["crash"] == count);
         load.more(20);
     }

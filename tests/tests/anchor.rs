@@ -27,7 +27,7 @@ fn until_steady(lab: &Lab) {
 
 fn until_new(lab: &Lab, before: &BTreeSet<i32>) {
     lab.until("every worker is new", || {
-        lab.workers().len() == before.len() && lab.ready().len() == before.len() && lab.ready().is_disjoint(before)
+        lab.ready().is_disjoint(before) && lab.workers().len() == before.len() && lab.ready().len() == before.len()
     });
 }
 

@@ -49,14 +49,14 @@ impl Pair {
         let (before, reloads) = (self.lab.ready(), log::RELOAD_DONE.count(&self.lab.log()));
         self.lab.signal(Signal::SIGHUP);
         self.lab.until_logged(log::RELOAD_DONE, reloads + 1);
-        self.lab.until("every worker is new", || self.lab.ready().len() == 2 && self.lab.ready().is_disjoint(&before));
+        self.lab.until("every worker is new", || self.lab.ready().is_disjoint(&before) && self.lab.ready().len() == 2);
     }
 
     fn recycle(&self) {
         let before = self.lab.ready();
         let worker = *before.first().expect("a worker");
         self.lab.signal_to(worker, Signal::SIGTERM);
-        self.lab.until("it is replaced", || self.lab.ready().len() == 2 && !self.lab.workers().contains(&worker));
+        self.lab.until("it is replaced", || !self.lab.workers().contains(&worker) && self.lab.ready().len() == 2);
     }
 }
 
@@ -122,7 +122,7 @@ fn a_killed_worker_costs_what_it_had_in_hand_and_nothing_with_retries() {
         let worker = *pair.lab.ready().first().expect("a worker");
         pair.lab.signal_to(worker, Signal::SIGKILL);
         killed.insert(worker);
-        pair.lab.until("it is replaced", || pair.lab.ready().len() == 2 && pair.lab.ready().is_disjoint(&killed));
+        pair.lab.until("it is replaced", || pair.lab.ready().is_disjoint(&killed) && pair.lab.ready().len() == 2);
     }
     load.more(100);
     load.finish_without_failure();

@@ -12,7 +12,7 @@ fn a_profile_that_forbids_unshare() {
     assert_eq!(lab.get("/").expect("an answer").status, 200);
     let before = lab.ready();
     lab.signal(Signal::SIGHUP);
-    lab.until("every worker is new", || lab.ready().len() == 2 && lab.ready().is_disjoint(&before));
+    lab.until("every worker is new", || lab.ready().is_disjoint(&before) && lab.ready().len() == 2);
     lab.upgrade();
     assert_eq!(lab.whoami().generation, 2);
     lab.stop();

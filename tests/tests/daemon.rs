@@ -94,7 +94,7 @@ fn reload_and_upgrade_and_a_successor_that_does_not_detach_again() {
     let before = lab.ready();
     lab.signal(Signal::SIGHUP);
     lab.until_logged(log::RELOAD_DONE, 1);
-    lab.until("every worker is new", || lab.ready().len() == 2 && lab.ready().is_disjoint(&before));
+    lab.until("every worker is new", || lab.ready().is_disjoint(&before) && lab.ready().len() == 2);
     let session = procfs::session(lab.first());
     for generation in 2..=3 {
         let successor = lab.upgrade();

@@ -14,7 +14,7 @@ fn a_killed_worker_is_replaced() {
         let before = lab.ready();
         let victim = *before.first().expect("a worker");
         lab.signal_to(victim, Signal::SIGKILL);
-        lab.until("it is replaced", || lab.ready().len() == 2 && !lab.ready().contains(&victim));
+        lab.until("it is replaced", || !lab.ready().contains(&victim) && lab.ready().len() == 2);
         assert_eq!(lab.ready().intersection(&before).count(), 1, "the other one serves on");
         assert!(lab.log().lines().any(|line| log::WORKER_EXITED.is(line) && line.contains("signal 9")));
         lab.stop();
@@ -158,7 +158,7 @@ fn other_clients_do_not_pay_for_a_killed_worker() {
     });
     let before = lab.ready();
     lab.signal_to(victim, Signal::SIGKILL);
-    lab.until("it is replaced", || lab.ready().len() == 3 && lab.ready() != before);
+    lab.until("it is replaced", || lab.ready() != before && lab.ready().len() == 3);
     let load = Load::fresh(lab.address(), 2);
     for client in &mut kept {
         assert_eq!(client.get("/").expect("an answer").status, 200);
@@ -179,7 +179,7 @@ fn clients_of_a_killed_worker_notice() {
         kept.more(20);
         let old = lab.ready();
         lab.signal_to(*old.first().expect("a worker"), Signal::SIGKILL);
-        lab.until("it is replaced", || lab.ready().len() == 1 && lab.ready().is_disjoint(&old));
+        lab.until("it is replaced", || lab.ready().is_disjoint(&old) && lab.ready().len() == 1);
     }
     let (fresh, kept) = (fresh.finish(), kept.finish());
     assert!(!kept.failures.is_empty(), "{kept}; {fresh}");

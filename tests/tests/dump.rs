@@ -13,7 +13,7 @@ fn abort(lab: &Lab) -> Vec<String> {
             log::WORKER_EXITED.is(line) && line.contains("signal 6") && line.contains(&format!("pid {victim}"))
         })
     });
-    lab.until("it is replaced", || lab.ready().len() == 1 && !lab.ready().contains(&victim));
+    lab.until("it is replaced", || !lab.ready().contains(&victim) && lab.ready().len() == 1);
     let log = lab.log();
     log.lines().filter(|line| line.starts_with("hatchery: worker 0")).map(str::to_owned).collect()
 }

@@ -93,7 +93,7 @@ fn a_log_on_a_disk_that_fills_up_costs_lines_and_nothing_else() {
     // The room up to the end of a page is there, then there is none.
     for _ in 0..30 {
         lab.signal(Signal::SIGHUP);
-        lab.until("every worker is new", || lab.ready().len() == 2 && lab.ready().is_disjoint(&before));
+        lab.until("every worker is new", || lab.ready().is_disjoint(&before) && lab.ready().len() == 2);
         before = lab.ready();
     }
     assert_eq!(client::get(&address, "/panic").expect("an answer").status, 500);

@@ -28,7 +28,7 @@ fn a_worker_that_hangs_is_aborted_with_a_dump_and_replaced() {
         lab.until_logged(log::WORKER_HUNG, 1);
         lab.until_logged(log::WORKER_ABORTED, 1);
         assert!(client.is_closed().expect("closed"), "its client waits for a process that is gone");
-        lab.until("it is replaced", || lab.ready().len() == 2 && !lab.ready().contains(&hung));
+        lab.until("it is replaced", || !lab.ready().contains(&hung) && lab.ready().len() == 2);
         assert!(lab.log().contains("this is what it was doing"), "{}", lab.log());
         for _ in 0..20 {
             assert_ne!(lab.whoami().pid, hung);

@@ -12,10 +12,10 @@ fn lives_on(lab: Lab, address: &str) {
     assert_eq!(client::get(address, "/panic").expect("an answer").status, 500);
     let before = lab.ready();
     lab.signal(Signal::SIGHUP);
-    lab.until("every worker is new", || lab.ready().len() == 2 && lab.ready().is_disjoint(&before));
+    lab.until("every worker is new", || lab.ready().is_disjoint(&before) && lab.ready().len() == 2);
     let victim = *lab.ready().first().expect("a worker");
     lab.signal_to(victim, Signal::SIGTERM);
-    lab.until("it is replaced", || lab.ready().len() == 2 && !lab.ready().contains(&victim));
+    lab.until("it is replaced", || !lab.ready().contains(&victim) && lab.ready().len() == 2);
     for generation in [2, 3] {
         lab.upgrade();
         assert_eq!(lab.generation(), Some(generation));
@@ -46,7 +46,7 @@ fn a_reader_that_stands_still_costs_lines_only() {
     for _ in 0..3 {
         let before = lab.ready();
         lab.signal(Signal::SIGHUP);
-        lab.until("every worker is new", || lab.ready().len() == 2 && lab.ready().is_disjoint(&before));
+        lab.until("every worker is new", || lab.ready().is_disjoint(&before) && lab.ready().len() == 2);
     }
     assert_eq!(client::get(lab.address(), "/").expect("an answer").status, 200);
     lab.signal(Signal::SIGTERM);

@@ -86,7 +86,7 @@ fn pid_1_stays_and_reaps_and_passes_signals_on() {
 
         let before = container.ready();
         container.tell(Signal::SIGHUP);
-        lab.until("every worker is new", || container.ready().len() == 2 && container.ready().is_disjoint(&before));
+        lab.until("every worker is new", || container.ready().is_disjoint(&before) && container.ready().len() == 2);
         container.tell(Signal::SIGTTIN);
         lab.until("one more", || container.ready().len() == 3);
         container.tell(Signal::SIGTTOU);

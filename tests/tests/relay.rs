@@ -327,7 +327,7 @@ fn a_raw_protocol_takes_its_state_and_half_a_line_along() {
             0 => {
                 lab.signal(Signal::SIGHUP);
                 lab.until_logged(log::RELOAD_DONE, 1);
-                lab.until("all are new", || lab.workers() == lab.ready() && !lab.workers().contains(&worker));
+                lab.until("all are new", || !lab.workers().contains(&worker) && lab.workers() == lab.ready());
             }
             1 => {
                 lab.upgrade();

@@ -95,7 +95,7 @@ impl Site {
         let before = lab.ready();
         lab.signal(Signal::SIGHUP);
         lab.until_logged(log::RELOAD_DONE, 1);
-        lab.until("every worker is new", || lab.ready().len() == 2 && lab.ready().is_disjoint(&before));
+        lab.until("every worker is new", || lab.ready().is_disjoint(&before) && lab.ready().len() == 2);
         clients.more();
     }
 

@@ -38,7 +38,7 @@ fn fails_and_serves_on(put: impl Fn(&Path), words: &[&str]) {
     let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
     fs::write(&path, "workers = 2\n").expect("a settings file");
     lab.signal(Signal::SIGHUP);
-    lab.until("every worker is new", || lab.ready().len() == 2 && lab.ready().is_disjoint(&workers));
+    lab.until("every worker is new", || lab.ready().is_disjoint(&workers) && lab.ready().len() == 2);
     lab.upgrade();
     assert_eq!(lab.whoami().generation, 2);
     lab.stop();

@@ -92,7 +92,7 @@ fn hup_replaces_every_worker_and_reads_the_settings_again() {
     fs::write(lab.path("lab.toml"), "workers = 3\n").expect("new settings");
     lab.signal(Signal::SIGHUP);
     lab.until_logged(log::RELOAD_DONE, 1);
-    lab.until("three new workers", || lab.workers().len() == 3 && lab.ready().is_disjoint(&before));
+    lab.until("three new workers", || lab.ready().is_disjoint(&before) && lab.workers().len() == 3);
     assert_eq!(lab.serving(), lab.first());
     assert_served_by(&lab, &lab.ready());
 

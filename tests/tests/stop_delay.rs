@@ -67,7 +67,7 @@ fn clients_are_served_and_load_balancers_told() {
         // Nobody who has still to come is worse served.
         let victim = *lab.ready().first().expect("a worker");
         lab.signal_to(victim, Signal::SIGTERM);
-        lab.until("another one is there", || lab.ready().len() == 2 && !lab.ready().contains(&victim));
+        lab.until("another one is there", || !lab.ready().contains(&victim) && lab.ready().len() == 2);
         clients.iter().for_each(|load| load.more(50));
         for load in clients {
             let tally = load.finish();
@@ -159,7 +159,7 @@ fn a_reload_that_goes_on_is_finished() {
     lab.until_logged(log::RELOAD_BEGUN, 1);
     lab.signal(Signal::SIGTERM);
     lab.until_logged(log::STOP_ANNOUNCED, 1);
-    lab.until("every worker is new", || lab.ready().len() == 2 && lab.ready().is_disjoint(&before));
+    lab.until("every worker is new", || lab.ready().is_disjoint(&before) && lab.ready().len() == 2);
     lab.until_logged(log::RELOAD_DONE, 1);
     end(&lab);
 }

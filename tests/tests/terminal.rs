@@ -110,7 +110,7 @@ fn under_nohup_a_terminal_that_is_gone_means_nothing() {
     lab.until("the hang-up has come", || !procfs::has_pending(lab.first(), Signal::SIGHUP));
     // One that is sent by a process is meant, also under nohup.
     lab.signal(Signal::SIGHUP);
-    lab.until("every worker is new", || lab.ready().len() == 2 && lab.ready().is_disjoint(&before));
+    lab.until("every worker is new", || lab.ready().is_disjoint(&before) && lab.ready().len() == 2);
     assert_eq!(lab.get("/").expect("an answer").status, 200);
     lab.upgrade();
     assert_eq!(lab.whoami().generation, 2);

@@ -276,7 +276,7 @@ fn a_key_for_root_only_is_read_by_the_master() {
     assert!(Client::connect(&secured(&lab)).and_then(|mut client| client.get("/")).is_ok());
     let before = lab.ready();
     lab.signal(Signal::SIGHUP);
-    lab.until("every worker is new", || lab.ready().len() == 2 && lab.ready().is_disjoint(&before));
+    lab.until("every worker is new", || lab.ready().is_disjoint(&before) && lab.ready().len() == 2);
     assert!(Client::connect(&secured(&lab)).and_then(|mut client| client.get("/")).is_ok());
     lab.stop();
 }

@@ -102,11 +102,11 @@ fn every_datagram_is_answered_whatever_the_operator_does() {
         let before = lab.ready();
         load.more();
         lab.signal(Signal::SIGHUP);
-        lab.until("every worker is new", || lab.ready().len() == 3 && lab.ready().is_disjoint(&before));
+        lab.until("every worker is new", || lab.ready().is_disjoint(&before) && lab.ready().len() == 3);
         load.more();
         let worker = *lab.ready().first().expect("a worker");
         lab.signal_to(worker, Signal::SIGTERM);
-        lab.until("it is replaced", || lab.ready().len() == 3 && !lab.workers().contains(&worker));
+        lab.until("it is replaced", || !lab.workers().contains(&worker) && lab.ready().len() == 3);
         load.more();
         for workers in [2, 1] {
             lab.signal(Signal::SIGTTOU);

@@ -21,7 +21,7 @@ fn reload(lab: &Lab, load: &Load) {
         lab.signal(Signal::SIGHUP);
         lab.until_logged(log::RELOAD_DONE, count);
         load.more(SOME);
-        lab.until("the old workers are gone", || lab.workers().len() == 2 && lab.ready().is_disjoint(&before));
+        lab.until("the old workers are gone", || lab.ready().is_disjoint(&before) && lab.workers().len() == 2);
     }
     load.more(SOME);
 }

@@ -39,7 +39,7 @@ fn a_reload_and_an_upgrade_under_load_keep_the_inode_and_fail_nobody() {
         load.more(20);
         let workers = lab.ready();
         lab.signal(Signal::SIGHUP);
-        lab.until("every worker is new", || lab.ready().len() == 2 && lab.ready().is_disjoint(&workers));
+        lab.until("every worker is new", || lab.ready().is_disjoint(&workers) && lab.ready().len() == 2);
         for generation in [2, 3] {
             lab.upgrade();
             assert_eq!(inode(), before);

@@ -57,12 +57,12 @@ fn workers_are_nobody_in_every_generation() {
         let before = lab.ready();
 
         lab.signal_to(*before.first().expect("a worker"), Signal::SIGKILL);
-        lab.until("it is replaced", || lab.ready().len() == 2 && lab.ready() != before);
+        lab.until("it is replaced", || lab.ready() != before && lab.ready().len() == 2);
         assert_workers_are_nobody(&lab);
 
         let before = lab.ready();
         lab.signal(Signal::SIGHUP);
-        lab.until("every worker is new", || lab.ready().len() == 2 && lab.ready().is_disjoint(&before));
+        lab.until("every worker is new", || lab.ready().is_disjoint(&before) && lab.ready().len() == 2);
         assert_workers_are_nobody(&lab);
 
         lab.upgrade();
@@ -246,7 +246,7 @@ fn connections_move_as_ever() {
     }
     let before = lab.ready();
     lab.signal(Signal::SIGHUP);
-    lab.until("every worker is new", || lab.workers().len() == 2 && lab.ready().is_disjoint(&before));
+    lab.until("every worker is new", || lab.ready().is_disjoint(&before) && lab.workers().len() == 2);
     load.finish_without_failure();
     for client in &mut held {
         let who = client.get("/whoami").expect("the same connection").whoami();
@@ -270,7 +270,7 @@ fn more_connections_move_than_a_user_may_have_on_their_way() {
     let senders = lab.ready();
     lab.signal(Signal::SIGUSR2);
     lab.until_logged(log::UPGRADE_DONE, 1);
-    lab.until("the successor's workers are ready", || lab.ready().len() == 3 && lab.ready().is_disjoint(&senders));
+    lab.until("the successor's workers are ready", || lab.ready().is_disjoint(&senders) && lab.ready().len() == 3);
     let readers = lab.ready();
     readers.iter().for_each(|reader| lab.freeze(*reader));
     let sockets = || -> usize {
