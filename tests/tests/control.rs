@@ -4,11 +4,12 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::thread;
 
 use hatchery_control::{MasterState, Operation, Refusal, Reply, Request, Until, Whom, WorkerState};
 use hatchery_tests::control::{self, SOCKET};
 use hatchery_tests::wait::PATIENCE;
-use hatchery_tests::{End, Program, Start};
+use hatchery_tests::{End, Program, Start, log};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -182,9 +183,9 @@ fn the_first_line_says_at_once_that_it_begins_or_waits() {
 
 fn client_in_the_middle(
     lab: &hatchery_tests::Lab,
-) -> std::thread::JoinHandle<Result<hatchery_tests::client::Answer, hatchery_tests::client::Failure>> {
+) -> thread::JoinHandle<Result<hatchery_tests::client::Answer, hatchery_tests::client::Failure>> {
     let address = lab.address().to_owned();
-    let slow = std::thread::spawn(move || hatchery_tests::client::get(&address, "/sleep?ms=2000"));
+    let slow = thread::spawn(move || hatchery_tests::client::get(&address, "/sleep?ms=2000"));
     lab.until("somebody asks", || lab.status().workers.iter().any(|worker| worker.in_flight == 1));
     slow
 }
@@ -228,6 +229,25 @@ fn an_upgrade_that_fails_says_why() {
     // It was ready, so it has taken over; then it showed itself broken, and was taken back.
     assert!(told.last.is_ok(), "{told:?}");
     lab.until("it serves again", || lab.sockets() == [SOCKET] && lab.status().master == master);
+    lab.stop();
+}
+
+#[test]
+fn who_waits_for_an_upgrade_that_fails_does_not_hear_of_the_next_one() {
+    let lab = Start::lab().set("boot-timeout", "1s").controlled().ready();
+    // It is killed two seconds after that.
+    lab.install(&Program::Script("trap '' TERM\nwhile :; do sleep 0.1; done".to_owned()));
+    let told = thread::scope(|scope| {
+        let waiting = scope.spawn(|| lab.ask(&Request::Upgrade { wait: Until::Done }));
+        lab.until_logged(log::UPGRADE_FAILED, 1);
+        lab.install(&Program::lab());
+        lab.signal(Signal::SIGUSR2);
+        waiting.join().expect("no panic")
+    });
+    let (because, text) = told.failed();
+    assert!(because == Refusal::Failed && text.contains("within boot-timeout"), "{text}");
+    lab.until("the next one serves", || lab.generation() == Some(2));
+    lab.until("the predecessor is gone", || lab.has_ended(lab.first()));
     lab.stop();
 }
 

@@ -25,7 +25,7 @@ enum Busy {
     Booting,
     /// Workers are being replaced.
     Reloading,
-    /// A successor is being prepared, or is on its way out while nobody is to be served.
+    /// A successor is being prepared, or one that has failed is on its way out of a generation that rests.
     Upgrading,
     /// A successor that has failed is on its way out; this one serves as ever.
     ClearingUp,

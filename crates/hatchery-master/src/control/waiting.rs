@@ -37,7 +37,7 @@ pub(super) enum Stage {
     /// It has begun.
     Running,
     /// It has failed for this reason, and what there is of the successor goes: until then
-    /// another one would be refused, to whoever tries again at once.
+    /// another one would have to wait.
     Aborting(String),
     /// The predecessor of this master has died, and nobody is left who could take back: what
     /// the probation would have shown is looked at here.

@@ -10,6 +10,10 @@ use super::{Goal, Stage, Wait};
 impl Wait {
     /// What a line of the log means for it; an answer ends it.
     pub(in super::super) fn hears(&mut self, notice: &Notice, core: &Master) -> Option<Reply> {
+        // What is begun or refused by now is another one.
+        if matches!(self.stage, Stage::Aborting(_)) {
+            return None;
+        }
         match notice {
             Notice::Refused { command, .. } if self.stage != Stage::Running && self.goal.is(*command) => {
                 let because = if core.upgrade().is_handed_over() { Refusal::Replaced } else { Refusal::Refused };

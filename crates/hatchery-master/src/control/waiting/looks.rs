@@ -32,7 +32,8 @@ impl Wait {
     pub(in super::super) fn looks(&mut self, core: &Master) -> Option<Reply> {
         if let Stage::Aborting(text) = &self.stage {
             let over = || Reply::Failed { because: Refusal::Failed, text: text.clone() };
-            return (core.upgrade() == Upgrade::Idle).then(over);
+            // The next one may have begun in the same step.
+            return (!matches!(core.upgrade(), Upgrade::Aborting { .. })).then(over);
         }
         match (self.goal, &self.stage) {
             (Goal::Reload | Goal::Upgrade, Stage::Postponed) => {
